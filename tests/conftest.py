@@ -1,0 +1,32 @@
+"""What every test starts from: one backend, a clean Keras state, fixed seeds."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def fresh_keras() -> None:
+    """No test sees the layer names, the dtype policy or the random numbers of another."""
+    keras.config.set_dtype_policy("float32")
+    keras.utils.clear_session(free_memory=False)
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder with real data and models, for tests marked `real`."""
+    folder = os.environ.get("FINETUNEKIT_DATA")
+    if not folder:
+        pytest.skip("FINETUNEKIT_DATA names no folder with real data")
+    path = Path(folder).resolve()
+    if not path.is_dir():
+        pytest.fail(f"FINETUNEKIT_DATA names a folder that does not exist: {path}")
+    return path
