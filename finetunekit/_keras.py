@@ -1,0 +1,153 @@
+"""Which private names of Keras does the library use, and why? All of them stand here.
+
+Each has a test in `tests/test_keras_facts.py` that fails first when Keras changes.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras.src.models.functional import Functional
+
+
+def sublayers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """The direct sublayers, as Keras lists them.
+
+    `.layers` is public on models only; a composite layer such as MultiHeadAttention has no public
+    list. A Functional model may also hold layers beside its graph; `.layers` leaves them out.
+    """
+    tracked = layer._flatten_layers(include_self=False, recursive=False)
+    if not isinstance(layer, keras.Model):
+        return list(tracked)
+    listed = list(layer.layers)
+    if isinstance(layer, keras.Sequential):
+        return listed
+    seen = {id(sublayer) for sublayer in listed}
+    return listed + [sublayer for sublayer in tracked if id(sublayer) not in seen]
+
+
+def is_functional(model: object) -> bool:
+    """Whether the model is a graph of layers, run by Functional.call itself."""
+    return isinstance(model, Functional) and type(model).call is Functional.call
+
+
+def is_sequential(model: object) -> bool:
+    """Whether the model is a built chain of layers, run by Sequential.call itself."""
+    return (
+        isinstance(model, keras.Sequential)
+        and type(model).call is keras.Sequential.call
+        and model._functional is not None
+    )
+
+
+def run_through_graph(model: keras.Model, inputs: Any, call_layer: Callable[..., Any]) -> Any:
+    """Calls the graph's layers again, in order, on new symbolic inputs.
+
+    `clone_model(call_function=)` does the same, but compiles the clone from its config, which
+    fails for a loss that is a plain function.
+    """
+    return model._run_through_graph(
+        inputs, operation_fn=lambda operation: operation, call_fn=call_layer
+    )
+
+
+def producer(tensor: Any) -> Any:
+    """The operation whose output a symbolic tensor is."""
+    return tensor._keras_history.operation
+
+
+def incoming(tensor: Any) -> list[Any]:
+    """The symbolic tensors that the operation made this one of.
+
+    `layer.input` would be those of the layer's first call, perhaps in another model.
+    """
+    history = tensor._keras_history
+    return list(history.operation._inbound_nodes[history.node_index].input_tensors)
+
+
+def own_trainable_variables(layer: keras.layers.Layer) -> list[Any]:
+    """The layer's own variables made with `trainable=True`, whatever their flag says now.
+
+    The public lists follow the flags, so they cannot tell a frozen kernel from a moving mean.
+    """
+    return list(layer._trainable_variables)
+
+
+def own_weights(layer: keras.layers.Layer) -> list[Any]:
+    """The layer's own weights without those of its sublayers."""
+    return list(layer._trainable_variables) + list(layer._non_trainable_variables)
+
+
+def compile_arguments(model: keras.Model) -> dict[str, Any]:
+    """What `compile` was called with, as objects (the public config is serialized)."""
+    return dict(model._compile_config.config)
+
+
+def optimizer_variables(optimizer: keras.optimizers.Optimizer) -> list[Any]:
+    """The model variables that a built optimizer was built for, in its order."""
+    return list(optimizer._trainable_variables)
+
+
+def optimizer_slots(optimizer: keras.optimizers.Optimizer) -> dict[str, list[Any]]:
+    """The optimizer's per-variable state: attribute name -> one entry for each variable."""
+    count = len(optimizer._trainable_variables)
+    return {
+        name: value
+        for name, value in vars(optimizer).items()
+        if isinstance(value, list)
+        and name not in ("_variables", "_trainable_variables")
+        and len(value) == count
+        and all(entry is None or isinstance(entry, keras.Variable) for entry in value)
+    }
+
+
+def optimizer_scalars(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
+    """The optimizer's own variables beside step, rate and per-variable state (Nadam has one)."""
+    return {
+        name: value
+        for name, value in vars(optimizer).items()
+        if isinstance(value, keras.Variable) and name not in ("_iterations", "_learning_rate")
+    }
+
+
+def unbuild_optimizer(optimizer: keras.optimizers.Optimizer) -> None:
+    """Takes all state but step and rate out, so that `build` works again on the same object.
+
+    The user may hold the optimizer (to change its rate); a new object would leave that handle
+    without effect.
+    """
+    kept = {id(optimizer._iterations), id(optimizer._learning_rate)}
+    for variable in list(optimizer._variables):
+        if id(variable) not in kept:
+            optimizer._tracker.untrack(variable)
+    optimizer._trainable_variables_indices.clear()
+    optimizer._trainable_variables = []
+    optimizer.built = False
+
+
+_REGULARIZER_OF = {
+    "kernel": ("depthwise_regularizer", "kernel_regularizer"),
+    "embeddings": ("embeddings_regularizer",),
+    "depthwise_kernel": ("depthwise_regularizer",),
+    "pointwise_kernel": ("pointwise_regularizer",),
+    "recurrent_kernel": ("recurrent_regularizer",),
+}
+
+
+def kernels(layer: keras.layers.Layer) -> list[Any]:
+    """The layer's own variables that a kernel penalty acts on: no biases, no normalisation."""
+    return [v for v in layer._trainable_variables if v.name in _REGULARIZER_OF]
+
+
+def regularizer_attributes(layer: keras.layers.Layer) -> list[str]:
+    """The attributes that a layer's config takes the regularizers of its kernels from.
+
+    MultiHeadAttention keeps that of its inner layers under a private name.
+    """
+    candidates = [
+        next((name for name in _REGULARIZER_OF[variable.name] if hasattr(layer, name)), None)
+        for variable in kernels(layer)
+    ]
+    if hasattr(layer, "_kernel_regularizer"):
+        candidates.append("_kernel_regularizer")
+    return list(dict.fromkeys(name for name in candidates if name))

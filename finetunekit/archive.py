@@ -1,0 +1,199 @@
+"""What is inside a saved model? Reads `.keras` and HDF5 files, and the member that `save` adds."""
+
+import dataclasses
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from finetunekit import _keras, graph, metadata
+from finetunekit.messages import closest, warn
+from finetunekit.metadata import InputContract, Task
+
+MEMBER = "finetunekit.json"
+_LARGEST_MEMBER = 16 * 2**20
+_VERSION = 1
+
+
+def check_source(path: Any, name: str) -> str:
+    """A file that is there, as a string.
+
+    Raises:
+        TypeError: If it is no path.
+        OSError: If there is no such file.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"`{name}` must be a string or a path. Received: {name}={path!r}")
+    target = os.fspath(path)
+    if os.path.isdir(target):
+        raise IsADirectoryError(f"`{name}` is a folder, not a file. Received: {name}={target!r}")
+    if not os.path.exists(target):
+        folder = Path(target).parent
+        there = [file.name for file in folder.iterdir()] if folder.is_dir() else []
+        hint = closest(Path(target).name, there)
+        raise FileNotFoundError(
+            f"`{name}` is not there. {hint}It was looked for in {str(folder.resolve())!r}. "
+            f"Received: {name}={target!r}"
+        )
+    return target
+
+
+def read_model(
+    path: str, *, custom_objects: Any = None, safe_mode: bool = True, compile: bool = True
+) -> keras.Model:
+    """Keras' `load_model` with faults in words; a model whose compile() fails comes uncompiled."""
+    try:
+        return keras.saving.load_model(
+            path, custom_objects=custom_objects, safe_mode=safe_mode, compile=compile
+        )
+    except Exception as error:  # Keras raises almost any type for a damaged or foreign file.
+        if isinstance(error, PermissionError):
+            raise
+        if compile:
+            model = read_model(
+                path, custom_objects=custom_objects, safe_mode=safe_mode, compile=False
+            )
+            warn(f"{path}: loaded without its compile() settings ({_first_line(error)})")
+            return model
+        raise ValueError(_explain(path, error)) from error
+
+
+def _explain(path: str, error: Exception) -> str:
+    text = _first_line(error)
+    if "Lambda" in str(error) or "safe_mode" in str(error):
+        remedy = "It holds code; if you trust its maker, load it with safe_mode=False. "
+    elif "custom_objects" in str(error) or "Could not locate" in str(error):
+        remedy = "Give the classes it needs: custom_objects={'Name': Class}. "
+    else:
+        remedy = (
+            "It is damaged, cut short, or of another format: copy it again, or save it anew from "
+            "the program that made it. "
+        )
+    return f"`path` cannot be loaded as a Keras model. {remedy}Keras says: {text} " + (
+        f"Received: path={path!r}"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0].strip()[:200] if lines else ''}"
+
+
+def read_member(path: str) -> dict[str, Any] | None:
+    """What `save` put into the archive, or None if the file is not from `save`.
+
+    Raises:
+        ValueError: If the archive or the member is damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            if MEMBER not in file.namelist():
+                return None
+            if file.getinfo(MEMBER).file_size > _LARGEST_MEMBER:
+                raise ValueError("its size is absurd")
+            record = json.loads(file.read(MEMBER))
+    except (zipfile.BadZipFile, ValueError, EOFError) as error:
+        raise ValueError(
+            "`path` is no whole '.keras' archive: it is damaged or cut short "
+            f"({_first_line(error)}). Copy or save it again. Received: path={path!r}"
+        ) from error
+    if not isinstance(record, dict) or not isinstance(record.get("version"), int):
+        raise ValueError(
+            f"`path` holds a damaged {MEMBER}. Save the model again, or load it with plain Keras. "
+            f"Received: path={path!r}"
+        )
+    if record["version"] > _VERSION:
+        raise ValueError(
+            "`path` was saved by a newer finetunekit. Upgrade: `pip install -U finetunekit`. "
+            f"Received: path={path!r}"
+        )
+    return record
+
+
+def describe(model: keras.Model) -> dict[str, Any]:
+    """What is known about the model, as JSON."""
+    known = metadata.of(model)
+    paths = {id(place.layer): place.path for place in graph.walk(model)}
+    frozen = {
+        place.path: sorted(
+            metadata.frozen_variables(place.layer)
+            | {
+                variable.name
+                for variable in _keras.own_trainable_variables(place.layer)
+                if place.layer.trainable and not variable.trainable
+            }
+        )
+        for place in graph.leaves(model)
+    }
+    return {
+        "version": _VERSION,
+        "task": dataclasses.asdict(known.task) if known.task else None,
+        "backbone": paths.get(id(known.backbone)),
+        "head": paths.get(id(known.head)),
+        "contract": dataclasses.asdict(known.contract) if known.contract else None,
+        "origin": known.origin,
+        "preprocessing_layers": {
+            path: list(metadata.of(place.layer).preprocessing_layers)
+            for place in graph.walk(model)
+            if metadata.of(place.layer).preprocessing_layers
+            for path in [place.path]
+        }
+        | ({"": list(known.preprocessing_layers)} if known.preprocessing_layers else {}),
+        "automatic_loss": known.automatic_loss,
+        "frozen_variables": {path: names for path, names in frozen.items() if names},
+    }
+
+
+def apply(model: keras.Model, record: dict[str, Any]) -> None:
+    """Puts what `describe` wrote back onto a loaded model."""
+    places = {place.path: place.layer for place in graph.walk(model)}
+    try:
+        contract = _contract(record["contract"])
+        for path, names in record["preprocessing_layers"].items():
+            metadata.remember(places[path] if path else model, preprocessing_layers=tuple(names))
+        backbone = places.get(record["backbone"])
+        if backbone is not None:
+            metadata.remember(backbone, contract=contract, origin=dict(record["origin"]))
+        metadata.remember(
+            model,
+            task=_task(record["task"]),
+            backbone=backbone,
+            head=places.get(record["head"]),
+            contract=contract,
+            origin=dict(record["origin"]),
+            automatic_loss=bool(record["automatic_loss"]),
+        )
+        for path, names in record["frozen_variables"].items():
+            _freeze_variables(places[path], frozenset(names))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{MEMBER} in the file does not fit its model ({_first_line(error)}). Save the model "
+            f"again, or load the file with plain Keras. Received: model={model.name!r}"
+        ) from error
+
+
+def _freeze_variables(layer: keras.layers.Layer, names: frozenset[str]) -> None:
+    metadata.remember_frozen_variables(layer, names)
+    for variable in _keras.own_trainable_variables(layer):
+        if variable.name in names:
+            variable.trainable = False
+
+
+def _task(record: dict[str, Any] | None) -> Task | None:
+    if record is None:
+        return None
+    names = record["class_names"]
+    return Task(**{**record, "class_names": tuple(names) if names else None})
+
+
+def _contract(record: dict[str, Any] | None) -> InputContract | None:
+    if record is None:
+        return None
+    size = record["size"]
+    low, high = record["value_range"]
+    return InputContract(
+        **{**record, "value_range": (low, high), "size": tuple(size) if size else None}
+    )

@@ -1,0 +1,134 @@
+"""How are the layers of a model wired? Walks the tree of layers and rebuilds models from them."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from finetunekit import _keras
+
+
+@dataclass(frozen=True)
+class Place:
+    """A layer where it stands in a model: its path and the layers around it, outermost first."""
+
+    path: str
+    layer: keras.layers.Layer
+    ancestors: tuple[keras.layers.Layer, ...]
+
+
+def walk(model: keras.layers.Layer) -> Iterator[Place]:
+    """Yields each layer below the model once, parents before children, in Keras' order.
+
+    Paths are made of layer names; Keras' own variable paths leave out nested Functional models.
+    A layer that stands in several places is yielded where it stands first.
+    """
+    seen: set[int] = set()
+
+    def below(layer: keras.layers.Layer, path: str, ancestors: tuple[Any, ...]) -> Iterator[Place]:
+        for child in _keras.sublayers(layer):
+            if id(child) in seen:
+                continue
+            seen.add(id(child))
+            child_path = f"{path}/{child.name}" if path else child.name
+            yield Place(child_path, child, ancestors)
+            yield from below(child, child_path, (*ancestors, child))
+
+    yield from below(model, "", (model,))
+
+
+def with_descendants(layers: list[keras.layers.Layer]) -> list[keras.layers.Layer]:
+    """The layers and all that stands below them, each once."""
+    found: dict[int, keras.layers.Layer] = {}
+    for layer in layers:
+        found.setdefault(id(layer), layer)
+        for place in walk(layer):
+            found.setdefault(id(place.layer), place.layer)
+    return list(found.values())
+
+
+def leaves(model: keras.layers.Layer) -> list[Place]:
+    """The places of the layers that own weights themselves, in the order of `walk`."""
+    return [place for place in walk(model) if _keras.own_weights(place.layer)]
+
+
+def size(variable: Any) -> int:
+    """How many numbers a variable holds."""
+    return math.prod(variable.shape)
+
+
+def parameter_count(layer: keras.layers.Layer) -> int:
+    """How many numbers the layer's own weights hold, those of its sublayers left out."""
+    return sum(size(variable) for variable in _keras.own_weights(layer))
+
+
+def input_structure(model: keras.Model) -> Any:
+    """The model's symbolic inputs in the structure that it is called with."""
+    return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+
+
+def new_inputs(model: keras.Model) -> Any:
+    """Fresh symbolic inputs of the model's structure, names, shapes and dtypes."""
+    return keras.tree.map_structure(
+        lambda tensor: keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name),
+        input_structure(model),
+    )
+
+
+def is_graph(model: object) -> bool:
+    """Whether the model's wiring can be read: Functional, or a built Sequential."""
+    return _keras.is_functional(model) or _keras.is_sequential(model)
+
+
+def insert_after(model: keras.Model, additions: Mapping[int, keras.layers.Layer]) -> keras.Model:
+    """Returns a new model of the same layers in which added layers follow others.
+
+    Args:
+        model: A Functional or built Sequential model, nested ones included.
+        additions: `id(layer)` -> the layer to call on each of its outputs.
+
+    Returns:
+        A model that shares all layers but the nested models that had to be rebuilt.
+
+    Raises:
+        ValueError: If a layer to follow stands inside something that is no graph.
+    """
+    rebuilt: dict[int, keras.layers.Layer] = {}
+
+    def renewed(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if id(layer) not in rebuilt:
+            touched = any(id(place.layer) in additions for place in walk(layer))
+            rebuilt[id(layer)] = insert_after(layer, additions) if touched else layer
+        return rebuilt[id(layer)]
+
+    if not is_graph(model):
+        raise ValueError(
+            f"Layers can be put into Functional and built Sequential models only, not inside "
+            f"{model.name!r}, a {type(model).__name__}. Select a layer outside of it, such as the "
+            f"whole of {model.name!r}. Received: model={model!r}"
+        )
+    if isinstance(model, keras.Sequential):
+        return _insert_in_chain(model, additions, renewed)
+
+    def call_layer(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        outputs = (renewed(layer) if isinstance(layer, keras.layers.Layer) else layer)(
+            *args, **kwargs
+        )
+        added = additions.get(id(layer))
+        return outputs if added is None else keras.tree.map_structure(added, outputs)
+
+    inputs = new_inputs(model)
+    outputs = _keras.run_through_graph(model, inputs, call_layer)
+    return keras.Model(inputs, outputs, name=model.name)
+
+
+def _insert_in_chain(model: keras.Sequential, additions: Any, renewed: Any) -> keras.Sequential:
+    first = model.inputs[0]
+    chain = [keras.Input(batch_shape=first.shape, dtype=first.dtype, name=first.name)]
+    for layer in model.layers:
+        chain.append(renewed(layer))
+        if id(layer) in additions:
+            chain.append(additions[id(layer)])
+    return keras.Sequential(chain, name=model.name)

@@ -1,0 +1,273 @@
+"""Is Keras still as this library takes it to be? One test for each trap and private name.
+
+When one of these fails after an upgrade of Keras, the code that rests on it is named in the test.
+"""
+
+from __future__ import annotations
+
+import warnings
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from finetunekit import _keras
+from models import L, images, small_backbone
+
+
+def fitted(layers: list) -> tuple[keras.Model, np.ndarray, np.ndarray]:
+    model = keras.Sequential([keras.Input((4,)), *layers])
+    model.compile(keras.optimizers.Adam(1e-2), "mse")
+    x = np.random.default_rng(0).normal(2, 3, (32, 4)).astype("float32")
+    model.fit(x, x[:, :1], verbose=0)
+    return model, x, x[:, :1]
+
+
+class TestTraps:
+    def test_freezing_after_compile_has_no_effect(self) -> None:
+        """Why `compiled.renew` drops the traced functions."""
+        model, x, y = fitted([L.Dense(3, name="a"), L.Dense(1)])
+        model.get_layer("a").trainable = False
+        before = model.get_layer("a").get_weights()[0].copy()
+        model.fit(x, y, verbose=0)
+        assert not np.array_equal(before, model.get_layer("a").get_weights()[0])
+
+    def test_thawing_after_fit_breaks_the_optimizer(self) -> None:
+        """Why `compiled.refit_optimizer` is there."""
+        model, x, y = fitted([L.Dense(3, name="a", trainable=False), L.Dense(1)])
+        model.get_layer("a").trainable = True
+        model.make_train_function(force=True)
+        with pytest.raises(ValueError, match="Unknown variable"):
+            model.fit(x, y, verbose=0)
+
+    def test_training_false_at_the_call_does_not_protect_batch_norm(self) -> None:
+        """Why freezing sets `trainable` on BatchNormalization itself (keras-team/keras#20285)."""
+        inputs = keras.Input((4,))
+        layer = L.BatchNormalization()
+        model = keras.Model(inputs, L.Dense(1)(layer(inputs, training=False)))
+        model.compile("sgd", "mse")
+        x = np.full((8, 4), 5, "float32")
+        model.fit(x, x[:, :1], verbose=0)
+        assert np.abs(layer.moving_mean.numpy()).max() > 0
+
+    def test_a_regularizer_set_on_a_built_layer_is_ignored(self) -> None:
+        """Why `inject_regularizer` sets the variable too."""
+        layer = L.Dense(3)
+        layer.build((None, 4))
+        layer.kernel_regularizer = keras.regularizers.L2(0.1)
+        assert layer.losses == []
+        layer.kernel.regularizer = keras.regularizers.L2(0.1)
+        assert len(layer.losses) == 1
+
+    def test_a_seeded_fit_repeats_one_order(self) -> None:
+        """Why `training.order` is there."""
+        seen: list[float] = []
+
+        class Recorder(keras.Model):
+            def __init__(self) -> None:
+                super().__init__()
+                self.scale = self.add_weight(shape=(), name="scale")
+
+            def call(self, x: object) -> object:
+                return x * self.scale
+
+            def train_step(self, data: tuple) -> dict:
+                seen.extend(np.asarray(data[0])[:, 0])
+                return {"loss": 0.0}
+
+        keras.utils.set_random_seed(0)
+        model = Recorder()
+        model.compile("sgd", "mse", run_eagerly=True)
+        x = np.arange(16, dtype="float32")[:, None]
+        model.fit(x, x, batch_size=8, epochs=2, verbose=0)
+        assert seen[:16] != list(range(16))
+        assert seen[:16] == seen[16:]
+
+    def test_data_of_unknown_length_train_one_step_too_many(self) -> None:
+        """Why `fit` asks for `steps_per_epoch`."""
+        import tensorflow as tf
+
+        model, x, y = fitted([L.Dense(1)])
+        steps = int(model.optimizer.iterations)
+        data = tf.data.Dataset.from_tensor_slices((x, y)).filter(lambda a, b: True).batch(8)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model.fit(data, verbose=0, shuffle=False)
+        assert int(model.optimizer.iterations) - steps == 4 + 1
+
+    def test_sequential_models_have_no_output_attribute(self) -> None:
+        """Why `graph.input_structure` asks for the kind of model."""
+        model = keras.Sequential([keras.Input((4,)), L.Dense(1)])
+        with pytest.raises(AttributeError, match="never been called"):
+            _ = model.output
+
+    def test_a_masked_input_makes_a_nested_sequential_warn(self) -> None:
+        """Why `add_head` pools outside of the head."""
+        inputs = keras.Input((5,), dtype="int32")
+        tokens = L.Embedding(10, 3, mask_zero=True)(inputs)
+        head = keras.Sequential([keras.Input((5, 3)), L.GlobalAveragePooling1D()])
+        with pytest.warns(UserWarning, match="does not support masking"):
+            head(tokens)
+
+    def test_class_weight_fails_for_dense_labels(self) -> None:
+        """Why `training.balance` turns class weights into sample weights."""
+        model = keras.Sequential([keras.Input((4, 4, 1)), L.Conv2D(2, 1, activation="softmax")])
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        x, y = np.zeros((2, 4, 4, 1), "float32"), np.zeros((2, 4, 4), int)
+        with pytest.raises((TypeError, ValueError)):
+            model.fit(x, y, class_weight={0: 1.0, 1: 2.0}, verbose=0)
+
+    def test_an_optimizer_that_never_trained_makes_loading_warn(self, tmp_path: Path) -> None:
+        """Why `save` builds the optimizer first."""
+        model = keras.Sequential([keras.Input((4,)), L.Dense(1)])
+        model.compile("adam", "mse")
+        model.save(tmp_path / "model.keras")
+        with pytest.warns(UserWarning, match="Skipping variable loading for optimizer"):
+            keras.saving.load_model(tmp_path / "model.keras")
+
+    def test_one_more_member_of_an_archive_does_no_harm(self, tmp_path: Path) -> None:
+        """Why `save` can put metadata there."""
+        path = tmp_path / "model.keras"
+        model = small_backbone()
+        model.save(path)
+        with zipfile.ZipFile(path, "a") as file:
+            file.writestr("finetunekit.json", "{}")
+        loaded = keras.saving.load_model(path)
+        x = images(2)
+        assert np.array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
+
+    def test_clone_model_fails_for_a_plain_loss_function(self) -> None:
+        """Why `_keras.run_through_graph` is used instead."""
+        model = small_backbone()
+        model.compile("sgd", lambda y_true, y_pred: y_pred[:, 0])
+        with pytest.raises(Exception, match=r"[Ll]ambda|deserialize|locate"):
+            keras.models.clone_model(model, clone_function=lambda layer: layer)
+
+
+class TestPrivateNames:
+    def test_sublayers_of_a_composite_layer(self) -> None:
+        inputs = keras.Input((5, 8))
+        attention = L.MultiHeadAttention(2, 4)
+        attention(inputs, inputs)
+        names = {layer.name for layer in _keras.sublayers(attention)}
+        assert {"query", "key", "value", "attention_output"} <= names
+
+    def test_layers_beside_the_graph_of_a_functional_model(self) -> None:
+        model = small_backbone()
+        model.extra = L.Dense(2, name="extra")
+        assert [x.name for x in _keras.sublayers(model)] == [
+            *(x.name for x in model.layers),
+            "extra",
+        ]
+
+    def test_kinds_of_models(self) -> None:
+        functional = small_backbone()
+        sequential = keras.Sequential([keras.Input((4,)), L.Dense(1)])
+        assert _keras.is_functional(functional)
+        assert not _keras.is_functional(sequential)
+        assert _keras.is_sequential(sequential)
+        assert not _keras.is_sequential(keras.Sequential([L.Dense(1)]))
+
+        class Own(type(functional)):  # type: ignore[misc]
+            def call(self, inputs: object) -> object:
+                return inputs
+
+        inputs = keras.Input((4,))
+        assert not _keras.is_functional(Own(inputs, L.Dense(1)(inputs)))
+
+    def test_running_through_a_graph_again(self) -> None:
+        model = small_backbone()
+        called: list[str] = []
+
+        def call_layer(layer: object, *arguments: object, **options: object) -> object:
+            called.append(layer.name)
+            return layer(*arguments, **options)
+
+        inputs = keras.Input((16, 16, 3))
+        again = keras.Model(inputs, _keras.run_through_graph(model, inputs, call_layer))
+        assert called == [layer.name for layer in model.layers[1:]]
+        assert np.array_equal(again(images(2)), model(images(2)))
+
+    def test_history_of_a_tensor(self) -> None:
+        inputs = keras.Input((4,))
+        shared = L.Dense(4)
+        first = shared(inputs)
+        second = shared(first)
+        assert _keras.producer(second) is shared
+        assert _keras.incoming(second)[0] is first
+        assert _keras.incoming(first)[0] is inputs
+
+    def test_own_variables(self) -> None:
+        layer = L.BatchNormalization()
+        layer.build((None, 4))
+        layer.trainable = False
+        assert [v.name for v in _keras.own_trainable_variables(layer)] == ["gamma", "beta"]
+        assert len(_keras.own_weights(layer)) == 4
+
+    def test_compile_arguments_are_objects(self) -> None:
+        model = small_backbone()
+        loss, metric = keras.losses.MeanSquaredError(), keras.metrics.MeanAbsoluteError()
+        model.compile("sgd", loss, metrics=[metric], steps_per_execution=3)
+        found = _keras.compile_arguments(model)
+        assert found["loss"] is loss
+        assert found["metrics"][0] is metric
+        assert found["steps_per_execution"] == 3
+        assert {"optimizer", "loss_weights", "weighted_metrics", "run_eagerly"} <= set(found)
+
+    def test_optimizer_state(self) -> None:
+        model, _, _ = fitted([L.Dense(3), L.Dense(1)])
+        optimizer = model.optimizer
+        assert [id(v) for v in _keras.optimizer_variables(optimizer)] == [
+            id(v) for v in model.trainable_variables
+        ]
+        slots = _keras.optimizer_slots(optimizer)
+        assert slots.keys() == {"_momentums", "_velocities"}
+        _keras.unbuild_optimizer(optimizer)
+        assert [v.name for v in optimizer.variables] == ["iteration", "learning_rate"]
+        optimizer.build(model.trainable_variables[:2])
+        assert len(optimizer.variables) == 2 + 2 * 2
+
+    def test_kernels_and_where_their_regularizer_is_saved(self) -> None:
+        found = {}
+        shapes = {
+            "Dense": (L.Dense(2), (None, 3)),
+            "Conv2D": (L.Conv2D(2, 1), (None, 4, 4, 3)),
+            "DepthwiseConv2D": (L.DepthwiseConv2D(1), (None, 4, 4, 3)),
+            "SeparableConv2D": (L.SeparableConv2D(2, 1), (None, 4, 4, 3)),
+            "Embedding": (L.Embedding(3, 2), (None, 4)),
+            "LSTMCell": (L.LSTMCell(2), (None, 3)),
+        }
+        for name, (layer, shape) in shapes.items():
+            layer.build(shape)
+            found[name] = (
+                [v.name for v in _keras.kernels(layer)],
+                _keras.regularizer_attributes(layer),
+            )
+        assert found == {
+            "Dense": (["kernel"], ["kernel_regularizer"]),
+            "Conv2D": (["kernel"], ["kernel_regularizer"]),
+            "DepthwiseConv2D": (["kernel"], ["depthwise_regularizer"]),
+            "SeparableConv2D": (
+                ["depthwise_kernel", "pointwise_kernel"],
+                ["depthwise_regularizer", "pointwise_regularizer"],
+            ),
+            "Embedding": (["embeddings"], ["embeddings_regularizer"]),
+            "LSTMCell": (
+                ["kernel", "recurrent_kernel"],
+                ["kernel_regularizer", "recurrent_regularizer"],
+            ),
+        }
+        attention = L.MultiHeadAttention(2, 4)
+        assert _keras.regularizer_attributes(attention) == ["_kernel_regularizer"]
+
+    def test_a_patched_call_is_used_and_taken_off(self) -> None:
+        """What `callbacks.DropoutInjection` rests on."""
+        layer = L.Dense(1, kernel_initializer="ones")
+        plain = layer(np.ones((1, 3)))
+        original = layer.call
+        layer.call = lambda x: 2 * original(x)
+        assert float(layer(np.ones((1, 3)))[0, 0]) == 2 * float(plain[0, 0])
+        del layer.call
+        assert float(layer(np.ones((1, 3)))[0, 0]) == float(plain[0, 0])
