@@ -1,0 +1,42 @@
+"""finetunekit: fine-tune pretrained Keras models. This is the whole public surface."""
+
+from finetunekit import callbacks
+from finetunekit.backbones import load_backbone
+from finetunekit.freezing import (
+    TrainableSummary,
+    freeze_layers,
+    trainable_summary,
+    unfreeze_layers,
+)
+from finetunekit.metadata import InputContract, Task
+from finetunekit.regularization import inject_dropout, inject_regularizer, remove_regularizer
+from finetunekit.saving import load, save
+from finetunekit.selection import find_layers
+from finetunekit.tasks import Prediction, add_head, build_head, predict_labels, replace_head
+from finetunekit.training import compile_for_task, fit
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "InputContract",
+    "Prediction",
+    "Task",
+    "TrainableSummary",
+    "add_head",
+    "build_head",
+    "callbacks",
+    "compile_for_task",
+    "find_layers",
+    "fit",
+    "freeze_layers",
+    "inject_dropout",
+    "inject_regularizer",
+    "load",
+    "load_backbone",
+    "predict_labels",
+    "remove_regularizer",
+    "replace_head",
+    "save",
+    "trainable_summary",
+    "unfreeze_layers",
+]

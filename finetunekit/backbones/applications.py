@@ -1,0 +1,136 @@
+"""Which models of keras.applications are there, and how do raw pixels get into each?
+
+Half of the families normalise pixels inside the model, half leave it to the caller; here all take
+raw RGB pixels of 0 to 255, unless asked otherwise.
+"""
+
+import inspect
+import os
+from typing import Any
+
+import keras
+
+from finetunekit import _keras
+
+# How a family wants its pixels, by the beginning of the name; the first match counts. "inside"
+# means that the model of Keras does it itself.
+_MODES = (
+    ("mobilenetv3", "inside"),
+    ("efficientnet", "inside"),
+    ("convnext", "inside"),
+    ("resnet50v2", "tf"),
+    ("resnet101v2", "tf"),
+    ("resnet152v2", "tf"),
+    ("resnet", "caffe"),
+    ("vgg", "caffe"),
+    ("densenet", "torch"),
+    ("mobilenet", "tf"),
+    ("inception", "tf"),
+    ("xception", "tf"),
+    ("nasnet", "tf"),
+)
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
+RANGES = {"inside": (0.0, 255.0), "tf": (-1.0, 1.0), "torch": (-2.2, 2.7), "caffe": (-124.0, 152.0)}
+
+
+def constructors() -> dict[str, Any]:
+    """`mobilenetv2` -> `keras.applications.MobileNetV2`, for all of them."""
+    found = vars(keras.applications)
+    return {
+        _plain(name): function
+        for name, function in found.items()
+        if name[0].isupper() and callable(function)
+    }
+
+
+def constructor(source: str) -> Any | None:
+    """The constructor that a name such as `"MobileNetV2"` or `"mobilenet_v2"` means, or None."""
+    return constructors().get(_plain(source))
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "")
+
+
+def mode(function: Any) -> str:
+    """How the family wants its pixels: `"inside"`, `"tf"`, `"torch"` or `"caffe"`.
+
+    Raises:
+        ValueError: For a family that Keras has added since this table was made.
+    """
+    name = _plain(function.__name__)
+    for start, how in _MODES:
+        if name.startswith(start):
+            return how
+    raise ValueError(
+        f"How keras.applications.{function.__name__} wants its pixels is not known here. Build it "
+        "with Keras and pass the model itself as `source`. "
+        f"Received: source={function.__name__!r}"
+    )
+
+
+def build(
+    function: Any,
+    *,
+    include_top: bool,
+    input_shape: tuple[int | None, ...] | None,
+    weights: Any,
+    preprocessing: str,
+) -> keras.Model:
+    """Builds a new model of keras.applications, flat, with its preprocessing in front.
+
+    Raises:
+        ValueError: If the options do not fit the family.
+        OSError: If its weights cannot be downloaded or read.
+    """
+    how = mode(function)
+    options = {"include_top": include_top, "input_shape": input_shape}
+    if how == "inside" and preprocessing == "outside":
+        if "include_preprocessing" not in inspect.signature(function).parameters:
+            raise ValueError(
+                f"keras.applications.{function.__name__} always normalises inside. Leave "
+                f"`preprocessing` out. Received: preprocessing={preprocessing!r}"
+            )
+        options["include_preprocessing"] = False
+    model = _constructed(function, weights, options)
+    if how == "inside" or preprocessing == "outside":
+        return model
+    inputs = keras.Input(model.input_shape[1:], name="image")
+    outputs = _keras.run_through_graph(
+        model, preprocess(inputs, how), lambda layer, *args, **kwargs: layer(*args, **kwargs)
+    )
+    return keras.Model(inputs, outputs, name=model.name)
+
+
+def preprocess(pixels: Any, how: str) -> Any:
+    """RGB pixels of 0 to 255 as the family wants them, by stock layers and ops."""
+    if how == "tf":
+        return keras.layers.Rescaling(1 / 127.5, -1.0, name="preprocessing")(pixels)
+    if how == "torch":
+        scale = [1 / (255 * std) for std in _IMAGENET_STD]
+        offset = [-m / s for m, s in zip(_IMAGENET_MEAN, _IMAGENET_STD, strict=True)]
+        return keras.layers.Rescaling(scale, offset, name="preprocessing")(pixels)
+    bgr = pixels[..., ::-1]
+    offset = [-mean for mean in _CAFFE_MEAN_BGR]
+    return keras.layers.Rescaling([1.0, 1.0, 1.0], offset, name="preprocessing")(bgr)
+
+
+def _constructed(function: Any, weights: Any, options: dict[str, Any]) -> keras.Model:
+    if weights == "pretrained":
+        weights = "imagenet"
+    try:
+        return function(weights=weights, **options)
+    except ValueError:
+        raise
+    except Exception as error:  # `get_file` raises a bare Exception when a download fails.
+        folder = os.path.join(
+            os.environ.get("KERAS_HOME", os.path.join(os.path.expanduser("~"), ".keras")), "models"
+        )
+        raise OSError(
+            f"The weights of keras.applications.{function.__name__} are not in {folder!r} and "
+            f"cannot be downloaded ({str(error)[:200]}). Put the weight file into that folder on "
+            "a machine with a connection, give its path as `weights`, or use "
+            "'builtin:mobilenet_v2', which needs no download. "
+            f"Received: source={function.__name__!r}, weights={weights!r}"
+        ) from error

@@ -1,0 +1,7 @@
+"""Which callbacks are there? The public shelf; each lives in its own room."""
+
+from finetunekit.freezing import FrozenGuard
+from finetunekit.regularization import DropoutInjection, L1L2Injection
+from finetunekit.training import EarlyStopping, SaveBest
+
+__all__ = ["DropoutInjection", "EarlyStopping", "FrozenGuard", "L1L2Injection", "SaveBest"]

@@ -1,0 +1,101 @@
+"""Which optimizer, at which small learning rate? A rule from what is trainable.
+
+The smaller the part that trains, the larger the steps it takes: a new head starts from random
+numbers, a pretrained layer from good ones. For Adam, 1e-3 for a head alone and 1e-5 for the whole
+model are the rates of Keras' guide "Transfer learning & fine-tuning"; 1e-4 for a part of the
+backbone is their geometric mean. SGD takes ten times as much, as its default does in Keras.
+"""
+
+import numbers
+from typing import Any
+
+import keras
+
+from finetunekit import graph, metadata
+from finetunekit.messages import closest, listed
+
+RATES = {"head": 1e-3, "part": 1e-4, "all": 1e-5}
+_SGD_FACTOR = 10
+_NAMES = ("adam", "adamw", "sgd")
+
+
+def trainable_part(model: keras.Model) -> str:
+    """What of the model trains: `"head"`, `"part"` (of the backbone too), or `"all"`.
+
+    BatchNormalization does not count, since it may stay frozen for good.
+
+    Raises:
+        ValueError: If nothing trains.
+    """
+    trains = {id(variable) for variable in model.trainable_variables}
+    if not trains:
+        raise ValueError(
+            f"Nothing in {model.name!r} is trainable, so there is nothing to fit. Thaw something "
+            f"with `unfreeze_layers(model, 'head')`, or add a head. Received: model={model!r}"
+        )
+    backbone = metadata.roles(model).get("backbone")
+    states = [
+        any(id(variable) in trains for variable in place.layer.weights)
+        for place in graph.leaves(backbone if backbone is not None else model)
+        if not isinstance(place.layer, keras.layers.BatchNormalization)
+    ]
+    if backbone is not None and not any(states):
+        return "head"
+    return "all" if all(states) else "part"
+
+
+def make_optimizer(
+    optimizer: Any, learning_rate: Any, part: str
+) -> tuple[keras.optimizers.Optimizer, str]:
+    """The optimizer to compile with, and a word on its rate.
+
+    Raises:
+        ValueError: If the name is unknown, or a rate is given beside an optimizer object.
+        TypeError: If an argument is of the wrong type.
+    """
+    if isinstance(optimizer, keras.optimizers.Optimizer):
+        if learning_rate != "auto":
+            raise ValueError(
+                "An optimizer object keeps its own rate. Give the rate to the optimizer, or give "
+                "the optimizer by name. "
+                f"Received: optimizer={type(optimizer).__name__} object, "
+                f"learning_rate={learning_rate!r}"
+            )
+        return optimizer, f"{type(optimizer).__name__} at its own rate"
+    if not isinstance(optimizer, str):
+        raise TypeError(
+            f"`optimizer` must be one of {listed(_NAMES)}, or a Keras optimizer object. "
+            f"Received: optimizer={optimizer!r}"
+        )
+    name = "adam" if optimizer == "auto" else optimizer.lower()
+    if name not in _NAMES:
+        raise ValueError(
+            f"`optimizer` must be one of {listed(_NAMES)}, or any Keras optimizer object, such "
+            f"as keras.optimizers.Lion(1e-5). {closest(name, _NAMES)}"
+            f"Received: optimizer={optimizer!r}"
+        )
+    rate, reason = _rate(learning_rate, part, name)
+    if name == "sgd":
+        return keras.optimizers.SGD(rate, momentum=0.9), f"SGD (momentum 0.9) {reason}"
+    kind = keras.optimizers.Adam if name == "adam" else keras.optimizers.AdamW
+    return kind(rate), f"{kind.__name__} {reason}"
+
+
+def _rate(learning_rate: Any, part: str, name: str) -> tuple[Any, str]:
+    if isinstance(learning_rate, keras.optimizers.schedules.LearningRateSchedule):
+        return learning_rate, f"with {type(learning_rate).__name__}"
+    if isinstance(learning_rate, str) and learning_rate == "auto":
+        rate = RATES[part] * (_SGD_FACTOR if name == "sgd" else 1)
+        what = {"head": "the head alone", "part": "a part of the layers", "all": "everything"}
+        return rate, f"at {rate:.0e}, since {what[part]} trains"
+    if isinstance(learning_rate, bool) or not isinstance(learning_rate, numbers.Real):
+        raise TypeError(
+            "`learning_rate` must be 'auto', a positive number or a LearningRateSchedule. "
+            f"Received: learning_rate={learning_rate!r}"
+        )
+    if not 0 < float(learning_rate) < float("inf"):
+        raise ValueError(
+            "`learning_rate` must be a positive number, such as 1e-4. "
+            f"Received: learning_rate={learning_rate!r}"
+        )
+    return float(learning_rate), f"at {float(learning_rate):.3g}"

@@ -1,0 +1,225 @@
+"""How does a backbone become a model for a task? Puts a head on it, or another one."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from finetunekit import _keras, compiled, graph, metadata
+from finetunekit.messages import listed, say
+from finetunekit.metadata import Task
+from finetunekit.tasks.families import make_task
+from finetunekit.tasks.heads import build_head, pooling_layer
+
+
+def add_head(
+    backbone: keras.Model,
+    task: str | Task,
+    num_classes: int | None = None,
+    *,
+    class_names: Sequence[str] | None = None,
+    hidden_units: Sequence[int] = (),
+    dropout: float = 0.0,
+    l2: float = 0.0,
+    activation: str | None = "auto",
+    pooling: str | None = "auto",
+    output: str | int | None = None,
+    augmentation: keras.layers.Layer | Sequence[keras.layers.Layer] | None = None,
+) -> keras.Model:
+    """Returns a new model, input -> backbone -> head, that shares the backbone's weights.
+
+    The new model is not compiled, since a backbone's old loss belongs to its old output.
+
+    Args:
+        backbone: A built Keras model; it is used as it is, never copied or renamed.
+        task: `"binary"`, `"multiclass"`, `"multilabel"`, `"regression"`, or a `Task`.
+        num_classes: How many outputs; 1 for binary and, unless said, for regression.
+        class_names: One name a class, instead of `num_classes`; they travel with the saved model.
+        hidden_units: Units of Dense layers with ReLU before the output, such as `[128]`.
+        dropout: Rate of a Dropout before each Dense layer of the head, 0 for none.
+        l2: Strength of an L2 penalty on the head's kernels, 0 for none.
+        activation: `"auto"` is the task's (sigmoid, softmax, none); None gives logits.
+        pooling: `"auto"` averages over space or tokens where there are any (over unmasked tokens
+            if there is a mask); `"avg"`, `"max"`, `"flatten"`, or None.
+        output: Which output of a backbone that has several: a name, a key or an index.
+        augmentation: Layers to put in front, active in training only.
+
+    Returns:
+        A `keras.Model` whose layers named by `"backbone"` and `"head"` in every selector are
+        the parts given here; output of shape `(batch, num_classes)`, float32.
+
+    Raises:
+        ValueError: If the backbone is not built, has several outputs and `output` does not say
+            which, or the arguments do not fit the task.
+        TypeError: If an argument is of the wrong type.
+
+    Example:
+        ```python
+        import finetunekit as ftk
+
+        backbone = ftk.load_backbone("pretrained_model.h5")
+        model = ftk.add_head(backbone, "multiclass", class_names=["cat", "dog", "bird"])
+        assert model.output_shape == (None, 3)
+        ```
+    """
+    _check_backbone(backbone)
+    task = make_task(task, num_classes, class_names)
+    inputs = graph.new_inputs(backbone)
+    features = _pick(backbone(_augmented(inputs, augmentation)), output, backbone)
+    pool = pooling_layer(features.shape[1:], pooling)
+    # Outside of the head: a Sequential warns about a mask that its first layer uses well.
+    pooled = features if pool is None else pool(features)
+    head = build_head(
+        pooled.shape[1:],
+        task,
+        hidden_units=hidden_units,
+        dropout=dropout,
+        l2=l2,
+        activation=activation,
+        pooling=None,
+        name="head" if backbone.name != "head" else "task_head",
+    )
+    model = keras.Model(inputs, head(pooled), name=f"{backbone.name}_{task.name}")
+    metadata.carry(
+        backbone,
+        model,
+        task=task,
+        backbone=backbone,
+        head=head,
+        preprocessing_layers=(),
+        automatic_loss=False,
+    )
+    return model
+
+
+def replace_head(
+    model: keras.Model,
+    task: str | Task,
+    num_classes: int | None = None,
+    **head_options: Any,
+) -> keras.Model:
+    """Returns a new model with another head on the same backbone; the old model stays valid.
+
+    A model that `add_head` did not make loses its last layer with weights and what follows it.
+    If the task and its number of outputs stay the same, a compiled model keeps its compile
+    configuration and the optimizer state of the backbone; else compile it anew.
+
+    Args:
+        model: A model with a head.
+        task: The new task, as in `add_head`.
+        num_classes: How many outputs, as in `add_head`.
+        **head_options: The other options of `add_head`.
+
+    Returns:
+        A new `keras.Model` that shares the backbone's weights.
+
+    Raises:
+        ValueError: If no head can be told from the rest, or the arguments do not fit the task.
+        TypeError: If an argument is of the wrong type.
+
+    Example:
+        ```python
+        import finetunekit as ftk
+
+        model = ftk.add_head(ftk.load_backbone("pretrained_model.h5"), "binary")
+        other = ftk.replace_head(model, "multiclass", 5, hidden_units=[32])
+        assert other.output_shape == (None, 5)
+        ```
+    """
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
+    known = metadata.of(model)
+    backbone = known.backbone if known.backbone is not None else _without_last_layer(model)
+    new = add_head(backbone, task, num_classes, **head_options)
+    metadata.carry(
+        model, new, task=metadata.of(new).task, backbone=backbone, head=metadata.of(new).head
+    )
+    before, after = known.task, metadata.of(new).task
+    if before and after and (before.name, before.num_classes) == (after.name, after.num_classes):
+        compiled.carry_compilation(model, new)
+    elif model.compiled:
+        say(f"{new.name!r} is for another task than {model.name!r}: compile it before training")
+    return new
+
+
+def _check_backbone(backbone: Any) -> None:
+    if not isinstance(backbone, keras.Model):
+        raise TypeError(
+            "`backbone` must be a keras.Model; `load_backbone` makes one of a file or a name. "
+            f"Received: backbone={backbone!r}"
+        )
+    if not graph.is_graph(backbone):
+        what = "not built yet" if not backbone.built else "a subclassed model"
+        raise ValueError(
+            f"`backbone` is {what}, so its inputs are not known. Give it inputs: "
+            "`inputs = keras.Input(shape)`, `backbone = keras.Model(inputs, backbone(inputs))`. "
+            f"Received: backbone={backbone!r}"
+        )
+
+
+def _augmented(inputs: Any, augmentation: Any) -> Any:
+    if augmentation is None:
+        return inputs
+    layers = list(augmentation) if isinstance(augmentation, (list, tuple)) else [augmentation]
+    if not layers or not all(isinstance(layer, keras.layers.Layer) for layer in layers):
+        raise TypeError(
+            "`augmentation` must be a Keras layer or a list of them. "
+            f"Received: augmentation={augmentation!r}"
+        )
+    if len(keras.tree.flatten(inputs)) != 1:
+        raise ValueError(
+            "`augmentation` needs a backbone with one input; this one has "
+            f"{len(keras.tree.flatten(inputs))}. Augment in the data instead. "
+            f"Received: augmentation={augmentation!r}"
+        )
+    for layer in layers:
+        inputs = keras.tree.map_structure(layer, inputs)
+    return inputs
+
+
+def _pick(outputs: Any, wanted: Any, backbone: keras.Model) -> Any:
+    flat = keras.tree.flatten(outputs)
+    if wanted is None:
+        if len(flat) == 1:
+            return flat[0]
+    elif isinstance(outputs, dict):
+        if wanted in outputs:
+            return outputs[wanted]
+    elif (
+        isinstance(wanted, int)
+        and not isinstance(wanted, bool)
+        and -len(flat) <= wanted < len(flat)
+    ):
+        return flat[wanted]
+    elif isinstance(wanted, str) and wanted in getattr(backbone, "output_names", ()):
+        return flat[backbone.output_names.index(wanted)]
+    names = list(outputs) if isinstance(outputs, dict) else getattr(backbone, "output_names", [])
+    shapes = {name: tensor.shape for name, tensor in zip(names, flat, strict=False)}
+    raise ValueError(
+        f"`output` must say which output of {backbone.name!r} the head sits on: one of "
+        f"{listed(shapes)}, of shapes {list(shapes.values())}, or an index. "
+        f"Received: output={wanted!r}"
+    )
+
+
+def _without_last_layer(model: keras.Model) -> keras.Model:
+    """The model up to the input of its last layer with weights."""
+    layer, is_chain = None, graph.is_graph(model) and len(model.outputs) == 1
+    tensor = model.outputs[0] if is_chain else None
+    while tensor is not None:
+        layer = _keras.producer(tensor)
+        before = _keras.incoming(tensor)
+        if len(before) != 1 or getattr(layer, "weights", None):
+            break
+        tensor = before[0]
+    if tensor is None or not isinstance(layer, keras.layers.Dense):
+        raise ValueError(
+            f"{model.name!r} was not made by `add_head`, and its head cannot be told from the "
+            "rest: it does not end in a Dense layer. Cut it yourself, "
+            "`backbone = keras.Model(model.inputs, model.get_layer(NAME).output)`, and use "
+            f"`add_head`. Received: model={model!r}"
+        )
+    say(f"{model.name!r} has no recorded head: layer {layer.name!r} and what follows is replaced")
+    backbone = keras.Model(graph.input_structure(model), before[0], name=f"{model.name}_backbone")
+    metadata.carry(model, backbone, task=None, backbone=None, head=None)
+    return backbone

@@ -1,0 +1,168 @@
+"""What sits on the backbone? Pooling, and the dense layers that end in the task's activation."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from finetunekit.messages import listed
+from finetunekit.metadata import Task
+from finetunekit.tasks.families import FAMILIES, make_task
+
+_POOLING = {
+    "avg": {
+        3: keras.layers.GlobalAveragePooling1D,
+        4: keras.layers.GlobalAveragePooling2D,
+        5: keras.layers.GlobalAveragePooling3D,
+    },
+    "max": {
+        3: keras.layers.GlobalMaxPooling1D,
+        4: keras.layers.GlobalMaxPooling2D,
+        5: keras.layers.GlobalMaxPooling3D,
+    },
+}
+
+
+def build_head(
+    feature_shape: Sequence[int | None],
+    task: str | Task,
+    num_classes: int | None = None,
+    *,
+    class_names: Sequence[str] | None = None,
+    hidden_units: Sequence[int] = (),
+    dropout: float = 0.0,
+    l2: float = 0.0,
+    activation: str | None = "auto",
+    pooling: str | None = "auto",
+    name: str = "head",
+) -> keras.Sequential:
+    """Builds a new model that turns features into the task's output: stock Keras layers only.
+
+    Args:
+        feature_shape: Shape of one sample's features, without the batch: `(1280,)`, `(7, 7, 1280)`
+            or `(tokens, 384)`.
+        task: `"binary"`, `"multiclass"`, `"multilabel"`, `"regression"`, or a `Task`.
+        num_classes: How many outputs; 1 for binary and, unless said, for regression.
+        class_names: One name a class, instead of `num_classes`.
+        hidden_units: Units of Dense layers with ReLU before the output, such as `[128]`.
+        dropout: Rate of a Dropout before each Dense layer, 0 for none.
+        l2: Strength of an L2 penalty on the kernels, 0 for none.
+        activation: `"auto"` is the task's (sigmoid, softmax, none); None gives logits.
+        pooling: `"auto"` averages over space or tokens where there are any; `"avg"`, `"max"`,
+            `"flatten"`, or None to leave the features as they are.
+        name: The model's name.
+
+    Returns:
+        A built `keras.Sequential` from `(batch, *feature_shape)` to `(batch, num_classes)`. Its
+        output is float32 under mixed precision too.
+
+    Raises:
+        ValueError: If the arguments do not fit together.
+        TypeError: If an argument is of the wrong type.
+
+    Example:
+        ```python
+        import finetunekit as ftk
+
+        head = ftk.build_head((7, 7, 1280), "multiclass", 10, hidden_units=[128], dropout=0.2)
+        assert head.output_shape == (None, 10)
+        ```
+    """
+    task = make_task(task, num_classes, class_names)
+    last = _output_activation(task, activation)
+    units = _checked_units(hidden_units)
+    rate, strength = checked_rate(dropout, "dropout"), _checked_strength(l2)
+    chain: list[Any] = [keras.Input(tuple(feature_shape))]
+    pool = pooling_layer(feature_shape, pooling)
+    if pool is not None:
+        chain.append(pool)
+    for number in units:
+        chain += [keras.layers.Dropout(rate)] if rate else []
+        chain.append(
+            keras.layers.Dense(number, activation="relu", kernel_regularizer=_l2(strength))
+        )
+    chain += [keras.layers.Dropout(rate)] if rate else []
+    chain.append(
+        keras.layers.Dense(
+            task.num_classes, activation=last, kernel_regularizer=_l2(strength), dtype="float32"
+        )
+    )
+    return keras.Sequential(chain, name=name)
+
+
+def pooling_layer(
+    feature_shape: Sequence[int | None], pooling: str | None
+) -> keras.layers.Layer | None:
+    """The layer that makes one vector of spatial or token features, or None if none is wanted."""
+    rank = len(feature_shape) + 1
+    if pooling not in ("auto", "avg", "max", "flatten", None):
+        raise ValueError(
+            "`pooling` must be 'auto', 'avg', 'max', 'flatten' or None. "
+            f"Received: pooling={pooling!r}"
+        )
+    if rank < 2 or (rank > 5 and pooling not in ("flatten", None)):
+        raise ValueError(
+            "Features must have a vector, tokens, or a space of up to three dimensions for each "
+            f"sample. Received: features of shape {(None, *feature_shape)}"
+        )
+    if pooling is None or rank == 2:
+        return None
+    if pooling == "flatten":
+        if None in feature_shape:
+            raise ValueError(
+                "pooling='flatten' needs features of a fixed size. Load the backbone with "
+                "`input_shape=`, or use pooling='avg'. "
+                f"Received: features of shape {(None, *feature_shape)}"
+            )
+        return keras.layers.Flatten(name="pooling")
+    kind = "avg" if pooling == "auto" else pooling
+    return _POOLING[kind][rank](name="pooling")
+
+
+def checked_rate(rate: Any, name: str) -> float:
+    """A dropout rate in [0, 1), or a ValueError that names the argument."""
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
+        raise ValueError(
+            f"`{name}` must be a number in [0, 1), the share of values set to zero. "
+            f"Received: {name}={rate!r}"
+        )
+    return float(rate)
+
+
+def _checked_strength(l2: Any) -> float:
+    if isinstance(l2, bool) or not isinstance(l2, (int, float)) or not 0 <= l2 < float("inf"):
+        raise ValueError(f"`l2` must be a number of at least 0. Received: l2={l2!r}")
+    return float(l2)
+
+
+def _checked_units(hidden_units: Any) -> list[int]:
+    units = [hidden_units] if isinstance(hidden_units, int) else list(hidden_units)
+    if not all(isinstance(u, int) and not isinstance(u, bool) and u > 0 for u in units):
+        raise ValueError(
+            "`hidden_units` must be a list of positive ints, such as [128]. "
+            f"Received: hidden_units={hidden_units!r}"
+        )
+    return units
+
+
+def _l2(strength: float) -> keras.regularizers.Regularizer | None:
+    return keras.regularizers.L2(strength) if strength else None
+
+
+def _output_activation(task: Task, activation: Any) -> Any:
+    expected = FAMILIES[task.name].ACTIVATION
+    if activation == "auto":
+        return expected
+    if task.name != "regression" and activation not in (expected, "linear", None):
+        raise ValueError(
+            f"`activation` must be 'auto', {expected!r} or None (logits) for task {task.name!r}. "
+            f"Received: activation={activation!r}"
+        )
+    try:
+        keras.activations.get(activation)
+    except ValueError as error:
+        raise ValueError(
+            "`activation` must be None or the name of a Keras activation, such as "
+            f"{listed(['sigmoid', 'softplus', 'tanh'])}. Received: activation={activation!r}"
+        ) from error
+    return activation

@@ -1,0 +1,111 @@
+"""What do the predictions say in words? Class names with probabilities."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from finetunekit.tasks.families import CLASSIFYING
+from finetunekit.tasks.inference import from_logits, task_of
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says of one sample, as `predict_labels` returns it.
+
+    Args:
+        labels: The names that hold: one, but for `"multilabel"` any number.
+        probabilities: Name -> probability, of all classes, the most probable first.
+
+    Example:
+        ```python
+        import finetunekit as ftk
+
+        prediction = ftk.Prediction(("cat",), {"cat": 0.9, "dog": 0.1})
+        assert prediction.label == "cat" and prediction.probability == 0.9
+        ```
+    """
+
+    labels: tuple[str, ...]
+    probabilities: dict[str, float]
+
+    @property
+    def label(self) -> str:
+        """The names that hold, in one string."""
+        return ", ".join(self.labels)
+
+    @property
+    def probability(self) -> float:
+        """The probability of the (most probable) label; of the likeliest class if none holds."""
+        first = self.labels[0] if self.labels else next(iter(self.probabilities))
+        return self.probabilities[first]
+
+    def __str__(self) -> str:
+        named = (f"{name} {self.probabilities[name]:.2f}" for name in self.labels)
+        return ", ".join(named) or "none"
+
+
+def predict_labels(
+    model: keras.Model,
+    x: Any,
+    *,
+    threshold: float = 0.5,
+    batch_size: int | None = None,
+    verbose: Any = 0,
+) -> list[Prediction]:
+    """Predicts class names with probabilities; changes nothing.
+
+    Args:
+        model: A model for classes; logits become probabilities here.
+        x: Inputs as for `model.predict`, `(n, ...)`.
+        threshold: From which probability on a label holds, for `"binary"` and `"multilabel"`.
+        batch_size: As for `model.predict`.
+        verbose: As for `model.predict`.
+
+    Returns:
+        One `Prediction` a sample. Classes without names are called `"0"`, `"1"`, ...
+
+    Raises:
+        ValueError: If the model's task has no classes.
+
+    Example:
+        ```python
+        import finetunekit as ftk
+
+        backbone = ftk.load_backbone("pretrained_model.h5")
+        model = ftk.add_head(backbone, "binary", class_names=["cat", "dog"])
+        for prediction in ftk.predict_labels(model, x_test[:3]):
+            print(prediction.label, prediction.probability)
+        ```
+    """
+    task = task_of(model)
+    if task.name not in CLASSIFYING:
+        raise ValueError(
+            f"A model for task {task.name!r} predicts numbers, not classes: use `model.predict`. "
+            f"Received: model={model.name!r}"
+        )
+    if len(model.output_shape) != 2:
+        raise ValueError(
+            "`predict_labels` names one class (or several) a sample, so the output must have shape "
+            f"(batch, classes). Received: model={model.name!r} with output {model.output_shape}"
+        )
+    if not isinstance(threshold, (int, float)) or not 0 <= threshold <= 1:
+        raise ValueError(f"`threshold` must lie in [0, 1]. Received: threshold={threshold!r}")
+    outputs = model.predict(x, batch_size=batch_size, verbose=verbose)
+    table = CLASSIFYING[task.name].probabilities(
+        np.asarray(outputs, "float64"), from_logits(model, task)
+    )
+    names = task.class_names or tuple(str(number) for number in range(table.shape[1]))
+    return [_prediction(task.name, names, row, threshold) for row in table]
+
+
+def _prediction(task: str, names: tuple[str, ...], row: np.ndarray, threshold: float) -> Prediction:
+    order = np.argsort(-row, kind="stable")
+    if task == "binary":
+        labels = (names[int(row[1] >= threshold)],)
+    elif task == "multiclass":
+        labels = (names[order[0]],)
+    else:
+        labels = tuple(names[number] for number in order if row[number] >= threshold)
+    return Prediction(labels, {names[number]: float(row[number]) for number in order})

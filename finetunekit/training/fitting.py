@@ -1,0 +1,202 @@
+"""How is the model trained? `model.fit`, with the data checked and their order owned."""
+
+import dataclasses
+import random
+from typing import Any
+
+import keras
+
+from finetunekit import compiled, metadata
+from finetunekit.messages import say
+from finetunekit.metadata import Task
+from finetunekit.regularization import TemporaryInjection
+from finetunekit.tasks import task_of
+from finetunekit.tasks.multiclass import is_one_hot
+from finetunekit.training import arrays, data
+from finetunekit.training.compiling import recompile_for_labels
+from finetunekit.training.order import OrderedBatches
+
+_BATCH_SIZE = 32
+
+
+def fit(
+    model: keras.Model,
+    x: Any,
+    y: Any = None,
+    *,
+    batch_size: int | None = None,
+    epochs: int = 1,
+    verbose: Any = "auto",
+    callbacks: Any = None,
+    validation_split: float = 0.0,
+    validation_data: Any = None,
+    shuffle: bool = True,
+    class_weight: Any = None,
+    sample_weight: Any = None,
+    initial_epoch: int = 0,
+    seed: int | None = None,
+    **fit_options: Any,
+) -> keras.callbacks.History:
+    """Trains a compiled model in place: `model.fit` with the data checked and a fresh order.
+
+    Before the first step it checks inputs and labels against the model and its task, and renews
+    train functions that have gone stale since layers were frozen or thawed. Arrays are shuffled
+    by an order that depends on `seed` and the epoch alone and differs in every epoch; Keras on
+    TensorFlow repeats one order once it is seeded.
+
+    Args:
+        model: A compiled model.
+        x: Inputs `(n, ...)` as arrays, or a dict or list of them; or a tf.data pipeline or
+            PyDataset of `(inputs, labels)`, whose samples keep their order.
+        y: Labels, if `x` is arrays.
+        batch_size: Samples a step. Defaults to 32.
+        epochs: The epoch at which to stop.
+        verbose: As for `model.fit`.
+        callbacks: As for `model.fit`.
+        validation_split: Share of the samples, from the end, to validate on.
+        validation_data: `(x, y)` or a dataset to validate on.
+        shuffle: Whether to reorder arrays, and the batches of a PyDataset; False takes them as
+            they come.
+        class_weight: `"balanced"` weighs each class by how rare it is, for labels of any shape;
+            or class number -> weight.
+        sample_weight: A weight for each sample; multiplied with the class weights.
+        initial_epoch: The epoch at which to start.
+        seed: Seed of the order. Defaults to a number drawn from Python's `random`, which
+            `keras.utils.set_random_seed` seeds.
+        **fit_options: The other arguments of `model.fit`.
+
+    Returns:
+        The `History` that `model.fit` returns.
+
+    Raises:
+        ValueError: If model, data and options do not fit together; the message has the remedy.
+
+    Example:
+        ```python
+        import finetunekit as ftk
+
+        model = ftk.add_head(ftk.freeze_layers(ftk.load_backbone("pretrained_model.h5")), "binary")
+        ftk.compile_for_task(model)
+        history = ftk.fit(model, x_train, y_train, epochs=2, validation_split=0.25, verbose=0)
+        assert len(history.history["val_loss"]) == 2
+        ```
+    """
+    task = _prepare(model)
+    options = {
+        "batch_size": batch_size,
+        "epochs": epochs,
+        "verbose": verbose,
+        "callbacks": callbacks,
+        "initial_epoch": initial_epoch,
+        "validation_data": arrays.read_validation(validation_data, model, task),
+        **fit_options,
+    }
+    if data.is_array_like(x):
+        train = arrays.read(x, y, sample_weight, model, task)
+        if validation_split and validation_data is None:
+            # Split before the class weights, as Keras does: validation is not weighted by class.
+            train, held_out = arrays.split(train, validation_split, task)
+            options["validation_data"] = held_out.parts()
+        _follow_label_form(model, train.y)
+        train = arrays.weighted(train, class_weight, task)
+        options |= _array_options(train, options, shuffle, seed)
+    else:
+        _check_pipeline(x, y, validation_split, class_weight, sample_weight, fit_options)
+        _follow_label_form(model, data.labels_of(x))
+        # Keras warns of `shuffle` for data whose order it cannot change.
+        shuffle = shuffle and isinstance(x, keras.utils.PyDataset)
+        options |= {"x": x, "class_weight": class_weight, "shuffle": shuffle}
+    try:
+        return model.fit(**options)
+    finally:
+        for callback in getattr(callbacks, "callbacks", None) or _as_list(callbacks):
+            if isinstance(callback, TemporaryInjection):
+                callback.restore()
+
+
+def _prepare(model: Any) -> Task | None:
+    """Checks that the model can train and renews it; the task, if the model has one."""
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
+    if not model.compiled:
+        raise ValueError(
+            "`model` is not compiled. Call `compile_for_task(model)` or `model.compile(...)` "
+            f"first. Received: model={model!r}"
+        )
+    if not model.trainable_variables and model.built:
+        raise ValueError(
+            f"Nothing in {model.name!r} is trainable, so there is nothing to fit. Thaw something "
+            f"with `unfreeze_layers`. Received: model={model!r}"
+        )
+    if compiled.renew_if_stale(model):
+        say(f"{model.name!r} has changed since it was compiled: its functions are traced anew")
+    known = metadata.of(model).task
+    if known is not None:
+        return known
+    try:
+        return task_of(model)
+    except ValueError:
+        return None  # A model with a loss of its own: only what holds for all data is checked.
+
+
+def _array_options(
+    train: arrays.Arrays, options: dict[str, Any], shuffle: bool, seed: int | None
+) -> dict[str, Any]:
+    """How `model.fit` gets the arrays: as they are, or in our order."""
+    if not shuffle or options.get("steps_per_epoch") is not None:
+        return {"x": train.x, "y": train.y, "sample_weight": train.weights, "shuffle": shuffle}
+    if seed is None:
+        seed = random.randrange(2**32)  # An order, not a secret.
+    size = options["batch_size"] or _BATCH_SIZE
+    return {
+        "x": OrderedBatches(train.parts(), size, seed, options["initial_epoch"]),
+        "shuffle": False,
+        "batch_size": None,
+        "validation_batch_size": options.get("validation_batch_size") or size,
+    }
+
+
+def _follow_label_form(model: keras.Model, labels: Any) -> None:
+    """Compiles for one-hot rows or class numbers, whichever the labels are, if the loss is ours."""
+    known = metadata.of(model)
+    task = known.task
+    if task is None or task.name != "multiclass" or not known.automatic_loss or labels is None:
+        return
+    shape = data.known_shape(labels)
+    if shape is None:
+        return
+    one_hot = is_one_hot(shape, task) and len(shape) == len(model.output_shape)
+    if one_hot != bool(task.one_hot):
+        recompile_for_labels(model, dataclasses.replace(task, one_hot=one_hot))
+        say(f"the labels are {'one-hot rows' if one_hot else 'class numbers'}: loss chosen anew")
+
+
+def _check_pipeline(
+    x: Any, y: Any, split: float, class_weight: Any, sample_weight: Any, fit_options: Any
+) -> None:
+    if x is None:
+        raise ValueError("`x` is missing: give arrays or a dataset. Received: x=None")
+    for name, value in (("y", y), ("sample_weight", sample_weight)):
+        if value is not None:
+            raise ValueError(
+                f"`x` is a {type(x).__name__}, which brings its own {name}: leave `{name}` out. "
+                f"Received: {name} of type {type(value).__name__}"
+            )
+    if split:
+        raise ValueError(
+            "`validation_split` needs arrays, since other data cannot be cut; give "
+            f"`validation_data`. Received: validation_split={split!r}"
+        )
+    if isinstance(class_weight, str):
+        raise ValueError(
+            f"`class_weight={class_weight!r}` needs arrays, to count the classes. Give a dict of "
+            "class number -> weight, or the data as arrays. "
+            f"Received: class_weight={class_weight!r}"
+        )
+    data.check_length(x, fit_options.get("steps_per_epoch"))
+
+
+def _as_list(callbacks: Any) -> list[Any]:
+    if callbacks is None:
+        return []
+    return list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]

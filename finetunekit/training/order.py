@@ -1,0 +1,44 @@
+"""In which order do the samples come? Ours: seeded, and another one in every epoch.
+
+On TensorFlow, a seeded Keras `fit` on arrays repeats one order in every epoch and every later fit.
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+
+class OrderedBatches(keras.utils.PyDataset):
+    """Batches of arrays, in an order that depends on the seed and the epoch alone."""
+
+    def __init__(
+        self, data: tuple[Any, ...], batch_size: int, seed: int, first_epoch: int = 0
+    ) -> None:
+        super().__init__()
+        self._data = data
+        self._batch_size = batch_size
+        self._seed = seed
+        self._samples = len(keras.tree.flatten(data)[0])
+        self._epoch = first_epoch - 1
+        self._order = epoch_order(self._samples, seed, first_epoch)
+
+    def __len__(self) -> int:
+        """The number of batches in an epoch."""
+        return -(-self._samples // self._batch_size)
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        """One batch."""
+        rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+        batch: tuple[Any, ...] = keras.tree.map_structure(lambda array: array[rows], self._data)
+        return batch
+
+    def on_epoch_begin(self) -> None:
+        """Draws the order of the epoch."""
+        self._epoch += 1
+        self._order = epoch_order(self._samples, self._seed, self._epoch)
+
+
+def epoch_order(samples: int, seed: int, epoch: int) -> np.ndarray:
+    """The order of the samples in one epoch."""
+    return np.random.default_rng((seed, epoch)).permutation(samples)

@@ -1,0 +1,100 @@
+"""Does one verb load every kind of source, say what it did, and refuse what has no effect?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import finetunekit as ftk
+from finetunekit import metadata
+from models import images, same, small_backbone, small_sequential, values
+
+
+@pytest.mark.parametrize("ending", [".keras", ".h5", ".hdf5"])
+@pytest.mark.parametrize("make", [small_backbone, small_sequential])
+def test_files(make: object, ending: str, tmp_path: Path) -> None:
+    model = make()
+    model.compile("adam", "mse")
+    path = tmp_path / f"model{ending}"
+    if ending == ".hdf5":
+        model.save(tmp_path / "model.h5")
+        (tmp_path / "model.h5").rename(path)
+    else:
+        model.save(path)
+    loaded = ftk.load_backbone(path)
+    assert np.array_equal(loaded.predict(images(3), verbose=0), model.predict(images(3), verbose=0))
+    assert not loaded.compiled
+    assert metadata.of(loaded).origin["source"] == path.name
+    assert len(metadata.of(loaded).origin["sha256"]) == 64
+
+
+def test_a_model_is_returned_as_it_is() -> None:
+    model = small_backbone()
+    before = values(model)
+    assert ftk.load_backbone(model) is model
+    assert same(before, values(model))
+
+
+def test_says_what_it_did(caplog: pytest.LogCaptureFixture) -> None:
+    ftk.load_backbone("builtin:mobilenet_v2", input_shape=(32, 32, 3))
+    text = caplog.text
+    for part in (
+        "2,257,984 parameters",
+        "(None, 32, 32, 3)",
+        "(None, 1, 1, 1280)",
+        "sha256",
+        "raw RGB pixels of 0 to 255",
+    ):
+        assert part in text
+
+
+def test_options_of_names() -> None:
+    options = {"weights": None, "input_shape": (32, 32, 3)}
+    model = ftk.load_backbone("builtin:mobilenet_v2", dtype="mixed_float16", **options)
+    assert model.get_layer("Conv1").compute_dtype == "float16"
+    assert keras.config.dtype_policy().name == "float32"
+    outside = ftk.load_backbone("builtin:mobilenet_v2", preprocessing="outside", **options)
+    assert "preprocessing" not in [layer.name for layer in outside.layers]
+    assert metadata.of(outside).contract.preprocessing == "outside"
+    assert metadata.of(outside).contract.value_range[0] < 0
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "argument"),
+    [
+        ("model.keras", {"input_shape": (32, 32, 3)}, "input_shape"),
+        ("model.keras", {"weights": None}, "weights"),
+        ("builtin:mobilenet_v2", {"custom_objects": {"a": 1}}, "custom_objects"),
+        ("vgg16", {"safe_mode": False}, "safe_mode"),
+    ],
+)
+def test_an_option_without_effect_is_an_error(source: str, options: dict, argument: str) -> None:
+    with pytest.raises(ValueError, match=f"`{argument}` has no effect"):
+        ftk.load_backbone(source, **options)
+
+
+def test_a_lambda_layer_needs_trust(tmp_path: Path) -> None:
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, keras.layers.Lambda(lambda x: 2 * x)(inputs))
+    path = tmp_path / "model.keras"
+    model.save(path)
+    with pytest.raises(ValueError, match="safe_mode=False"):
+        ftk.load_backbone(path)
+    assert ftk.load_backbone(path, safe_mode=False).predict(np.ones((1, 4)), verbose=0)[0, 0] == 2
+
+
+def test_custom_objects(tmp_path: Path) -> None:
+    class Double(keras.layers.Layer):
+        def call(self, inputs: object) -> object:
+            return 2 * inputs
+
+    model = keras.Sequential([keras.Input((4,)), Double(), keras.layers.Dense(2)])
+    path = tmp_path / "model.keras"
+    model.save(path)
+    with pytest.raises(ValueError, match=r"custom_objects=\{"):
+        ftk.load_backbone(path)
+    loaded = ftk.load_backbone(path, custom_objects={"Double": Double})
+    assert loaded.output_shape == (None, 2)

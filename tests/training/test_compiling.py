@@ -1,0 +1,66 @@
+"""Do loss and metrics fit the task, from probabilities and from logits alike?"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+import finetunekit as ftk
+from models import images, labels, small_backbone
+
+TARGETS = {
+    "binary": (labels(), ["accuracy", "auc"]),
+    "multiclass": (labels(classes=3), ["accuracy"]),
+    "multilabel": ((np.arange(96).reshape(32, 3) % 2), ["accuracy", "auc"]),
+    "regression": (np.linspace(0, 1, 32), ["mae", "rmse"]),
+}
+COUNT = {"multiclass": 3, "multilabel": 3}
+
+
+@pytest.mark.parametrize("task", TARGETS)
+def test_probabilities_and_logits_are_judged_alike(task: str) -> None:
+    y, names = TARGETS[task]
+    backbone = small_backbone()
+    models = [
+        ftk.add_head(backbone, task, COUNT.get(task), activation=activation)
+        for activation in ("auto", None)
+    ]
+    models[1].set_weights(models[0].get_weights())
+    results = [
+        ftk.compile_for_task(model).evaluate(images(), y, verbose=0, return_dict=True)
+        for model in models
+    ]
+    assert sorted(results[0]) == sorted(["loss", *names])
+    # AUC sorts into 200 bins, of probabilities or of logits.
+    assert results[0] == pytest.approx(results[1], abs=2e-2, rel=1e-5)
+    assert results[0]["loss"] == pytest.approx(results[1]["loss"], rel=1e-4)
+
+
+def test_losses_by_formula() -> None:
+    x, y = images(), labels(classes=3)
+    model = ftk.compile_for_task(ftk.add_head(small_backbone(), "multiclass", 3))
+    p = model.predict(x, verbose=0)
+    expected = -np.log(p[np.arange(32), y]).mean()
+    assert model.evaluate(x, y, verbose=0)[0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_everything_can_be_overridden() -> None:
+    model = ftk.add_head(small_backbone(), "binary")
+    ftk.compile_for_task(
+        model, loss="mse", metrics=["mae"], optimizer="sgd", learning_rate=0.5, run_eagerly=True
+    )
+    assert model.loss == "mse"
+    assert model.run_eagerly
+    results = model.evaluate(images(), labels(), verbose=0, return_dict=True)
+    assert sorted(results) == ["loss", "mae"]
+
+
+def test_an_own_loss_serves_models_without_a_task() -> None:
+    inputs = keras.Input((4,))
+    outputs = [keras.layers.Dense(1)(inputs), keras.layers.Dense(2)(inputs)]
+    model = keras.Model(inputs, outputs)
+    ftk.compile_for_task(model, loss=["mse", "mse"], metrics=None)
+    x = np.ones((8, 4), "float32")
+    history = ftk.fit(model, x, [np.ones((8, 1)), np.ones((8, 2))], verbose=0)
+    assert history.history["loss"]

@@ -1,0 +1,60 @@
+"""Is the order of the samples another one in every epoch, and the same for the same seed?"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+import finetunekit as ftk
+from finetunekit.training.order import epoch_order
+
+
+class Recorder(keras.layers.Layer):
+    """Passes its input on and keeps it."""
+
+    def call(self, inputs: object) -> object:
+        import tensorflow as tf
+
+        tf.py_function(lambda x: SEEN.append(x.numpy()[:, 0]), [inputs], [])
+        return inputs
+
+
+SEEN: list[np.ndarray] = []
+
+
+def orders(epochs: int, **options: object) -> list[list[int]]:
+    """The order of 20 numbered samples in each epoch of a fit."""
+    SEEN.clear()
+    model = keras.Sequential([keras.Input((1,)), Recorder(), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x = np.arange(20, dtype="float32")[:, None]
+    ftk.fit(model, x, x, batch_size=8, epochs=epochs, verbose=0, **options)
+    flat = np.concatenate(SEEN).astype(int).reshape(-1, 20)
+    return [row.tolist() for row in flat]
+
+
+def test_differs_in_every_epoch_and_holds_every_sample_once() -> None:
+    found = orders(4)
+    assert len(found) == 4
+    assert len({tuple(row) for row in found}) == 4
+    assert all(sorted(row) == list(range(20)) for row in found)
+
+
+def test_is_the_same_for_the_same_seed() -> None:
+    keras.utils.set_random_seed(5)
+    one = orders(2)
+    keras.utils.set_random_seed(5)
+    assert orders(2) == one
+    assert orders(2, seed=11) == orders(2, seed=11)
+    assert orders(2, seed=12) != orders(2, seed=11)
+
+
+def test_depends_on_seed_and_epoch_alone() -> None:
+    assert orders(3, seed=4)[1:] == orders(3, seed=4, initial_epoch=1)
+    assert orders(2, seed=4) == [epoch_order(20, 4, epoch).tolist() for epoch in range(2)]
+
+
+@pytest.mark.parametrize("options", [{"shuffle": False}])
+def test_no_shuffle_takes_them_as_they_come(options: dict) -> None:
+    assert orders(2, **options) == [list(range(20))] * 2
