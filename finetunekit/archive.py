@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import keras
 
 from finetunekit import _keras, graph, metadata
-from finetunekit.messages import closest, warn
+from finetunekit.messages import closest, listed, warn
 from finetunekit.metadata import InputContract, Task
 
 MEMBER = "finetunekit.json"
@@ -29,11 +30,17 @@ def check_source(path: Any, name: str) -> str:
         raise TypeError(f"`{name}` must be a string or a path. Received: {name}={path!r}")
     target = os.fspath(path)
     if os.path.isdir(target):
-        raise IsADirectoryError(f"`{name}` is a folder, not a file. Received: {name}={target!r}")
+        there = sorted(file.name for file in Path(target).iterdir())
+        raise IsADirectoryError(
+            f"`{name}` is a folder. Give a file; there are {listed(there, 6) or 'no files'} in it. "
+            f"Received: {name}={target!r}"
+        )
     if not os.path.exists(target):
         folder = Path(target).parent
         there = [file.name for file in folder.iterdir()] if folder.is_dir() else []
         hint = closest(Path(target).name, there)
+        if target.startswith("~"):
+            hint = "Expand the home folder: `os.path.expanduser(path)`. "
         raise FileNotFoundError(
             f"`{name}` is not there. {hint}It was looked for in {str(folder.resolve())!r}. "
             f"Received: {name}={target!r}"
@@ -42,7 +49,12 @@ def check_source(path: Any, name: str) -> str:
 
 
 def read_model(
-    path: str, *, custom_objects: Any = None, safe_mode: bool = True, compile: bool = True
+    path: str,
+    name: str,
+    *,
+    custom_objects: Any = None,
+    safe_mode: bool = True,
+    compile: bool = True,
 ) -> keras.Model:
     """Keras' `load_model` with faults in words; a model whose compile() fails comes uncompiled."""
     try:
@@ -54,26 +66,29 @@ def read_model(
             raise
         if compile:
             model = read_model(
-                path, custom_objects=custom_objects, safe_mode=safe_mode, compile=False
+                path, name, custom_objects=custom_objects, safe_mode=safe_mode, compile=False
             )
             warn(f"{path}: loaded without its compile() settings ({_first_line(error)})")
             return model
-        raise ValueError(_explain(path, error)) from error
+        raise ValueError(_explain(path, name, error)) from error
 
 
-def _explain(path: str, error: Exception) -> str:
+def _explain(path: str, name: str, error: Exception) -> str:
     text = _first_line(error)
     if "Lambda" in str(error) or "safe_mode" in str(error):
         remedy = "It holds code; if you trust its maker, load it with safe_mode=False. "
     elif "custom_objects" in str(error) or "Could not locate" in str(error):
-        remedy = "Give the classes it needs: custom_objects={'Name': Class}. "
+        found = re.search(r"locate \w+ '(\w+)'", str(error))
+        missing = found[1] if found else "Name"
+        remedy = f"Give the class it needs: custom_objects={{{missing!r}: {missing}}}. "
     else:
         remedy = (
             "It is damaged, cut short, or of another format: copy it again, or save it anew from "
             "the program that made it. "
         )
-    return f"`path` cannot be loaded as a Keras model. {remedy}Keras says: {text} " + (
-        f"Received: path={path!r}"
+    return (
+        f"`{name}` cannot be loaded as a Keras model. {remedy}Keras says: {text} "
+        f"Received: {name}={path!r}"
     )
 
 
@@ -82,7 +97,7 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0].strip()[:200] if lines else ''}"
 
 
-def read_member(path: str) -> dict[str, Any] | None:
+def read_member(path: str, name: str) -> dict[str, Any] | None:
     """What `save` put into the archive, or None if the file is not from `save`.
 
     Raises:
@@ -97,18 +112,18 @@ def read_member(path: str) -> dict[str, Any] | None:
             record = json.loads(file.read(MEMBER))
     except (zipfile.BadZipFile, ValueError, EOFError) as error:
         raise ValueError(
-            "`path` is no whole '.keras' archive: it is damaged or cut short "
-            f"({_first_line(error)}). Copy or save it again. Received: path={path!r}"
+            f"`{name}` is no whole '.keras' archive: it is damaged, cut short, or of another kind "
+            f"({_first_line(error)}). Copy or save it again. Received: {name}={path!r}"
         ) from error
     if not isinstance(record, dict) or not isinstance(record.get("version"), int):
         raise ValueError(
-            f"`path` holds a damaged {MEMBER}. Save the model again, or load it with plain Keras. "
-            f"Received: path={path!r}"
+            f"`{name}` holds a damaged {MEMBER}. Save the model again, or load it with plain "
+            f"Keras. Received: {name}={path!r}"
         )
     if record["version"] > _VERSION:
         raise ValueError(
-            "`path` was saved by a newer finetunekit. Upgrade: `pip install -U finetunekit`. "
-            f"Received: path={path!r}"
+            f"`{name}` was saved by a newer finetunekit. Upgrade: `pip install -U finetunekit`. "
+            f"Received: {name}={path!r}"
         )
     return record
 
@@ -142,18 +157,21 @@ def describe(model: keras.Model) -> dict[str, Any]:
             for path in [place.path]
         }
         | ({"": list(known.preprocessing_layers)} if known.preprocessing_layers else {}),
+        "augmentation": [paths[id(layer)] for layer in known.augmentation],
         "automatic_loss": known.automatic_loss,
+        "automatic_metrics": known.automatic_metrics,
+        "rate_chosen_for": known.rate_chosen_for,
         "frozen_variables": {path: names for path, names in frozen.items() if names},
     }
 
 
-def apply(model: keras.Model, record: dict[str, Any]) -> None:
+def apply(model: keras.Model, record: dict[str, Any], path: str, name: str) -> None:
     """Puts what `describe` wrote back onto a loaded model."""
     places = {place.path: place.layer for place in graph.walk(model)}
     try:
         contract = _contract(record["contract"])
-        for path, names in record["preprocessing_layers"].items():
-            metadata.remember(places[path] if path else model, preprocessing_layers=tuple(names))
+        for place, names in record["preprocessing_layers"].items():
+            metadata.remember(places[place] if place else model, preprocessing_layers=tuple(names))
         backbone = places.get(record["backbone"])
         if backbone is not None:
             metadata.remember(backbone, contract=contract, origin=dict(record["origin"]))
@@ -164,14 +182,17 @@ def apply(model: keras.Model, record: dict[str, Any]) -> None:
             head=places.get(record["head"]),
             contract=contract,
             origin=dict(record["origin"]),
+            augmentation=tuple(places[place] for place in record["augmentation"]),
             automatic_loss=bool(record["automatic_loss"]),
+            automatic_metrics=bool(record["automatic_metrics"]),
+            rate_chosen_for=record["rate_chosen_for"],
         )
-        for path, names in record["frozen_variables"].items():
-            _freeze_variables(places[path], frozenset(names))
+        for place, names in record["frozen_variables"].items():
+            _freeze_variables(places[place], frozenset(names))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
-            f"{MEMBER} in the file does not fit its model ({_first_line(error)}). Save the model "
-            f"again, or load the file with plain Keras. Received: model={model.name!r}"
+            f"`{name}` holds a {MEMBER} that does not fit its model ({_first_line(error)}). Save "
+            f"the model again, or load it with plain Keras. Received: {name}={path!r}"
         ) from error
 
 

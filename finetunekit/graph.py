@@ -18,14 +18,21 @@ class Place:
     layer: keras.layers.Layer
     ancestors: tuple[keras.layers.Layer, ...]
 
+    @property
+    def names(self) -> list[str]:
+        """The names along the path, without the numbers that tell equal ones apart."""
+        return [*(layer.name for layer in self.ancestors[1:]), self.layer.name]
+
 
 def walk(model: keras.layers.Layer) -> Iterator[Place]:
     """Yields each layer below the model once, parents before children, in Keras' order.
 
     Paths are made of layer names; Keras' own variable paths leave out nested Functional models.
-    A layer that stands in several places is yielded where it stands first.
+    A second layer of equal path gets a number: `dense`, `dense#2`. A layer that stands in several
+    places is yielded where it stands first.
     """
     seen: set[int] = set()
+    taken: dict[str, int] = {}
 
     def below(layer: keras.layers.Layer, path: str, ancestors: tuple[Any, ...]) -> Iterator[Place]:
         for child in _keras.sublayers(layer):
@@ -33,6 +40,9 @@ def walk(model: keras.layers.Layer) -> Iterator[Place]:
                 continue
             seen.add(id(child))
             child_path = f"{path}/{child.name}" if path else child.name
+            taken[child_path] = taken.get(child_path, 0) + 1
+            if taken[child_path] > 1:
+                child_path = f"{child_path}#{taken[child_path]}"
             yield Place(child_path, child, ancestors)
             yield from below(child, child_path, (*ancestors, child))
 

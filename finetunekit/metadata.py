@@ -72,7 +72,11 @@ class Metadata:
     contract: InputContract | None = None
     origin: dict[str, Any] = field(default_factory=dict)
     preprocessing_layers: tuple[str, ...] = ()
+    augmentation: tuple[keras.layers.Layer, ...] = ()
     automatic_loss: bool = False
+    automatic_metrics: bool = False
+    # What trained ("head", "part", "all") when the rate was picked; None if it was given.
+    rate_chosen_for: str | None = None
 
 
 _by_model: "weakref.WeakKeyDictionary[Any, Metadata]" = weakref.WeakKeyDictionary()

@@ -62,7 +62,7 @@ def save(
         model.optimizer.build(model.trainable_variables)
     partial = _empty_neighbour(target)
     try:
-        model.save(partial)
+        _write(model, partial)
         with zipfile.ZipFile(partial, "a") as file:
             file.writestr(archive.MEMBER, json.dumps(archive.describe(model), indent=1))
         os.replace(partial, target)
@@ -71,6 +71,17 @@ def save(
             os.unlink(partial)
     say(f"saved {target} ({os.path.getsize(target) / 1e6:.1f} MB)", verbose)
     return target
+
+
+def _write(model: keras.Model, path: str) -> None:
+    try:
+        model.save(path)
+    except NotImplementedError as error:
+        raise ValueError(
+            "`model` holds a layer that cannot be saved, since it does not describe itself: give "
+            "its class a `get_config` that returns the arguments of `__init__`. Keras says: "
+            f"{str(error).strip().splitlines()[0]} Received: model={model!r}"
+        ) from error
 
 
 def check_target(path: str | os.PathLike[str]) -> str:
@@ -85,11 +96,20 @@ def check_target(path: str | os.PathLike[str]) -> str:
     target = os.fspath(path)
     if not target.endswith(".keras"):
         raise ValueError(f"`path` must end in '.keras', Keras' format. Received: path={target!r}")
+    target = os.path.realpath(target) if os.path.islink(target) else target
     folder = os.path.dirname(target) or "."
+    if os.path.isfile(folder):
+        raise NotADirectoryError(
+            f"`path` lies below {folder!r}, which is a file. Choose a folder. "
+            f"Received: path={target!r}"
+        )
     if not os.path.isdir(folder):
+        remedy = f"Make it first, `os.makedirs({folder!r})`."
+        if target.startswith("~"):
+            remedy = "Expand the home folder: `os.path.expanduser(path)`."
         raise FileNotFoundError(
-            f"`path` lies in a folder that is not there: {folder!r}. Make it first, "
-            f"`os.makedirs({folder!r})`. Received: path={target!r}"
+            f"`path` lies in a folder that is not there: {folder!r}. {remedy} "
+            f"Received: path={target!r}"
         )
     if os.path.isdir(target):
         raise IsADirectoryError(f"`path` is a folder. Give a file. Received: path={target!r}")
@@ -147,10 +167,10 @@ def load(
             "`path` must be a '.keras' file; `load_backbone` reads other formats. "
             f"Received: path={target!r}"
         )
-    record = archive.read_member(target)
-    model = archive.read_model(target, custom_objects=custom_objects, safe_mode=safe_mode)
+    record = archive.read_member(target, "path")
+    model = archive.read_model(target, "path", custom_objects=custom_objects, safe_mode=safe_mode)
     if record is None:
         warn(f"{target} was not saved by finetunekit: task and class names are not known")
     else:
-        archive.apply(model, record)
+        archive.apply(model, record, target, "path")
     return model

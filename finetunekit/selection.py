@@ -84,6 +84,17 @@ def find_layers(
     return {place.path: place.layer for place in places if id(place.layer) in ids}
 
 
+def find_layers_for(
+    argument: str, model: keras.Model, selector: Selector
+) -> dict[str, keras.layers.Layer]:
+    """`find_layers` for an argument that is not called `layers`, which errors shall name."""
+    try:
+        return find_layers(model, selector)
+    except (ValueError, TypeError) as error:
+        text = str(error).replace("`layers", f"`{argument}").replace("layers=", f"{argument}=")
+        raise type(error)(text) from error
+
+
 def _choose(
     model: keras.Model, places: list[graph.Place], selector: Any
 ) -> list[keras.layers.Layer]:
@@ -91,7 +102,17 @@ def _choose(
         raise TypeError(f"`layers` must be {_KINDS}, not a bool. Received: layers={selector!r}")
     if isinstance(selector, (list, tuple)):
         if not selector:
-            raise ValueError("`layers` is an empty list: it selects nothing. Received: layers=[]")
+            raise ValueError(
+                f"`layers` is an empty list, which selects nothing; expected {_KINDS}. "
+                "Received: layers=[]"
+            )
+        for part in selector:
+            if isinstance(part, numbers.Real):
+                raise ValueError(
+                    "`layers` is a list with a number in it, which might mean one layer or all up "
+                    "to it. For single layers give them, `[model.layers[3], model.layers[5]]`; for "
+                    f"the first n give `n` alone. Received: layers={selector!r}"
+                )
         return [layer for part in selector for layer in _choose(model, places, part)]
     if isinstance(selector, numbers.Integral):
         return _by_number(model, int(selector))
@@ -112,10 +133,20 @@ def _tester(model: keras.Model, selector: Any) -> Callable[[graph.Place], bool]:
     if isinstance(selector, type):
         return lambda place: isinstance(place.layer, selector)
     if callable(selector):
-        return lambda place: bool(selector(place.path, place.layer))
+        return lambda place: _call(selector, place)
     raise TypeError(
         f"`layers` must be {_KINDS}. Received: layers={selector!r} (a {type(selector).__name__})"
     )
+
+
+def _call(selector: Callable[[str, keras.layers.Layer], bool], place: graph.Place) -> bool:
+    try:
+        return bool(selector(place.path, place.layer))
+    except TypeError as error:
+        raise TypeError(
+            "`layers`, if a function, must take two arguments, (path, layer), and return whether "
+            f"the layer is meant ({error}). Received: layers={selector!r}"
+        ) from error
 
 
 def _string_tester(model: keras.Model, text: str) -> Callable[[graph.Place], bool]:
@@ -125,8 +156,8 @@ def _string_tester(model: keras.Model, text: str) -> Callable[[graph.Place], boo
             pattern = re.compile(text)
         except re.error as error:
             raise ValueError(
-                f"`layers` has regex characters but is no valid regular expression ({error}). "
-                f"Received: layers={text!r}"
+                f"`layers` has regex characters but is no valid regular expression ({error})."
+                f"{_shell_hint(text)} Received: layers={text!r}"
             ) from error
 
         def matches(path: str) -> bool:
@@ -140,9 +171,17 @@ def _string_tester(model: keras.Model, text: str) -> Callable[[graph.Place], boo
             return any(parts[start : start + len(wanted)] == wanted for start in starts)
 
     def test(place: graph.Place) -> bool:
-        return matches(place.path) or any(matches(path) for path in _role_paths(place, roles))
+        paths = [place.path, "/".join(place.names), *_role_paths(place, roles)]
+        return any(map(matches, paths))
 
     return test
+
+
+def _shell_hint(text: str) -> str:
+    """What a shell pattern, such as `conv*`, would be as a regular expression."""
+    if "*" not in text or ".*" in text:
+        return ""
+    return f" As a regular expression, a shell pattern like this reads {text.replace('*', '.*')!r}."
 
 
 def _role_paths(place: graph.Place, roles: dict[int, str]) -> list[str]:
@@ -235,7 +274,8 @@ def _nothing_found(model: keras.Model, places: list[graph.Place], selector: Any)
     hint = ""
     if isinstance(selector, str):
         candidates = [*names, *(place.layer.name for place in places), *metadata.roles(model)]
-        hint = closest(selector, candidates)
+        hint = closest(selector, candidates) + _shell_hint(selector).lstrip()
+        hint += " " if hint and not hint.endswith(" ") else ""
         if selector in ("backbone", "head"):
             hint = (
                 f"{model.name!r} has no {selector!r} role: only models made by `add_head` do. "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -18,6 +19,7 @@ def fresh_keras() -> None:
     keras.config.set_dtype_policy("float32")
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
+    logging.getLogger("finetunekit").setLevel(logging.INFO)  # A page of the docs quiets it.
 
 
 @pytest.fixture(scope="session")

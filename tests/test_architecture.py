@@ -23,6 +23,7 @@ GROUND = {
     "compiled",
     "graph",
     "hashing",
+    "inputs",
     "messages",
     "metadata",
     "selection",

@@ -86,6 +86,14 @@ def test_training_goes_on_bit_for_bit(tmp_path: Path) -> None:
     assert all(np.array_equal(one, other) for one, other in pairs)
 
 
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    target = tmp_path / "real.keras"
+    (tmp_path / "link.keras").symlink_to(target)
+    ftk.save(small_backbone(), tmp_path / "link.keras")
+    assert (tmp_path / "link.keras").is_symlink()
+    assert keras.saving.load_model(target).name == "small"
+
+
 def test_a_tuned_file_gives_its_backbone(tmp_path: Path) -> None:
     model = ftk.add_head(small_backbone(), "binary")
     backbone = ftk.load_backbone(ftk.save(model, tmp_path / "model.keras"))

@@ -78,7 +78,7 @@ def load_backbone(
             f"Received: source={source!r} (a {type(source).__name__})"
         )
     text = os.fspath(source)
-    if text.lower().endswith(_FILE_ENDINGS) or os.path.exists(text):
+    if text.lower().endswith(_FILE_ENDINGS) or (os.path.exists(text) and not _is_name(text)):
         _refuse(named, "a file")
         model = files.read(text, custom_objects=custom_objects, safe_mode=safe_mode)
     else:
@@ -86,6 +86,10 @@ def load_backbone(
         model = _named(text, named)
     _report(model, text)
     return model
+
+
+def _is_name(source: str) -> bool:
+    return source == _BUILTIN or applications.constructor(source) is not None
 
 
 def _check_options(include_top: Any, preprocessing: Any) -> None:

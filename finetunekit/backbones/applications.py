@@ -84,6 +84,7 @@ def build(
         ValueError: If the options do not fit the family.
         OSError: If its weights cannot be downloaded or read.
     """
+    _check(function, input_shape, weights)
     how = mode(function)
     options = {"include_top": include_top, "input_shape": input_shape}
     if how == "inside" and preprocessing == "outside":
@@ -101,6 +102,24 @@ def build(
         model, preprocess(inputs, how), lambda layer, *args, **kwargs: layer(*args, **kwargs)
     )
     return keras.Model(inputs, outputs, name=model.name)
+
+
+def _check(function: Any, input_shape: Any, weights: Any) -> None:
+    """Finds what Keras would find late, or take for a failed download."""
+    if input_shape is not None:
+        is_shape = isinstance(input_shape, (tuple, list)) and len(input_shape) == 3
+        sides = input_shape[:2] if is_shape else ()
+        if not is_shape or any(side is not None and not side >= 32 for side in sides):
+            raise ValueError(
+                "`input_shape` must be (height, width, channels), of at least 32 pixels a side "
+                "or None for any, such as (224, 224, 3). "
+                f"Received: input_shape={input_shape!r}"
+            )
+    if weights not in ("pretrained", None) and not os.path.exists(weights):
+        raise FileNotFoundError(
+            "`weights` must be 'pretrained', None for random ones, or the path of a weight file "
+            f"for keras.applications.{function.__name__}. Received: weights={weights!r}"
+        )
 
 
 def preprocess(pixels: Any, how: str) -> Any:

@@ -24,17 +24,17 @@ def read(path: str, *, custom_objects: Any, safe_mode: bool) -> keras.Model:
     if target.lower().endswith((".h5", ".hdf5")):
         _check_hdf5(target)
     elif target.lower().endswith(".keras"):
-        record = archive.read_member(target)
+        record = archive.read_member(target, "source")
     else:
         raise ValueError(
             "`source` is a file of a kind that is not read here: expected '.keras', '.h5' or "
             f"'.hdf5'. Received: source={target!r}"
         )
     model = archive.read_model(
-        target, custom_objects=custom_objects, safe_mode=safe_mode, compile=False
+        target, "source", custom_objects=custom_objects, safe_mode=safe_mode, compile=False
     )
     if record is not None:
-        archive.apply(model, record)
+        archive.apply(model, record, target, "source")
         backbone = metadata.of(model).backbone
         if isinstance(backbone, keras.Model):
             say(f"{target} is a tuned model: its backbone {backbone.name!r} is taken")

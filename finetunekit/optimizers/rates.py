@@ -28,6 +28,11 @@ def trainable_part(model: keras.Model) -> str:
         ValueError: If nothing trains.
     """
     trains = {id(variable) for variable in model.trainable_variables}
+    if not trains and not model.weights:
+        raise ValueError(
+            f"{model.name!r} is not built, so it has nothing to train yet. Call it on a batch "
+            f"first, or give it a `keras.Input`. Received: model={model!r}"
+        )
     if not trains:
         raise ValueError(
             f"Nothing in {model.name!r} is trainable, so there is nothing to fit. Thaw something "

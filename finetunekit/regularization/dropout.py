@@ -4,10 +4,10 @@ from typing import Any
 
 import keras
 
-from finetunekit import compiled, graph, metadata
+from finetunekit import _keras, compiled, graph, metadata
 from finetunekit.messages import listed, plural, say
 from finetunekit.regularization.temporary import TemporaryInjection
-from finetunekit.selection import Selector, find_layers
+from finetunekit.selection import Selector, find_layers_for
 
 
 def inject_dropout(
@@ -42,8 +42,9 @@ def inject_dropout(
     """
     rate = _checked(rate)
     chosen = _targets(model, after)
+    taken = {place.layer.name for place in graph.walk(model)}
     additions = {
-        id(layer): keras.layers.Dropout(rate, seed=seed, name=f"{layer.name}_dropout")
+        id(layer): keras.layers.Dropout(rate, seed=seed, name=_free(f"{layer.name}_dropout", taken))
         for layer in chosen
     }
     new = graph.insert_after(model, additions)
@@ -51,6 +52,15 @@ def inject_dropout(
     compiled.carry_compilation(model, new)
     say(f"Dropout {rate:g} put after {plural(len(chosen), 'layer')} of {model.name!r}")
     return new
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """The name, or with a number if a layer of the model has it."""
+    number, free = 1, name
+    while free in taken:
+        number, free = number + 1, f"{name}_{number}"
+    taken.add(free)
+    return free
 
 
 def _checked(rate: Any) -> float:
@@ -64,7 +74,7 @@ def _checked(rate: Any) -> float:
 
 def _targets(model: keras.Model, after: Selector) -> list[keras.layers.Layer]:
     """The outermost layers chosen, none of which gives the model's probabilities."""
-    found = list(find_layers(model, after).values())
+    found = list(find_layers_for("after", model, after).values())
     ids = {id(layer) for layer in found}
     chosen = [
         place.layer
@@ -73,16 +83,31 @@ def _targets(model: keras.Model, after: Selector) -> list[keras.layers.Layer]:
         and not isinstance(place.layer, keras.layers.InputLayer)
         and not any(id(layer) in ids for layer in place.ancestors)
     ]
-    head = metadata.of(model).head
-    outputs = [head, head.layers[-1]] if isinstance(head, keras.Model) else []
+    outputs = _output_layers(model)
     wrong = [layer.name for layer in chosen if id(layer) in map(id, outputs)]
     if wrong or not chosen:
         what = "give the task's output" if wrong else "are inputs only"
         raise ValueError(
             f"`after` must choose layers inside the model; the chosen ones {what}: "
-            f"{listed(wrong or [layer.name for layer in found])}. Received: after={after!r}"
+            f"{listed(wrong or [layer.name for layer in found])}. Choose an earlier layer. "
+            f"Received: after={after!r}"
         )
     return chosen
+
+
+def _output_layers(model: keras.Model) -> list[keras.layers.Layer]:
+    """The head, and the layers that give probabilities as outputs: Dropout after them is wrong."""
+    found = [layer for layer in [metadata.of(model).head] if layer is not None]
+    if graph.is_graph(model):
+        for tensor in model.outputs:
+            layer = _keras.producer(tensor)
+            activation = getattr(getattr(layer, "activation", None), "__name__", "")
+            if isinstance(layer, keras.Model):
+                found += _output_layers(layer)
+            elif activation in ("sigmoid", "softmax") or isinstance(layer, keras.layers.Softmax):
+                found.append(layer)
+    head = metadata.of(model).head
+    return [*found, *(head.layers[-1:] if isinstance(head, keras.Model) else [])]
 
 
 def _carry_roles(old: keras.Model, new: keras.Model) -> None:

@@ -122,7 +122,7 @@ def _carriers(model: keras.Model, layers: Selector) -> list[keras.layers.Layer]:
         possible = [place.path for place in graph.walk(model) if _keras.kernels(place.layer)]
         raise ValueError(
             "`layers` matches no layer with a kernel to penalise. Layers with one are: "
-            f"{listed(possible)}. Received: layers={layers!r}"
+            f"{listed(possible) or 'none'}. Received: layers={layers!r}"
         )
     return [
         layer for layer in chosen if _keras.kernels(layer) or _keras.regularizer_attributes(layer)

@@ -1,5 +1,6 @@
 """How does a backbone become a model for a task? Puts a head on it, or another one."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from finetunekit.messages import listed, say
 from finetunekit.metadata import Task
 from finetunekit.tasks.families import make_task
 from finetunekit.tasks.heads import build_head, pooling_layer
+from finetunekit.tasks.inference import output_activation
 
 
 def add_head(
@@ -63,6 +65,11 @@ def add_head(
         ```
     """
     _check_backbone(backbone)
+    if metadata.of(backbone).head is not None:
+        raise ValueError(
+            "`backbone` has a head already. Use `replace_head(model, task)`, which puts another "
+            f"one on its backbone. Received: backbone={backbone!r}"
+        )
     task = make_task(task, num_classes, class_names)
     inputs = graph.new_inputs(backbone)
     features = _pick(backbone(_augmented(inputs, augmentation)), output, backbone)
@@ -87,7 +94,10 @@ def add_head(
         backbone=backbone,
         head=head,
         preprocessing_layers=(),
+        augmentation=_as_layers(augmentation),
         automatic_loss=False,
+        automatic_metrics=False,
+        rate_chosen_for=None,
     )
     return model
 
@@ -108,7 +118,7 @@ def replace_head(
         model: A model with a head.
         task: The new task, as in `add_head`.
         num_classes: How many outputs, as in `add_head`.
-        **head_options: The other options of `add_head`.
+        **head_options: The other options of `add_head`; the augmentation stays unless given.
 
     Returns:
         A new `keras.Model` that shares the backbone's weights.
@@ -130,16 +140,31 @@ def replace_head(
         raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
     known = metadata.of(model)
     backbone = known.backbone if known.backbone is not None else _without_last_layer(model)
+    if known.augmentation:
+        head_options.setdefault("augmentation", known.augmentation)
     new = add_head(backbone, task, num_classes, **head_options)
-    metadata.carry(
-        model, new, task=metadata.of(new).task, backbone=backbone, head=metadata.of(new).head
-    )
-    before, after = known.task, metadata.of(new).task
-    if before and after and (before.name, before.num_classes) == (after.name, after.num_classes):
-        compiled.carry_compilation(model, new)
-    elif model.compiled:
-        say(f"{new.name!r} is for another task than {model.name!r}: compile it before training")
+    if not _keep_compilation(model, new) and model.compiled:
+        say(f"{new.name!r} is for another output than {model.name!r}: compile it before training")
     return new
+
+
+def _keep_compilation(old: keras.Model, new: keras.Model) -> bool:
+    """Compiles the new model like the old one if the old loss suits it; says whether it does."""
+    before, after = metadata.of(old), metadata.of(new)
+    if before.task is None or after.task is None:
+        return False
+    tasks = [(task.name, task.num_classes) for task in (before.task, after.task)]
+    if tasks[0] != tasks[1] or output_activation(old) != output_activation(new):
+        return False
+    metadata.remember(
+        new,
+        task=dataclasses.replace(after.task, one_hot=before.task.one_hot),
+        automatic_loss=before.automatic_loss,
+        automatic_metrics=before.automatic_metrics,
+        rate_chosen_for=before.rate_chosen_for,
+    )
+    compiled.carry_compilation(old, new)
+    return True
 
 
 def _check_backbone(backbone: Any) -> None:
@@ -160,7 +185,7 @@ def _check_backbone(backbone: Any) -> None:
 def _augmented(inputs: Any, augmentation: Any) -> Any:
     if augmentation is None:
         return inputs
-    layers = list(augmentation) if isinstance(augmentation, (list, tuple)) else [augmentation]
+    layers = _as_layers(augmentation)
     if not layers or not all(isinstance(layer, keras.layers.Layer) for layer in layers):
         raise TypeError(
             "`augmentation` must be a Keras layer or a list of them. "
@@ -175,6 +200,12 @@ def _augmented(inputs: Any, augmentation: Any) -> Any:
     for layer in layers:
         inputs = keras.tree.map_structure(layer, inputs)
     return inputs
+
+
+def _as_layers(augmentation: Any) -> tuple[Any, ...]:
+    if augmentation is None:
+        return ()
+    return tuple(augmentation) if isinstance(augmentation, (list, tuple)) else (augmentation,)
 
 
 def _pick(outputs: Any, wanted: Any, backbone: keras.Model) -> Any:
@@ -214,8 +245,8 @@ def _without_last_layer(model: keras.Model) -> keras.Model:
         tensor = before[0]
     if tensor is None or not isinstance(layer, keras.layers.Dense):
         raise ValueError(
-            f"{model.name!r} was not made by `add_head`, and its head cannot be told from the "
-            "rest: it does not end in a Dense layer. Cut it yourself, "
+            f"`model`, {model.name!r}, was not made by `add_head`, and its head cannot be told "
+            "from the rest: it does not end in a Dense layer. Cut it yourself, "
             "`backbone = keras.Model(model.inputs, model.get_layer(NAME).output)`, and use "
             f"`add_head`. Received: model={model!r}"
         )

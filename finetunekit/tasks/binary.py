@@ -34,18 +34,17 @@ def check_labels(labels: np.ndarray, task: Task, output_shape: Shape) -> None:
         )
     if ((labels < 0) | (labels > 1)).any():
         found = np.unique(labels)
-        remedy = (
-            "Write `y = (y > 0).astype('float32')` for labels -1 and 1."
-            if set(found.tolist()) <= {-1, 0, 1}
-            else "For more than two classes use task 'multiclass'."
-        )
+        remedy = "For more than two classes use task 'multiclass'."
+        if len(found) <= 2:
+            low = "`y = y - 1`" if found.tolist() == [1, 2] else "`y = (y > 0).astype('float32')`"
+            remedy = f"Write {low}."
         raise ValueError(
             f"`y` must lie between 0 (no) and 1 (yes) for task 'binary'. {remedy} "
             f"Received: y with values {found[:8].tolist()}"
         )
 
 
-def class_ids(labels: np.ndarray, task: Task) -> np.ndarray:
+def class_ids(labels: np.ndarray, task: Task, output_shape: Shape) -> np.ndarray:
     """The class number of each label."""
     return (labels > 0.5).astype("int64")
 

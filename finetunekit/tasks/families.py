@@ -31,7 +31,7 @@ class Family(Protocol):
 class Classifying(Family, Protocol):
     """What a family of classes has besides."""
 
-    def class_ids(self, labels: np.ndarray, task: Task) -> np.ndarray:
+    def class_ids(self, labels: np.ndarray, task: Task, output_shape: Shape) -> np.ndarray:
         """Labels to class numbers."""
 
     def probabilities(self, outputs: np.ndarray, from_logits: bool) -> np.ndarray:
@@ -78,11 +78,18 @@ def make_task(task: Any, num_classes: int | None = None, class_names: Any = None
 def _names(class_names: Any) -> tuple[str, ...] | None:
     if class_names is None:
         return None
-    if isinstance(class_names, str) or not all(isinstance(name, str) for name in class_names):
+    is_list = isinstance(class_names, (list, tuple, np.ndarray))
+    if not is_list or not all(isinstance(name, str) for name in class_names):
         raise TypeError(
-            f"`class_names` must be a list of strings. Received: class_names={class_names!r}"
+            "`class_names` must be a list of strings, in the order of the class numbers. "
+            f"Received: class_names={class_names!r}"
         )
-    names = tuple(class_names)
+    names = tuple(str(name) for name in class_names)
+    if not names:
+        raise ValueError(
+            "`class_names` is empty; give at least 2 names, or one a label. "
+            "Received: class_names=[]"
+        )
     if len(set(names)) != len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
         raise ValueError(

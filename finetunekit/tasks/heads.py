@@ -1,5 +1,7 @@
 """What sits on the backbone? Pooling, and the dense layers that end in the task's activation."""
 
+import math
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -69,10 +71,11 @@ def build_head(
         ```
     """
     task = make_task(task, num_classes, class_names)
+    feature_shape = _checked_shape(feature_shape)
     last = _output_activation(task, activation)
     units = _checked_units(hidden_units)
     rate, strength = checked_rate(dropout, "dropout"), _checked_strength(l2)
-    chain: list[Any] = [keras.Input(tuple(feature_shape))]
+    chain: list[Any] = [keras.Input(feature_shape)]
     pool = pooling_layer(feature_shape, pooling)
     if pool is not None:
         chain.append(pool)
@@ -88,6 +91,20 @@ def build_head(
         )
     )
     return keras.Sequential(chain, name=name)
+
+
+def _checked_shape(feature_shape: Any) -> tuple[int | None, ...]:
+    if not isinstance(feature_shape, (list, tuple)) or not feature_shape:
+        raise TypeError(
+            "`feature_shape` must be the shape of one sample's features, such as (1280,) or "
+            f"(7, 7, 1280). Received: feature_shape={feature_shape!r}"
+        )
+    if feature_shape[-1] is None:
+        raise ValueError(
+            "`feature_shape` must say the number of features, its last entry, such as (1280,). "
+            f"Received: feature_shape={feature_shape!r}"
+        )
+    return tuple(feature_shape)
 
 
 def pooling_layer(
@@ -121,7 +138,7 @@ def pooling_layer(
 
 def checked_rate(rate: Any, name: str) -> float:
     """A dropout rate in [0, 1), or a ValueError that names the argument."""
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
+    if isinstance(rate, bool) or not isinstance(rate, numbers.Real) or not 0 <= float(rate) < 1:
         raise ValueError(
             f"`{name}` must be a number in [0, 1), the share of values set to zero. "
             f"Received: {name}={rate!r}"
@@ -130,19 +147,21 @@ def checked_rate(rate: Any, name: str) -> float:
 
 
 def _checked_strength(l2: Any) -> float:
-    if isinstance(l2, bool) or not isinstance(l2, (int, float)) or not 0 <= l2 < float("inf"):
+    if isinstance(l2, bool) or not isinstance(l2, numbers.Real) or not 0 <= float(l2) < math.inf:
         raise ValueError(f"`l2` must be a number of at least 0. Received: l2={l2!r}")
     return float(l2)
 
 
 def _checked_units(hidden_units: Any) -> list[int]:
-    units = [hidden_units] if isinstance(hidden_units, int) else list(hidden_units)
-    if not all(isinstance(u, int) and not isinstance(u, bool) and u > 0 for u in units):
-        raise ValueError(
-            "`hidden_units` must be a list of positive ints, such as [128]. "
-            f"Received: hidden_units={hidden_units!r}"
-        )
-    return units
+    units = list(hidden_units) if isinstance(hidden_units, (list, tuple)) else [hidden_units]
+    for number in units:
+        whole = isinstance(number, numbers.Integral) and not isinstance(number, bool)
+        if not whole or int(number) < 1:
+            raise ValueError(
+                "`hidden_units` must be a list of positive ints, such as [128]. "
+                f"Received: hidden_units={hidden_units!r}"
+            )
+    return [int(number) for number in units]
 
 
 def _l2(strength: float) -> keras.regularizers.Regularizer | None:
@@ -153,6 +172,12 @@ def _output_activation(task: Task, activation: Any) -> Any:
     expected = FAMILIES[task.name].ACTIVATION
     if activation == "auto":
         return expected
+    if task.name == "regression" and activation == "softmax":
+        raise ValueError(
+            "`activation` must not be 'softmax' for task 'regression', since the outputs would "
+            "sum to 1; use None, or task 'multiclass' for classes. "
+            f"Received: activation={activation!r}"
+        )
     if task.name != "regression" and activation not in (expected, "linear", None):
         raise ValueError(
             f"`activation` must be 'auto', {expected!r} or None (logits) for task {task.name!r}. "

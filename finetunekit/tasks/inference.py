@@ -12,15 +12,17 @@ from finetunekit.tasks.families import FAMILIES, make_task
 UNKNOWN = "unknown"
 
 
-def task_of(model: keras.Model, task: Any = "auto") -> Task:
+def task_of(model: keras.Model, task: Any = "auto", *, verbose: bool = True) -> Task:
     """The model's task: the one given, the one on record, or the one its output speaks of.
+
+    A compiled loss of Keras tells more than a linear output.
 
     Raises:
         ValueError: If the output does not tell, or does not fit the task given.
     """
     known = metadata.of(model).task
     if task == "auto":
-        return known or _inferred(model)
+        return known or _from_loss(model) or _inferred(model, verbose)
     width = _width(model)
     wanted = task
     if not isinstance(task, Task):
@@ -61,9 +63,15 @@ def from_logits(model: keras.Model, task: Task) -> bool:
         ValueError: If it ends in another activation than the task's, or it cannot be told.
     """
     expected = FAMILIES[task.name].ACTIVATION
-    if expected is None:
-        return False
     found = output_activation(model)
+    if expected is None:
+        if found == "softmax":
+            raise ValueError(
+                f"{model.name!r} ends in a softmax, whose outputs are probabilities of classes, "
+                f"not numbers. Use `replace_head(model, {task.name!r}, {task.num_classes})`. "
+                f"Received: task={task.name!r}"
+            )
+        return False
     if found not in (expected, None):
         what = "cannot be read" if found == UNKNOWN else f"is {found!r}"
         raise ValueError(
@@ -78,13 +86,33 @@ def _width(model: keras.Model) -> int:
     shape = getattr(model, "output_shape", None)
     if not isinstance(shape, tuple) or len(shape) < 2 or shape[-1] is None:
         raise ValueError(
-            "The model must have one output of shape (batch, ..., outputs); `add_head` builds one. "
+            "`model` must have one output of shape (batch, ..., outputs); `add_head` builds one. "
             f"Received: model={model.name!r} with output shape {shape}"
         )
     return int(shape[-1])
 
 
-def _inferred(model: keras.Model) -> Task:
+_LOSSES = {
+    "binarycrossentropy": ("binary", "multilabel"),
+    "sparsecategoricalcrossentropy": ("multiclass", "multiclass"),
+    "categoricalcrossentropy": ("multiclass", "multiclass"),
+}
+
+
+def _from_loss(model: keras.Model) -> Task | None:
+    """The task of a model that was compiled with one of Keras' cross-entropies."""
+    loss = getattr(model, "loss", None)
+    name = loss if isinstance(loss, str) else getattr(loss, "name", getattr(loss, "__name__", ""))
+    names = _LOSSES.get(str(name).replace("_", ""))
+    if names is None:
+        return None
+    width = _width(model)
+    if "multiclass" in names and width < 2:
+        return None
+    return make_task(names[width > 1], width)
+
+
+def _inferred(model: keras.Model, verbose: bool) -> Task:
     width, activation = _width(model), output_activation(model)
     if activation == "softmax" and width > 1:
         name = "multiclass"
@@ -99,5 +127,6 @@ def _inferred(model: keras.Model) -> Task:
             "Received: task='auto'"
         )
     task = make_task(name, width)
-    say(f"task of {model.name!r} taken from its output: {name!r} with {width} output(s)")
+    if verbose:
+        say(f"task of {model.name!r} taken from its output: {name!r} with {width} output(s)")
     return task

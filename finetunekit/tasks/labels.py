@@ -1,11 +1,13 @@
 """What do the predictions say in words? Class names with probabilities."""
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
+from finetunekit import inputs
 from finetunekit.tasks.families import CLASSIFYING
 from finetunekit.tasks.inference import from_logits, task_of
 
@@ -50,7 +52,7 @@ def predict_labels(
     model: keras.Model,
     x: Any,
     *,
-    threshold: float = 0.5,
+    threshold: float | None = None,
     batch_size: int | None = None,
     verbose: Any = 0,
 ) -> list[Prediction]:
@@ -60,6 +62,7 @@ def predict_labels(
         model: A model for classes; logits become probabilities here.
         x: Inputs as for `model.predict`, `(n, ...)`.
         threshold: From which probability on a label holds, for `"binary"` and `"multilabel"`.
+            Defaults to 0.5.
         batch_size: As for `model.predict`.
         verbose: As for `model.predict`.
 
@@ -90,14 +93,32 @@ def predict_labels(
             "`predict_labels` names one class (or several) a sample, so the output must have shape "
             f"(batch, classes). Received: model={model.name!r} with output {model.output_shape}"
         )
-    if not isinstance(threshold, (int, float)) or not 0 <= threshold <= 1:
-        raise ValueError(f"`threshold` must lie in [0, 1]. Received: threshold={threshold!r}")
+    _check_threshold(threshold, task.name)
+    x = inputs.read(x, model) if is_data(x) else x
     outputs = model.predict(x, batch_size=batch_size, verbose=verbose)
     table = CLASSIFYING[task.name].probabilities(
         np.asarray(outputs, "float64"), from_logits(model, task)
     )
     names = task.class_names or tuple(str(number) for number in range(table.shape[1]))
-    return [_prediction(task.name, names, row, threshold) for row in table]
+    limit = 0.5 if threshold is None else threshold
+    return [_prediction(task.name, names, row, limit) for row in table]
+
+
+def is_data(x: Any) -> bool:
+    """Whether these are arrays (or a path, which is refused), rather than a data pipeline."""
+    return inputs.is_array_like(x) or isinstance(x, (str, bytes, os.PathLike))
+
+
+def _check_threshold(threshold: Any, task: str) -> None:
+    if threshold is None:
+        return
+    if task == "multiclass":
+        raise ValueError(
+            "`threshold` has no effect for task 'multiclass', where the most probable class is "
+            f"taken; leave it out. Received: threshold={threshold!r}"
+        )
+    if not isinstance(threshold, (int, float)) or not 0 <= threshold <= 1:
+        raise ValueError(f"`threshold` must lie in [0, 1]. Received: threshold={threshold!r}")
 
 
 def _prediction(task: str, names: tuple[str, ...], row: np.ndarray, threshold: float) -> Prediction:

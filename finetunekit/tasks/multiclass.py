@@ -26,14 +26,14 @@ def metrics(task: Task, from_logits: bool) -> list[keras.metrics.Metric]:
     return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
 
 
-def is_one_hot(label_shape: Sequence[int | None], task: Task) -> bool:
+def is_one_hot(label_shape: Sequence[int | None], task: Task, output_shape: Shape) -> bool:
     """Whether labels of this shape are rows over the classes rather than class numbers."""
-    return len(label_shape) >= 2 and label_shape[-1] == task.num_classes
+    return len(label_shape) == len(output_shape) and label_shape[-1] == task.num_classes
 
 
 def check_labels(labels: np.ndarray, task: Task, output_shape: Shape) -> None:
     """Class numbers 0 to n - 1, or rows that sum to 1."""
-    if is_one_hot(labels.shape, task) and labels.ndim == len(output_shape):
+    if is_one_hot(labels.shape, task, output_shape):
         _check_rows(labels, task)
         return
     if not one_each(labels, output_shape):
@@ -49,11 +49,13 @@ def check_labels(labels: np.ndarray, task: Task, output_shape: Shape) -> None:
         )
     low, high = labels.min(), labels.max()
     if low < 0 or high >= task.num_classes:
-        remedy = (
-            "Labels that start at 1 become right with `y = y - 1`."
-            if low >= 1 and high == task.num_classes
-            else f"Build the head with num_classes={int(high) + 1}, or correct the labels."
-        )
+        remedy = f"Build the head with num_classes={int(high) + 1}, or correct the labels."
+        if low >= 1 and high == task.num_classes:
+            remedy = "Labels that start at 1 become right with `y = y - 1`."
+        elif low == -1 and high < task.num_classes - 1:
+            remedy = "Labels that start at -1 become right with `y = y + 1`."
+        elif low < 0:
+            remedy = "Drop the samples with negative labels, `keep = y >= 0`."
         raise ValueError(
             f"`y` has labels from {int(low)} to {int(high)}, but the head has {task.num_classes} "
             f"classes: 0 to {task.num_classes - 1}. {remedy} "
@@ -71,9 +73,9 @@ def _check_rows(labels: np.ndarray, task: Task) -> None:
         )
 
 
-def class_ids(labels: np.ndarray, task: Task) -> np.ndarray:
+def class_ids(labels: np.ndarray, task: Task, output_shape: Shape) -> np.ndarray:
     """The class number of each label."""
-    if is_one_hot(labels.shape, task):
+    if is_one_hot(labels.shape, task, output_shape):
         return labels.argmax(axis=-1)
     return labels.astype("int64")
 

@@ -41,7 +41,7 @@ def check_labels(labels: np.ndarray, task: Task, output_shape: Shape) -> None:
         )
 
 
-def class_ids(labels: np.ndarray, task: Task) -> np.ndarray:
+def class_ids(labels: np.ndarray, task: Task, output_shape: Shape) -> np.ndarray:
     """0 or 1 for each label of each sample."""
     return (labels > 0.5).astype("int64")
 

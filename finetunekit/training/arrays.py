@@ -1,4 +1,4 @@
-"""How do arrays become training and validation data? Checked, weighted, split, put in order."""
+"""How do arrays become training and validation data? Checked, weighted, split."""
 
 import dataclasses
 import math
@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from finetunekit import inputs
+from finetunekit.messages import listed
 from finetunekit.metadata import Task
 from finetunekit.training import checks, data
 from finetunekit.training.balance import sample_weights
@@ -39,35 +41,74 @@ class Arrays:
 def read(x: Any, y: Any, sample_weight: Any, model: keras.Model, task: Task | None) -> Arrays:
     """Arrays in the structure that the model takes, checked against model and task.
 
+    Args:
+        x: Inputs.
+        y: Labels, or None.
+        sample_weight: Weights, or None.
+        model: The model.
+        task: Its task, or None if it has a loss of its own.
+
     Raises:
         ValueError: If they do not fit.
     """
-    x = data.as_inputs(x, model)
-    if y is not None:
-        y = data.to_numpy(y, "y") if has_one_output(model) else _label_structure(y)
-    weights = None if sample_weight is None else data.to_numpy(sample_weight, "sample_weight")
-    if has_one_output(model):
-        checks.check_pair(x, y, model, task)
-    if weights is not None and len(weights) != len(keras.tree.flatten(x)[0]):
+    x = inputs.read(x, model)
+    count = len(keras.tree.flatten(x)[0])
+    y = _read_labels(y, model, task)
+    for part in keras.tree.flatten(y) if y is not None else []:
+        if len(part) != count:
+            raise ValueError(
+                "`x` and `y` must hold the same number of samples. Received: x "
+                f"with {count}, y with {len(part)} samples"
+            )
+    return Arrays(x, y, _read_weights(sample_weight, count))
+
+
+def _read_labels(y: Any, model: keras.Model, task: Task | None) -> Any:
+    outputs = getattr(model, "outputs", None) or [None]
+    if y is None:
+        if task is not None:
+            raise ValueError(
+                "`y` is missing: the labels, one for each sample. Give `fit(model, x, y)`. "
+                "Received: y=None"
+            )
+        return None
+    if len(outputs) == 1:
+        if isinstance(y, dict) and len(y) == 1:
+            (y,) = y.values()
+        labels = inputs.to_numpy(y, "y")
+        checks.check_labels(labels, model, task)
+        return labels
+    names = list(getattr(model, "output_names", range(len(outputs))))
+    if isinstance(y, dict):
+        lacking = [key for key in names if key not in y]
+    else:
+        lacking = names[len(y) :] if isinstance(y, (list, tuple)) else names
+    if (lacking and len(lacking) < len(names)) or not isinstance(y, (dict, list, tuple)):
+        raise ValueError(
+            f"`y` must hold labels for each output: {listed(names)}; it lacks "
+            f"{listed(lacking)}. Received: y of type {type(y).__name__}"
+        )
+    pairs = y.items() if isinstance(y, dict) else enumerate(y)
+    found = {key: inputs.to_numpy(part, f"y[{key!r}]") for key, part in pairs}
+    for key, part in found.items():
+        inputs.check_finite(part, f"y[{key!r}]")
+    return found if isinstance(y, dict) else tuple(found.values())
+
+
+def _read_weights(sample_weight: Any, count: int) -> np.ndarray | None:
+    if sample_weight is None:
+        return None
+    weights = inputs.to_numpy(sample_weight, "sample_weight")
+    if len(weights) != count:
         raise ValueError(
             "`sample_weight` must have one weight a sample. Received: sample_weight of shape "
-            f"{weights.shape} for {len(keras.tree.flatten(x)[0])} samples"
+            f"{weights.shape} for {count} samples"
         )
-    return Arrays(x, y, weights)
+    inputs.check_finite(weights, "sample_weight")
+    return weights
 
 
-def has_one_output(model: keras.Model) -> bool:
-    """Whether labels are one array."""
-    return len(getattr(model, "outputs", None) or [None]) == 1
-
-
-def _label_structure(y: Any) -> Any:
-    if isinstance(y, dict):
-        return {key: data.to_numpy(part, "y") for key, part in y.items()}
-    return tuple(data.to_numpy(part, "y") for part in y)
-
-
-def weighted(arrays: Arrays, class_weight: Any, task: Task | None) -> Arrays:
+def weighted(arrays: Arrays, class_weight: Any, model: keras.Model, task: Task | None) -> Arrays:
     """The same with class weights in the sample weights.
 
     Raises:
@@ -80,14 +121,18 @@ def weighted(arrays: Arrays, class_weight: Any, task: Task | None) -> Arrays:
             "`class_weight` needs a model with one output, for classes. Give `sample_weight` "
             f"instead. Received: class_weight={class_weight!r}"
         )
-    weights = sample_weights(arrays.y, class_weight, task)
-    if arrays.weights is not None:
-        given = arrays.weights
+    weights = sample_weights(arrays.y, class_weight, task, model.output_shape)
+    given = arrays.weights
+    if given is not None:
+        while given.ndim > weights.ndim and given.shape[-1] == 1:
+            given = given[..., 0]
         weights = weights * given.reshape(given.shape + (1,) * (weights.ndim - given.ndim))
     return dataclasses.replace(arrays, weights=weights)
 
 
-def split(arrays: Arrays, share: Any, task: Task | None) -> tuple[Arrays, Arrays]:
+def split(
+    arrays: Arrays, share: Any, model: keras.Model, task: Task | None
+) -> tuple[Arrays, Arrays]:
     """Training and validation part, cut where `model.fit` cuts: the last samples as they come.
 
     Raises:
@@ -102,29 +147,40 @@ def split(arrays: Arrays, share: Any, task: Task | None) -> tuple[Arrays, Arrays
     cut = math.floor(count * (1 - share))
     if cut in (0, count):
         raise ValueError(
-            f"`validation_split` leaves one side of {count} samples empty. "
-            f"Received: validation_split={share!r}"
+            f"`validation_split` leaves one side of {count} samples empty; choose another share, "
+            f"or give `validation_data`. Received: validation_split={share!r}"
         )
     train, held_out = arrays.rows(slice(cut)), arrays.rows(slice(cut, None))
     if task is not None and arrays.y is not None:
-        checks.check_split(train.y, held_out.y, task, float(share))
+        checks.check_split(train.y, held_out.y, task, model.output_shape, float(share))
     return train, held_out
 
 
-def read_validation(validation_data: Any, model: keras.Model, task: Task | None) -> Any:
-    """Validation arrays checked like training ones; datasets as they are.
+def read_validation(
+    validation_data: Any, model: keras.Model, task: Task | None, steps: int | None
+) -> Any:
+    """Validation arrays checked like training ones; of datasets, shapes and length.
 
     Raises:
         ValueError: If they do not fit.
     """
-    if not isinstance(validation_data, (tuple, list)):
-        return validation_data
-    if len(validation_data) not in (2, 3):
+    if validation_data is None:
+        return None
+    if hasattr(validation_data, "shape") or (
+        isinstance(validation_data, (tuple, list)) and len(validation_data) not in (2, 3)
+    ):
         raise ValueError(
             "`validation_data` must be (x, y) or (x, y, sample_weight), or a dataset. "
-            f"Received: validation_data with {len(validation_data)} parts"
+            f"Received: validation_data={type(validation_data).__name__}"
         )
-    if not data.is_array_like(validation_data[0]):
-        return validation_data
-    x, y, *rest = validation_data
-    return read(x, y, rest[0] if rest else None, model, task).parts()
+    if isinstance(validation_data, (tuple, list)) and inputs.is_array_like(validation_data[0]):
+        x, y, *rest = validation_data
+        weights = rest[0] if rest else None
+        try:
+            return read(x, y, weights, model, task).parts()
+        except (ValueError, TypeError) as error:
+            raise type(error)(f"In `validation_data`: {error}") from error
+    if not isinstance(validation_data, (tuple, list)):
+        data.check(validation_data, model, "validation_data", labelled=task is not None)
+        data.check_length(validation_data, steps, "validation_data", "validation_steps")
+    return validation_data

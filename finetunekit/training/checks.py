@@ -1,106 +1,37 @@
-"""Do the data fit the model? Found before the first step, with the remedy in words."""
+"""Do labels and arguments fit? Found before the first step, with the remedy in words."""
 
+import inspect
+import numbers
 from typing import Any
 
 import keras
 import numpy as np
 
-from finetunekit.messages import warn
+from finetunekit import _keras
+from finetunekit.inputs import check_finite
+from finetunekit.messages import closest, listed, warn
 from finetunekit.metadata import Task
 from finetunekit.tasks import CLASSIFYING, FAMILIES
 
 # A class that a random split would leave out with less than this probability is not rare: the
 # data are sorted.
 _SORTED = 0.01
-_BLOCK = 1 << 24
 
 
-def check_pair(x: Any, y: np.ndarray | None, model: keras.Model, task: Task | None) -> None:
-    """Checks inputs and labels against each other, the model and the task.
-
-    Raises:
-        ValueError: If lengths, shapes, values or labels do not fit.
-    """
-    parts = keras.tree.flatten(x)
-    counts = {len(part) for part in parts} | (set() if y is None else {len(y)})
-    if len(counts) > 1:
-        raise ValueError(
-            "`x` and `y` must hold the same number of samples. Received: x with "
-            f"{[len(part) for part in parts]}, y with {None if y is None else len(y)} samples"
-        )
-    if 0 in counts:
-        raise ValueError("`x` holds no samples. Received: x with 0 samples")
-    for part in parts:
-        check_finite(part, "x")
-    if len(parts) == 1 and len(getattr(model, "inputs", None) or []) == 1:
-        _check_input_shape(parts[0], model)
-    if y is not None:
-        check_finite(y, "y")
-        if task is not None:
-            FAMILIES[task.name].check_labels(y, task, model.output_shape)
-
-
-def check_finite(array: np.ndarray, name: str) -> None:
-    """Raises for NaN or infinity.
+def check_labels(y: np.ndarray, model: keras.Model, task: Task | None) -> None:
+    """Checks labels against the task.
 
     Raises:
-        ValueError: With the number of such samples and the first one.
+        ValueError: If shapes or values do not fit.
     """
-    if array.dtype.kind != "f":
-        return
-    rows = max(1, _BLOCK // max(1, array[:1].size))
-    for start in range(0, len(array), rows):
-        bad = ~np.isfinite(array[start : start + rows])
-        if bad.any():
-            first = start + int(np.argmax(bad.reshape(len(bad), -1).any(axis=1)))
-            raise ValueError(
-                f"`{name}` holds NaN or infinite values, first in sample {first}; one such value "
-                "spoils all weights. Drop these samples, "
-                f"`keep = np.isfinite({name}).reshape(len({name}), -1).all(axis=1)`, or fill them. "
-                f"Received: {name}[{first}] with {int(bad[first - start].sum())} such values"
-            )
+    check_finite(y, "y")
+    if task is not None:
+        FAMILIES[task.name].check_labels(y, task, model.output_shape)
 
 
-def _check_input_shape(x: np.ndarray, model: keras.Model) -> None:
-    wanted = tuple(model.inputs[0].shape)
-    found = x.shape
-    if len(found) == len(wanted) and all(
-        size is None or size == given for size, given in zip(wanted[1:], found[1:], strict=True)
-    ):
-        return
-    if len(wanted) == len(found) + 1 and wanted[-1] == 1:
-        return  # Keras adds the channel axis itself.
-    raise ValueError(
-        f"`x` must have shape {_text(wanted)} for {model.name!r}. {_shape_remedy(wanted, found)}"
-        f"Received: x of shape {found}"
-    )
-
-
-def _shape_remedy(wanted: tuple[Any, ...], found: tuple[int, ...]) -> str:
-    if len(found) == len(wanted) - 1 and _same(wanted[1:], found):
-        return "For a single sample, add the batch axis: `x[None]`. "
-    if len(wanted) == 4 and wanted[-1] == 3 and (len(found) == 3 or found[-1] == 1):
-        return "Grey images become RGB with `np.repeat(x.reshape(*x.shape[:3], 1), 3, axis=-1)`. "
-    if len(wanted) == len(found) == 4:
-        if found[1] == wanted[-1] and found[-1] != wanted[-1]:
-            return "The channels come last in Keras: `np.moveaxis(x, 1, -1)`. "
-        if found[-1] == wanted[-1]:
-            return (
-                f"Resize with `keras.ops.image.resize(x, {wanted[1:3]})`, or load the backbone "
-                f"with `input_shape={found[1:]}`. "
-            )
-    return ""
-
-
-def _same(wanted: tuple[Any, ...], found: tuple[int, ...]) -> bool:
-    return all(w is None or w == f for w, f in zip(wanted, found, strict=True))
-
-
-def _text(shape: tuple[Any, ...]) -> str:
-    return "(" + ", ".join(["n", *(str(size or "any") for size in shape[1:])]) + ")"
-
-
-def check_split(train: np.ndarray, held_out: np.ndarray, task: Task, split: float) -> None:
+def check_split(
+    train: np.ndarray, held_out: np.ndarray, task: Task, output_shape: Any, split: float
+) -> None:
     """Checks that a validation split, which Keras cuts off the end, has all classes on both sides.
 
     Raises:
@@ -109,15 +40,11 @@ def check_split(train: np.ndarray, held_out: np.ndarray, task: Task, split: floa
     if task.name not in CLASSIFYING or task.name == "multilabel":
         return
     family = CLASSIFYING[task.name]
-    in_train = np.unique(family.class_ids(train, task))
-    ids, counts = np.unique(
-        np.concatenate([family.class_ids(part, task).ravel() for part in (train, held_out)]),
-        return_counts=True,
-    )
-    in_held_out = np.unique(family.class_ids(held_out, task))
-    chance = {int(c): (1 - split) ** n for c, n in zip(ids, counts, strict=True)}
-    never_trained = [c for c in chance if c not in in_train]
-    not_held_out = [c for c in chance if c not in in_held_out]
+    sides = [family.class_ids(part, task, output_shape).ravel() for part in (train, held_out)]
+    ids, counts = np.unique(np.concatenate(sides), return_counts=True)
+    chance = {int(c): (1 - split) ** int(n) for c, n in zip(ids, counts, strict=True)}
+    never_trained = [c for c in chance if c not in sides[0]]
+    not_held_out = [c for c in chance if c not in sides[1]]
     if never_trained or any(chance[c] < _SORTED for c in not_held_out):
         raise ValueError(
             "`validation_split` takes the last samples as they come, and the data look sorted: "
@@ -131,3 +58,103 @@ def check_split(train: np.ndarray, held_out: np.ndarray, task: Task, split: floa
             f"validation_split={split}: classes {not_held_out} have so few samples that none is in "
             "the validation part; give `validation_data` to measure them too"
         )
+
+
+def check_fit_options(options: dict[str, Any]) -> None:
+    """Checks the plain arguments of `fit` before anything is done.
+
+    Raises:
+        TypeError: If there is an unknown one, or one of the wrong type.
+        ValueError: If a number is out of range.
+    """
+    known = inspect.signature(keras.Model.fit).parameters
+    for name in options:
+        if name not in known:
+            remedy = (
+                "The learning rate goes to `compile_for_task(model, learning_rate=...)`. "
+                if name in ("lr", "learning_rate", "optimizer", "loss", "metrics")
+                else closest(name, known)
+            )
+            raise TypeError(
+                f"`{name}` is no argument of `fit`. {remedy}Received: {name}={options[name]!r}"
+            )
+    _check_int(options["batch_size"], "batch_size", 1, optional=True)
+    _check_int(options["epochs"], "epochs", 1)
+    _check_int(options["initial_epoch"], "initial_epoch", 0)
+    if options["initial_epoch"] >= options["epochs"]:
+        raise ValueError(
+            "`epochs` is the epoch at which to stop, not how many more to run, so it must be "
+            "above `initial_epoch`. "
+            f"Received: epochs={options['epochs']}, initial_epoch={options['initial_epoch']}"
+        )
+    _check_callbacks(options["callbacks"])
+
+
+def check_seed(seed: Any) -> None:
+    """Raises for a seed that is no int of at least 0.
+
+    Raises:
+        TypeError: If it is no int.
+        ValueError: If it is negative.
+    """
+    _check_int(seed, "seed", 0, optional=True)
+
+
+def _check_int(value: Any, name: str, smallest: int, *, optional: bool = False) -> None:
+    if value is None and optional:
+        return
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(
+            f"`{name}` must be an int of at least {smallest}. Received: {name}={value!r}"
+        )
+    if value < smallest:
+        raise ValueError(f"`{name}` must be at least {smallest}. Received: {name}={value!r}")
+
+
+def callback_list(callbacks: Any) -> list[Any]:
+    """The callbacks as a list, of whatever form `fit` takes them in."""
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        return list(callbacks.callbacks)
+    if callbacks is None:
+        return []
+    return list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+
+
+def _check_callbacks(callbacks: Any) -> None:
+    for callback in callback_list(callbacks):
+        if isinstance(callback, type):
+            raise TypeError(
+                "`callbacks` must hold callback objects, not classes: write "
+                f"`{callback.__name__}(...)`. Received: callbacks with {callback.__name__}"
+            )
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise TypeError(
+                "`callbacks` must be a list of Keras callback objects, such as "
+                "`finetunekit.callbacks.EarlyStopping()`. "
+                f"Received: callbacks with {callback!r}"
+            )
+
+
+def check_monitors(model: keras.Model, callbacks: Any, *, validated: bool) -> None:
+    """Checks before training that what callbacks watch will be logged, where it can be known.
+
+    Raises:
+        ValueError: If a watched value will not be there.
+    """
+    given = callback_list(callbacks)
+    metrics = keras.tree.flatten(_keras.compile_arguments(model)["metrics"] or [])
+    names = ["loss", *(m if isinstance(m, str) else getattr(m, "name", None) for m in metrics)]
+    # A callback of the user's own may log more, and so may a model with several outputs.
+    known = None not in names and len(getattr(model, "outputs", [None])) == 1
+    known = known and all(type(c).__module__.startswith(("keras.", "finetunekit.")) for c in given)
+    logged = [*names, *(f"val_{name}" for name in names)] if validated else names
+    for callback in given:
+        wanted = getattr(callback, "monitor", "auto")
+        if wanted == "auto" or wanted in logged:
+            continue
+        if known or (wanted.startswith("val_") and not validated):
+            raise ValueError(
+                f"`monitor` must be one of the values that are logged: {listed(logged)}. "
+                "Validation values need `validation_data` or `validation_split`. "
+                f"Received: monitor={wanted!r}"
+            )

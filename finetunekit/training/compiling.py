@@ -1,14 +1,19 @@
 """With which loss, metrics and optimizer is the model compiled? Those of its task."""
 
+import inspect
+import weakref
 from typing import Any
 
 import keras
 
-from finetunekit import metadata
-from finetunekit.messages import say
+from finetunekit import _keras, metadata
+from finetunekit.messages import closest, say, warn
 from finetunekit.metadata import Task
 from finetunekit.optimizers import make_optimizer, trainable_part
 from finetunekit.tasks import FAMILIES, from_logits, task_of
+
+# Optimizer -> the model it was given to: one object must not serve two.
+_owner: "weakref.WeakKeyDictionary[Any, weakref.ref[Any]]" = weakref.WeakKeyDictionary()
 
 
 def compile_for_task(
@@ -61,19 +66,25 @@ def compile_for_task(
     """
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
+    _check_options(compile_options, metrics, loss)
     part = trainable_part(model)
     found = _task_or_none(model, task, needed="auto" in (_word(loss), _word(metrics)))
-    automatic = _word(loss) == "auto"
-    if found is not None:
-        family = FAMILIES[found.name]
-        if "auto" in (_word(loss), _word(metrics)):
-            logits = from_logits(model, found)
-            loss = family.loss(found, logits) if automatic else loss
-            metrics = family.metrics(found, logits) if _word(metrics) == "auto" else metrics
+    automatic = {"loss": _word(loss) == "auto", "metrics": _word(metrics) == "auto"}
+    if found is not None and any(automatic.values()):
+        family, logits = FAMILIES[found.name], from_logits(model, found)
+        loss = family.loss(found, logits) if automatic["loss"] else loss
+        metrics = family.metrics(found, logits) if automatic["metrics"] else metrics
     chosen, reason = make_optimizer(optimizer, learning_rate, part)
     _check_free(chosen, model)
     model.compile(optimizer=chosen, loss=loss, metrics=metrics, **compile_options)
-    metadata.remember(model, task=found, automatic_loss=automatic)
+    _owner[chosen] = weakref.ref(model)
+    metadata.remember(
+        model,
+        task=found,
+        automatic_loss=automatic["loss"],
+        automatic_metrics=automatic["metrics"],
+        rate_chosen_for=part if _is_automatic(optimizer, learning_rate) else None,
+    )
     say(f"compiled {model.name!r} for {found.name if found else 'its own loss'}: {reason}")
     return model
 
@@ -81,15 +92,65 @@ def compile_for_task(
 def recompile_for_labels(model: keras.Model, task: Task) -> None:
     """Compiles again for the other form of labels, with the same optimizer object, in place."""
     family, logits = FAMILIES[task.name], from_logits(model, task)
-    model.compile(
-        optimizer=model.optimizer,
-        loss=family.loss(task, logits),
-        metrics=family.metrics(task, logits),
-        run_eagerly=model.run_eagerly,
-        steps_per_execution=model.steps_per_execution,
-        jit_compile=model.jit_compile,
-    )
+    arguments = _keras.compile_arguments(model) | {"optimizer": model.optimizer}
+    arguments["loss"] = family.loss(task, logits)
+    if metadata.of(model).automatic_metrics:
+        arguments["metrics"] = family.metrics(task, logits)
+    model.compile(**arguments)
     metadata.remember(model, task=task)
+
+
+def warn_of_rate(model: keras.Model) -> None:
+    """Warns if the rate was picked for another part of the model than the one that trains now."""
+    picked = metadata.of(model).rate_chosen_for
+    if picked is None:
+        return
+    part = trainable_part(model)
+    if part != picked:
+        what = {"head": "the head alone", "part": "a part of the backbone", "all": "everything"}
+        warn(
+            f"the learning rate of {model.name!r} was picked when {what[picked]} trained, but "
+            f"{what[part]} trains now; `compile_for_task(model)` picks one that fits, or give "
+            "`learning_rate=`"
+        )
+
+
+def _is_automatic(optimizer: Any, learning_rate: Any) -> bool:
+    return isinstance(optimizer, str) and _word(learning_rate) == "auto"
+
+
+def _check_options(options: dict[str, Any], metrics: Any, loss: Any) -> None:
+    known = inspect.signature(keras.Model.compile).parameters
+    for name in options:
+        if name not in known:
+            hint = "Did you mean `learning_rate`? " if name == "lr" else closest(name, known)
+            raise TypeError(
+                f"`{name}` is no argument of `compile_for_task` or `model.compile`. {hint}"
+                f"Received: {name}={options[name]!r}"
+            )
+    for metric in keras.tree.flatten(metrics) if metrics is not None else []:
+        _check_name(metric, "metrics", keras.metrics.get, dir(keras.metrics))
+    for one in keras.tree.flatten(loss) if loss is not None else []:
+        _check_name(one, "loss", keras.losses.get, dir(keras.losses))
+
+
+def _check_name(value: Any, argument: str, find: Any, names: list[str]) -> None:
+    """Keras itself would fail in `fit` only."""
+    if not isinstance(value, str) or value in ("auto", "accuracy", "acc", "crossentropy", "ce"):
+        if value in ("crossentropy", "ce") and argument == "loss":
+            raise ValueError(
+                "`loss` must be 'auto', or a loss of Keras such as 'binary_crossentropy' or "
+                f"'sparse_categorical_crossentropy'. Received: loss={value!r}"
+            )
+        return
+    try:
+        find(value)
+    except ValueError as error:
+        hint = closest(value, [*names, "accuracy"])
+        raise ValueError(
+            f"`{argument}` must be 'auto', or what Keras knows. {hint}"
+            f"Received: {argument}={value!r}"
+        ) from error
 
 
 def _word(value: Any) -> Any:
@@ -107,9 +168,11 @@ def _task_or_none(model: keras.Model, task: Any, *, needed: bool) -> Task | None
 
 
 def _check_free(optimizer: keras.optimizers.Optimizer, model: keras.Model) -> None:
-    if optimizer.built and optimizer is not model.optimizer:
+    owner = _owner.get(optimizer, lambda: None)()
+    elsewhere = owner is not None and owner is not model
+    if elsewhere or (optimizer.built and optimizer is not getattr(model, "optimizer", None)):
         raise ValueError(
-            "`optimizer` has trained another model already and holds its state. Make a new one, "
+            "`optimizer` belongs to another model already and holds its state. Make a new one, "
             f"such as {type(optimizer).__name__}.from_config(optimizer.get_config()). "
             f"Received: optimizer={type(optimizer).__name__} object"
         )

@@ -1,19 +1,21 @@
 """How is the model trained? `model.fit`, with the data checked and their order owned."""
 
 import dataclasses
+import os
 import random
 from typing import Any
 
 import keras
 
-from finetunekit import compiled, metadata
+from finetunekit import compiled, inputs, metadata
 from finetunekit.messages import say
 from finetunekit.metadata import Task
 from finetunekit.regularization import TemporaryInjection
 from finetunekit.tasks import task_of
 from finetunekit.tasks.multiclass import is_one_hot
-from finetunekit.training import arrays, data
-from finetunekit.training.compiling import recompile_for_labels
+from finetunekit.training import arrays, checks, data
+from finetunekit.training.balance import check_class_weight
+from finetunekit.training.compiling import recompile_for_labels, warn_of_rate
 from finetunekit.training.order import OrderedBatches
 
 _BATCH_SIZE = 32
@@ -88,28 +90,41 @@ def fit(
         "verbose": verbose,
         "callbacks": callbacks,
         "initial_epoch": initial_epoch,
-        "validation_data": arrays.read_validation(validation_data, model, task),
         **fit_options,
     }
-    if data.is_array_like(x):
+    checks.check_fit_options(options)
+    checks.check_seed(seed)
+    if validation_split and validation_data is not None:
+        raise ValueError(
+            "`validation_split` and `validation_data` both say what to validate on; give one. "
+            f"Received: validation_split={validation_split!r}"
+        )
+    options["validation_data"] = arrays.read_validation(
+        validation_data, model, task, fit_options.get("validation_steps")
+    )
+    if inputs.is_array_like(x) or isinstance(x, (str, bytes, os.PathLike)):
         train = arrays.read(x, y, sample_weight, model, task)
-        if validation_split and validation_data is None:
-            # Split before the class weights, as Keras does: validation is not weighted by class.
-            train, held_out = arrays.split(train, validation_split, task)
+        if validation_split:
+            train, held_out = arrays.split(train, validation_split, model, task)
             options["validation_data"] = held_out.parts()
-        _follow_label_form(model, train.y)
-        train = arrays.weighted(train, class_weight, task)
-        options |= _array_options(train, options, shuffle, seed)
+        # After the split, since Keras does not weigh validation by class.
+        weighted = arrays.weighted(train, class_weight, model, task)
+        options |= _array_options(weighted, options, shuffle, seed)
+        labels = train.y
     else:
-        _check_pipeline(x, y, validation_split, class_weight, sample_weight, fit_options)
-        _follow_label_form(model, data.labels_of(x))
+        _check_pipeline(x, y, validation_split, sample_weight, model, task)
+        _check_pipeline_weights(class_weight, task)
+        data.check_length(x, fit_options.get("steps_per_epoch"), "x", "steps_per_epoch")
         # Keras warns of `shuffle` for data whose order it cannot change.
         shuffle = shuffle and isinstance(x, keras.utils.PyDataset)
         options |= {"x": x, "class_weight": class_weight, "shuffle": shuffle}
+        labels = (data.batch_parts(x) or (None, None))[1]
+    checks.check_monitors(model, callbacks, validated=options["validation_data"] is not None)
+    _follow_label_form(model, task, labels, options["validation_data"])
     try:
         return model.fit(**options)
     finally:
-        for callback in getattr(callbacks, "callbacks", None) or _as_list(callbacks):
+        for callback in checks.callback_list(callbacks):
             if isinstance(callback, TemporaryInjection):
                 callback.restore()
 
@@ -130,11 +145,12 @@ def _prepare(model: Any) -> Task | None:
         )
     if compiled.renew_if_stale(model):
         say(f"{model.name!r} has changed since it was compiled: its functions are traced anew")
+    warn_of_rate(model)
     known = metadata.of(model).task
     if known is not None:
         return known
     try:
-        return task_of(model)
+        return task_of(model, verbose=False)
     except ValueError:
         return None  # A model with a loss of its own: only what holds for all data is checked.
 
@@ -156,23 +172,35 @@ def _array_options(
     }
 
 
-def _follow_label_form(model: keras.Model, labels: Any) -> None:
+def _follow_label_form(
+    model: keras.Model, task: Task | None, labels: Any, validation_data: Any
+) -> None:
     """Compiles for one-hot rows or class numbers, whichever the labels are, if the loss is ours."""
-    known = metadata.of(model)
-    task = known.task
-    if task is None or task.name != "multiclass" or not known.automatic_loss or labels is None:
+    if task is None or task.name != "multiclass":
         return
-    shape = data.known_shape(labels)
-    if shape is None:
+    one_hot = _is_one_hot(labels, task, model)
+    if one_hot is None:
         return
-    one_hot = is_one_hot(shape, task) and len(shape) == len(model.output_shape)
-    if one_hot != bool(task.one_hot):
+    if isinstance(validation_data, tuple):
+        held_out = _is_one_hot(validation_data[1], task, model)
+        if held_out is not None and held_out != one_hot:
+            raise ValueError(
+                "`validation_data` must have labels of the same form as the training data: class "
+                "numbers or one-hot rows. Turn rows into numbers with `y.argmax(axis=-1)`. "
+                f"Received: validation_data with {'rows' if held_out else 'class numbers'}"
+            )
+    if metadata.of(model).automatic_loss and one_hot != bool(task.one_hot):
         recompile_for_labels(model, dataclasses.replace(task, one_hot=one_hot))
         say(f"the labels are {'one-hot rows' if one_hot else 'class numbers'}: loss chosen anew")
 
 
+def _is_one_hot(labels: Any, task: Task, model: keras.Model) -> bool | None:
+    shape = data.known_shape(labels)
+    return None if shape is None else is_one_hot(shape, task, model.output_shape)
+
+
 def _check_pipeline(
-    x: Any, y: Any, split: float, class_weight: Any, sample_weight: Any, fit_options: Any
+    x: Any, y: Any, split: float, sample_weight: Any, model: keras.Model, task: Task | None
 ) -> None:
     if x is None:
         raise ValueError("`x` is missing: give arrays or a dataset. Received: x=None")
@@ -187,16 +215,15 @@ def _check_pipeline(
             "`validation_split` needs arrays, since other data cannot be cut; give "
             f"`validation_data`. Received: validation_split={split!r}"
         )
+    data.check(x, model, "x", labelled=task is not None)
+
+
+def _check_pipeline_weights(class_weight: Any, task: Task | None) -> None:
     if isinstance(class_weight, str):
         raise ValueError(
             f"`class_weight={class_weight!r}` needs arrays, to count the classes. Give a dict of "
             "class number -> weight, or the data as arrays. "
             f"Received: class_weight={class_weight!r}"
         )
-    data.check_length(x, fit_options.get("steps_per_epoch"))
-
-
-def _as_list(callbacks: Any) -> list[Any]:
-    if callbacks is None:
-        return []
-    return list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+    if class_weight is not None and task is not None:
+        check_class_weight(class_weight, task)

@@ -11,7 +11,8 @@ from finetunekit.messages import listed, say, warn
 from finetunekit.saving import check_target, save
 from finetunekit.tasks import FAMILIES
 
-_LOWER_IS_BETTER = ("loss", "rmse", "mae", "mse", "error")
+_LOWER = ("loss", "rmse", "mae", "mse", "msle", "error", "crossentropy", "divergence")
+_HIGHER = ("accuracy", "acc", "auc", "precision", "recall", "f1_score", "iou", "r2_score")
 
 
 class EarlyStopping(keras.callbacks.EarlyStopping):
@@ -52,6 +53,7 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
         restore_best_weights: bool = True,
         **options: Any,
     ) -> None:
+        _check_mode(monitor, mode)
         super().__init__(
             monitor=monitor,
             patience=patience,
@@ -112,21 +114,23 @@ class SaveBest(keras.callbacks.Callback):
         self, path: str | os.PathLike[str], *, monitor: str = "auto", mode: str = "auto"
     ) -> None:
         super().__init__()
+        _check_mode(monitor, mode)
         self.path = check_target(path)
         self.best: float | None = None
         self.best_epoch: int | None = None
         self.monitor, self.mode = monitor, mode
         self._wanted, self._wanted_mode = monitor, mode
+        self._found = False
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Forgets an earlier run."""
-        self.best = self.best_epoch = None
-        self.monitor, self.mode = self._wanted, self._wanted_mode
+        """Finds the metric anew; the best value of earlier runs still has to be beaten."""
+        self._found = False
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Saves if this epoch is the best."""
-        if self.best is None:
+        if not self._found:
             self.monitor, self.mode = monitored(self.model, self._wanted, self._wanted_mode, logs)
+            self._found = True
         value = (logs or {}).get(self.monitor)
         if value is None or not np.isfinite(value):
             return
@@ -176,4 +180,21 @@ def monitored(
 
 
 def _direction(name: str) -> str:
-    return "min" if any(name.endswith(ending) for ending in _LOWER_IS_BETTER) else "max"
+    plain = name.removeprefix("val_")
+    if plain.endswith(_LOWER):
+        return "min"
+    if plain.endswith(_HIGHER):
+        return "max"
+    raise ValueError(
+        f"`mode` must say whether more or less of {name!r} is better: give mode='min' or "
+        f"mode='max'. Received: monitor={name!r}, mode='auto'"
+    )
+
+
+def _check_mode(monitor: Any, mode: Any) -> None:
+    if not isinstance(monitor, str):
+        raise TypeError(f"`monitor` must be a string. Received: monitor={monitor!r}")
+    if mode not in ("auto", "min", "max"):
+        raise ValueError(f"`mode` must be 'auto', 'min' or 'max'. Received: mode={mode!r}")
+    if monitor != "auto" and mode == "auto":
+        _direction(monitor)

@@ -53,6 +53,12 @@ def test_a_shared_layer_gets_one_dropout() -> None:
     assert list(ftk.find_layers(new, keras.layers.Dropout)) == ["shared_dropout"]
 
 
+def test_twice_after_one_layer() -> None:
+    once = ftk.inject_dropout(small_backbone(), 0.5, after="conv1")
+    twice = ftk.inject_dropout(once, 0.2, after="conv1")
+    assert len(ftk.find_layers(twice, keras.layers.Dropout)) == 2
+
+
 def test_dropout_has_the_stated_rate() -> None:
     inputs = keras.Input((1000,))
     model = keras.Model(inputs, L.Identity(name="same")(inputs))

@@ -99,6 +99,24 @@ class TestReplaceHead:
         new.fit(images(), labels(), verbose=0)
         old.fit(images(), labels(), verbose=0)
 
+    def test_another_output_needs_another_loss(self) -> None:
+        old = ftk.compile_for_task(ftk.add_head(small_backbone(), "binary"))
+        assert not ftk.replace_head(old, "binary", activation=None).compiled
+
+    def test_after_one_hot_training_class_numbers_are_understood(self) -> None:
+        old = ftk.compile_for_task(ftk.add_head(small_backbone(), "multiclass", 3))
+        y = labels(classes=3)
+        ftk.fit(old, images(), np.eye(3)[y], verbose=0)
+        new = ftk.replace_head(old, "multiclass", 3)
+        assert ftk.fit(new, images(), y, verbose=0).history["accuracy"]
+
+    def test_the_augmentation_stays(self) -> None:
+        old = ftk.add_head(small_backbone(), "binary", augmentation=L.RandomFlip(name="flip"))
+        new = ftk.replace_head(old, "regression")
+        assert "flip" in [layer.name for layer in new.layers]
+        without = ftk.replace_head(old, "regression", augmentation=None)
+        assert "flip" not in [layer.name for layer in without.layers]
+
     @pytest.mark.parametrize("kind", ["functional", "sequential"])
     def test_a_model_made_elsewhere_loses_its_last_dense_layer(self, kind: str) -> None:
         backbone = small_backbone()

@@ -29,20 +29,29 @@ WEIGHTS = np.array([10 / 18] * 6 + [10 / 9] * 3 + [10 / 3])
     ],
 )
 def test_balanced_multiclass(labels: np.ndarray, expected: np.ndarray) -> None:
-    assert sample_weights(labels, "balanced", MULTI) == pytest.approx(expected)
+    shape = (None,) * (expected.ndim) + (3,)
+    assert sample_weights(labels, "balanced", MULTI, shape) == pytest.approx(expected)
 
 
 def test_balanced_binary_and_multilabel() -> None:
     binary = ftk.Task(name="binary", num_classes=1)
     y = np.array([[0.0], [0.0], [0.0], [1.0]])
-    assert sample_weights(y, "balanced", binary) == pytest.approx([4 / 6] * 3 + [2])
+    assert sample_weights(y, "balanced", binary, (None, 1)) == pytest.approx([4 / 6] * 3 + [2])
     labels = np.array([[1, 0], [0, 0], [0, 1], [0, 1]])
-    found = sample_weights(labels, "balanced", ftk.Task(name="multilabel", num_classes=2))
+    found = sample_weights(
+        labels, "balanced", ftk.Task(name="multilabel", num_classes=2), (None, 2)
+    )
     assert found == pytest.approx([(2 + 1) / 2, (4 / 6 + 1) / 2, (4 / 6 + 1) / 2, (4 / 6 + 1) / 2])
 
 
+def test_label_maps_as_wide_as_there_are_classes_are_no_one_hot_rows() -> None:
+    y = np.array([[0, 1, 2], [0, 0, 0]])
+    found = sample_weights(y, "balanced", MULTI, (None, 3, 3))
+    assert found == pytest.approx(np.array([[6 / 12, 2, 2], [6 / 12] * 3]))
+
+
 def test_given_weights() -> None:
-    assert sample_weights(np.array([0, 2]), {2: 5.0}, MULTI) == pytest.approx([1, 5])
+    assert sample_weights(np.array([0, 2]), {2: 5.0}, MULTI, (None, 3)) == pytest.approx([1, 5])
 
 
 def segmentation() -> keras.Model:
@@ -64,12 +73,13 @@ def test_fit_weighs_dense_labels_where_keras_raises() -> None:
     assert history.history["loss"][0] == pytest.approx((losses * weights).mean(), rel=1e-4)
 
 
-def test_fit_multiplies_with_sample_weights_and_leaves_validation_alone() -> None:
+@pytest.mark.parametrize("shape", [(40,), (40, 1)])
+def test_fit_multiplies_with_sample_weights_and_leaves_validation_alone(shape: tuple) -> None:
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, activation="sigmoid")])
     model.compile(keras.optimizers.SGD(0.0), "binary_crossentropy")
     x = np.linspace(-1, 1, 40, dtype="float32")[:, None]
     y = np.tile([0, 0, 0, 1], 10)
-    given = np.linspace(0.5, 1.5, 40)
+    given = np.linspace(0.5, 1.5, 40).reshape(shape)
     history = ftk.fit(
         model,
         x,
@@ -83,6 +93,6 @@ def test_fit_multiplies_with_sample_weights_and_leaves_validation_alone() -> Non
     ).history
     p = model.predict(x, verbose=0)[:, 0]
     losses = -np.log(np.where(y == 1, p, 1 - p))
-    weights = np.where(y == 1, 2.0, 2 / 3) * given
+    weights = np.where(y == 1, 2.0, 2 / 3) * given.ravel()
     assert history["loss"][0] == pytest.approx((losses * weights).mean(), rel=1e-4)
     assert history["val_loss"][0] == pytest.approx(losses.mean(), rel=1e-4)

@@ -118,6 +118,36 @@ def test_the_optimizer_survives_a_change_of_label_form() -> None:
     assert int(optimizer.iterations) == 2
 
 
+def test_what_the_user_gave_survives_a_change_of_label_form() -> None:
+    model = ftk.add_head(small_backbone(), "multiclass", 3)
+    metrics = [keras.metrics.MeanAbsoluteError(name="mine")]
+    ftk.compile_for_task(model, metrics=metrics, loss_weights=[5.0])
+    rows = np.eye(3, dtype="float32")[labels(24, 3)]
+    history = ftk.fit(model, images(24), rows, shuffle=False, batch_size=24, verbose=0).history
+    assert history.keys() == {"loss", "mine"}
+    ftk.compile_for_task(model, loss_weights=[1.0])
+    single = model.evaluate(images(24), rows, verbose=0)[0]
+    assert history["loss"][0] > 3 * single
+
+
+def test_a_rate_for_another_part_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    model = ftk.compile_for_task(ftk.add_head(ftk.freeze_layers(small_backbone()), "binary"))
+    ftk.fit(model, images(), labels(), verbose=0)
+    assert "was picked when" not in caplog.text
+    ftk.unfreeze_layers(model)
+    ftk.fit(model, images(), labels(), verbose=0)
+    assert "was picked when the head alone trained, but everything trains now" in caplog.text
+
+
+def test_the_task_of_a_model_made_elsewhere_is_told_from_its_loss() -> None:
+    model = keras.Sequential([keras.Input((4,)), L.Dense(1)])
+    model.compile("sgd", keras.losses.BinaryCrossentropy(from_logits=True))
+    x, y = np.ones((8, 4), "float32"), labels(8)
+    ftk.fit(model, x, y, class_weight="balanced", verbose=0)
+    with pytest.raises(ValueError, match="between 0"):
+        ftk.fit(model, x, 3 * y, verbose=0)
+
+
 def test_a_flag_set_by_hand_after_compile_takes_effect() -> None:
     model = seeded()
     ftk.fit(model, images(), labels(), verbose=0)

@@ -93,6 +93,14 @@ def test_the_best_model_is_saved_with_its_metadata(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["best.keras"]
 
 
+def test_a_second_fit_does_not_overwrite_a_better_file(tmp_path: Path) -> None:
+    keep = ftk.callbacks.SaveBest(tmp_path / "best.keras")
+    run("binary", "val_auc", [0.5, 0.9], keep)
+    before = (tmp_path / "best.keras").read_bytes()
+    run("binary", "val_auc", [0.6, 0.8], keep)
+    assert (tmp_path / "best.keras").read_bytes() == before
+
+
 def test_a_value_that_is_never_finite_is_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,0 +1,242 @@
+"""Do these inputs fit the model? Arrays in the structure that it takes, or an error."""
+
+import os
+from typing import Any
+
+import keras
+import numpy as np
+
+from finetunekit import graph
+from finetunekit.messages import closest, listed
+
+_BLOCK = 1 << 24
+
+
+def is_array_like(data: Any) -> bool:
+    """Arrays, tensors, lists of numbers, and dicts or lists of these: data that can be indexed."""
+    if isinstance(data, (list, tuple)):
+        return True
+    if isinstance(data, dict):
+        return all(is_array_like(part) for part in data.values())
+    return hasattr(data, "shape") and hasattr(data, "__getitem__") and hasattr(data, "__len__")
+
+
+def read(x: Any, model: keras.Model, name: str = "x") -> Any:
+    """Inputs as numpy arrays in the structure that the model takes, checked against it.
+
+    Raises:
+        ValueError: If structure, shapes, lengths or values do not fit.
+        TypeError: If it is no array.
+    """
+    if isinstance(x, (str, bytes, os.PathLike)):
+        raise TypeError(
+            f"`{name}` is a path or text, not data. Read pictures with "
+            "`keras.utils.image_dataset_from_directory(path)`, arrays with `np.load(path)`. "
+            f"Received: {name}={x!r}"
+        )
+    wanted = _wanted(model)
+    arrays: Any
+    if isinstance(x, dict):
+        arrays, pairs = _from_dict(x, wanted, name)
+    elif isinstance(x, (list, tuple)) and _is_one_each(x, wanted):
+        parts = tuple(to_numpy(part, name) for part in x)
+        pairs = list(zip(parts, _in_order(wanted) or [None] * len(parts), strict=True))
+        arrays = parts[0] if len(parts) == 1 else parts
+    else:
+        arrays = to_numpy(x, name)
+        flat = _in_order(wanted)
+        if len(flat) > 1:
+            raise ValueError(
+                f"`{name}` must be a dict or list of {len(flat)} arrays, one for each input: "
+                f"{listed(tensor.name for tensor in flat)}. Received: one array of shape "
+                f"{arrays.shape}"
+            )
+        pairs = [(arrays, flat[0] if flat else None)]
+    for array, tensor in pairs:
+        part = name if len(pairs) == 1 or tensor is None else f"{name}[{tensor.name!r}]"
+        if tensor is not None:
+            _check_shape(array, tuple(tensor.shape), model, part)
+        check_finite(array, part)
+    check_lengths(arrays, name)
+    return arrays
+
+
+def check_lengths(arrays: Any, name: str) -> int:
+    """The number of samples; all arrays must hold the same.
+
+    Raises:
+        ValueError: If they do not, or hold none.
+    """
+    counts = [len(part) for part in keras.tree.flatten(arrays)]
+    if len(set(counts)) > 1:
+        raise ValueError(
+            f"`{name}` must hold the same number of samples in each of its arrays. Cut them to the "
+            f"same length. Received: {name} with {counts} samples"
+        )
+    if counts[0] == 0:
+        raise ValueError(
+            f"`{name}` holds no samples. Check how it was made or filtered. "
+            f"Received: {name} with 0 samples"
+        )
+    return counts[0]
+
+
+def to_numpy(data: Any, name: str) -> np.ndarray:
+    """One array, floats as float32 like Keras' own array pipeline has them.
+
+    Raises:
+        ValueError: For text, dates, objects, single numbers, or parts of unequal shape.
+    """
+    try:
+        array = np.asarray(keras.ops.convert_to_numpy(data) if _is_tensor(data) else data)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"`{name}` does not form one array: its parts differ in shape. Give all samples one "
+            f"shape. Received: {name} of type {type(data).__name__}"
+        ) from error
+    if array.dtype.kind not in "biuf":
+        raise ValueError(_not_numbers(array, name))
+    if array.ndim == 0:
+        raise ValueError(
+            f"`{name}` is a single number; for one sample give an array of one, `np.array([...])`. "
+            f"Received: {name}={array}"
+        )
+    return array.astype("float32") if array.dtype == np.float64 else array
+
+
+def _not_numbers(array: np.ndarray, name: str) -> str:
+    remedy = "Turn it into numbers first: `np.asarray(values, dtype='float32')`."
+    if array.dtype.kind == "O" and any(value is None for value in array.flat):
+        remedy = "None stands for a missing value: drop these samples, or fill it."
+    elif array.dtype.kind in "mM":
+        remedy = "Turn dates into numbers: `values.astype('datetime64[s]').astype('float32')`."
+    elif name.endswith("y") and array.dtype.kind in "OUS":
+        remedy = (
+            "Turn class names into class numbers, "
+            "`y = np.array([class_names.index(name) for name in y])`; numbers written as text "
+            "into numbers, `np.asarray(y, dtype='float32')`."
+        )
+    return (
+        f"`{name}` holds values of type {array.dtype}, not numbers. {remedy} "
+        f"Received: {name} of dtype {array.dtype}"
+    )
+
+
+def check_finite(array: np.ndarray, name: str) -> None:
+    """Raises for NaN or infinity.
+
+    Raises:
+        ValueError: With the first such sample.
+    """
+    if array.dtype.kind != "f":
+        return
+    rows = max(1, _BLOCK // max(1, array[:1].size))
+    for start in range(0, len(array), rows):
+        bad = ~np.isfinite(array[start : start + rows])
+        if bad.any():
+            first = start + int(np.argmax(bad.reshape(len(bad), -1).any(axis=1)))
+            raise ValueError(
+                f"`{name}` holds NaN or infinite values, first in sample {first}; one such value "
+                "spoils all weights. Drop these samples, "
+                f"`keep = np.isfinite({name}).reshape(len({name}), -1).all(axis=1)`, or fill them. "
+                f"Received: {name}[{first}] with {int(bad[first - start].sum())} such values"
+            )
+
+
+def fits(found: tuple[Any, ...], wanted: tuple[Any, ...]) -> bool:
+    """Whether a batch of this shape can be fed; Keras adds or drops a last axis of length 1."""
+    if len(found) == len(wanted) - 1 and wanted[-1] == 1:
+        wanted = wanted[:-1]
+    elif len(found) == len(wanted) + 1 and found[-1] == 1:
+        found = found[:-1]
+    return len(found) == len(wanted) and all(
+        one is None or other is None or one == other
+        for one, other in zip(found[1:], wanted[1:], strict=True)
+    )
+
+
+def _wanted(model: keras.Model) -> Any:
+    """The symbolic inputs as the model is called with them, or None if they are not known."""
+    return graph.input_structure(model) if graph.is_graph(model) else None
+
+
+def _in_order(wanted: Any) -> list[Any]:
+    return [] if wanted is None else keras.tree.flatten(wanted)
+
+
+def _from_dict(x: dict[str, Any], wanted: Any, name: str) -> tuple[dict[str, Any], list[Any]]:
+    tensors = wanted
+    if not isinstance(wanted, dict):
+        tensors = {tensor.name: tensor for tensor in _in_order(wanted)}
+    missing = [key for key in tensors if key not in x]
+    if missing:
+        hint = "".join(closest(str(key), list(tensors)) for key in x if key not in tensors)
+        raise ValueError(
+            f"`{name}` lacks inputs of the model: {listed(missing)}. {hint}Give a dict with the "
+            f"keys {listed(tensors)}. Received: {name} with the keys {list(x)}"
+        )
+    arrays = {key: to_numpy(part, f"{name}[{key!r}]") for key, part in x.items()}
+    return arrays, [(array, tensors.get(key)) for key, array in arrays.items()]
+
+
+def _is_one_each(x: Any, wanted: Any) -> bool:
+    """Whether a list holds one array for each input, rather than one sample after the other."""
+    tensors = _in_order(wanted)
+    if len(tensors) > 1:
+        if len(x) != len(tensors):
+            raise ValueError(
+                f"`x` must hold one array for each of the {len(tensors)} inputs: "
+                f"{listed(tensor.name for tensor in tensors)}. Received: x with {len(x)} arrays"
+            )
+        return True
+    if not x or not all(hasattr(part, "shape") for part in x):
+        return False
+    if not tensors:
+        return len(x) > 1 and len({len(part.shape) for part in x}) > 1
+    if len(x) == 2 and len(x[0].shape) == len(tensors[0].shape):
+        raise ValueError(
+            "`x` holds two arrays, but the model has one input. If the second one is the labels, "
+            "give it as `y`: `fit(model, x[0], x[1])`. "
+            f"Received: x of shapes {[tuple(part.shape) for part in x]}"
+        )
+    return len(x) == 1 and len(x[0].shape) == len(tensors[0].shape)
+
+
+def _is_tensor(data: Any) -> bool:
+    return not isinstance(data, np.ndarray) and bool(keras.ops.is_tensor(data))
+
+
+def _check_shape(x: np.ndarray, wanted: tuple[Any, ...], model: keras.Model, name: str) -> None:
+    if fits(x.shape, wanted):
+        return
+    raise ValueError(
+        f"`{name}` must have shape {shape_text(wanted)} for {model.name!r}. "
+        f"{remedy_for_shape(wanted, x.shape)}Received: {name} of shape {x.shape}"
+    )
+
+
+def remedy_for_shape(wanted: tuple[Any, ...], found: tuple[Any, ...]) -> str:
+    """What to do about inputs of a wrong shape, where it can be told."""
+    if len(found) == len(wanted) - 1 and fits((None, *found), wanted):
+        return "For a single sample, add the batch axis: `x[None]`; for a dataset, `.batch(32)`. "
+    if len(wanted) == 4 and wanted[-1] == 3 and (len(found) == 3 or found[-1] == 1):
+        return "Grey images become RGB with `np.repeat(x.reshape(*x.shape[:3], 1), 3, axis=-1)`. "
+    if len(wanted) == len(found) == 4:
+        if found[1] == wanted[-1] and found[-1] != wanted[-1]:
+            return "The channels come last in Keras: `np.moveaxis(x, 1, -1)`. "
+        if found[-1] == 4 and wanted[-1] == 3:
+            return "Drop the alpha channel: `x[..., :3]`. "
+        if found[-1] == wanted[-1]:
+            return (
+                f"Resize with `keras.ops.image.resize(x, {wanted[1:3]})`, or load the backbone "
+                f"with `input_shape={found[1:]}`. "
+            )
+    sizes = ", ".join("-1" if size is None else str(size) for size in wanted[1:])
+    return f"If the values are there in another form, `x.reshape(len(x), {sizes})`. "
+
+
+def shape_text(shape: tuple[Any, ...]) -> str:
+    """`(n, 96, 96, 3)` for `(None, 96, 96, 3)`."""
+    return (
+        "(" + ", ".join(["n", *("any" if size is None else str(size) for size in shape[1:])]) + ")"
+    )
