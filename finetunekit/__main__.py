@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import os
 import sys
 from collections.abc import Sequence
 
@@ -19,8 +18,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0, or 1 after an error that the user can mend; it is printed in one line.
     """
     options = _parser().parse_args(arguments)
-    # TensorFlow's own messages; a level that the user has set stays.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     _log_to_stdout()
     return _quickstart(options)
 
@@ -86,6 +83,7 @@ def _log_to_stdout() -> None:
 
 def _quickstart(options: argparse.Namespace) -> int:
     from finetunekit.quickstart import job
+    from finetunekit.quickstart.comparison import EPOCHS
     from finetunekit.quickstart.folder import load_folder
     from finetunekit.quickstart.surfaces import load_surfaces
 
@@ -98,7 +96,7 @@ def _quickstart(options: argparse.Namespace) -> int:
     except (ImportError, OSError, ValueError) as error:
         print(f"finetunekit: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
-    job.run(examples, output=options.output, seed=options.seed, epochs=options.epochs or job.EPOCHS)
+    job.run(examples, output=options.output, seed=options.seed, epochs=options.epochs or EPOCHS)
     return 0
 
 

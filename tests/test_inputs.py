@@ -1,0 +1,48 @@
+"""Do inputs come as arrays in the structure that the model takes?"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from finetunekit import inputs
+from models import L, images, small_backbone
+
+
+def two_inputs(kind: str) -> keras.Model:
+    a, b = keras.Input((4,), name="a"), keras.Input((5,), name="b")
+    outputs = L.Concatenate()([a, b])
+    return keras.Model({"a": a, "b": b} if kind == "dict" else [a, b], outputs)
+
+
+@pytest.mark.parametrize("kind", ["dict", "list"])
+def test_several_inputs(kind: str) -> None:
+    model = two_inputs(kind)
+    x = {"a": np.ones((3, 4)), "b": np.ones((3, 5))}
+    assert set(inputs.read(x, model)) == {"a", "b"}
+    found = inputs.read([x["a"], x["b"]], model)
+    assert [part.shape for part in found] == [(3, 4), (3, 5)]
+    with pytest.raises(ValueError, match=r"x\['b'\]` must have shape \(n, 5\)"):
+        inputs.read({"a": x["a"], "b": x["a"]}, model)
+
+
+def test_float64_becomes_float32_and_the_rest_stays() -> None:
+    assert inputs.to_numpy([1.5, 2.5], "x").dtype == np.float32
+    assert inputs.to_numpy(np.ones(3, "float16"), "x").dtype == np.float16
+    assert inputs.to_numpy(np.ones(3, "uint8"), "x").dtype == np.uint8
+
+
+def test_a_missing_or_spare_last_axis_of_one_is_fine() -> None:
+    assert inputs.fits((8, 28, 28), (None, 28, 28, 1))
+    assert inputs.fits((8, 4, 1), (None, 4))
+    assert not inputs.fits((8, 28, 28), (None, 28, 28, 3))
+    assert inputs.fits((None, 28, 28, 3), (None, None, None, 3))
+
+
+def test_nan_is_found_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs, "_BLOCK", 10)
+    x = images(9)
+    x[7, 3, 3, 1] = np.nan
+    with pytest.raises(ValueError, match="first in sample 7"):
+        inputs.read(x, small_backbone())
