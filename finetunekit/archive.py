@@ -12,7 +12,7 @@ import keras
 
 from finetunekit import _keras, graph, metadata
 from finetunekit.messages import closest, listed, warn
-from finetunekit.metadata import InputContract, Task
+from finetunekit.metadata import Choices, InputContract, Task
 
 MEMBER = "finetunekit.json"
 _LARGEST_MEMBER = 16 * 2**20
@@ -158,9 +158,7 @@ def describe(model: keras.Model) -> dict[str, Any]:
         }
         | ({"": list(known.preprocessing_layers)} if known.preprocessing_layers else {}),
         "augmentation": [paths[id(layer)] for layer in known.augmentation],
-        "automatic_loss": known.automatic_loss,
-        "automatic_metrics": known.automatic_metrics,
-        "rate_chosen_for": known.rate_chosen_for,
+        "choices": _picked(model),
         "frozen_variables": {path: names for path, names in frozen.items() if names},
     }
 
@@ -183,9 +181,7 @@ def apply(model: keras.Model, record: dict[str, Any], path: str, name: str) -> N
             contract=contract,
             origin=dict(record["origin"]),
             augmentation=tuple(places[place] for place in record["augmentation"]),
-            automatic_loss=bool(record["automatic_loss"]),
-            automatic_metrics=bool(record["automatic_metrics"]),
-            rate_chosen_for=record["rate_chosen_for"],
+            choices=_choices(record["choices"], model),
         )
         for place, names in record["frozen_variables"].items():
             _freeze_variables(places[place], frozenset(names))
@@ -194,6 +190,22 @@ def apply(model: keras.Model, record: dict[str, Any], path: str, name: str) -> N
             f"`{name}` holds a {MEMBER} that does not fit its model ({_first_line(error)}). Save "
             f"the model again, or load it with plain Keras. Received: {name}={path!r}"
         ) from error
+
+
+_PICKED = ("automatic_loss", "automatic_metrics", "rate_chosen_for")
+
+
+def _picked(model: keras.Model) -> dict[str, Any] | None:
+    picked = metadata.choices(model)
+    return None if picked is None else {name: getattr(picked, name) for name in _PICKED}
+
+
+def _choices(record: dict[str, Any] | None, model: keras.Model) -> Choices | None:
+    if record is None or not model.compiled:
+        return None
+    return Choices(
+        loss=model.loss, optimizer=model.optimizer, **{name: record[name] for name in _PICKED}
+    )
 
 
 def _freeze_variables(layer: keras.layers.Layer, names: frozenset[str]) -> None:

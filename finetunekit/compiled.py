@@ -1,5 +1,6 @@
 """What must follow when a compiled model changes? Traced functions, optimizer state, compile()."""
 
+import dataclasses
 import weakref
 from typing import Any
 
@@ -173,6 +174,10 @@ def carry_compilation(old: keras.Model, new: keras.Model) -> None:
                 mine.assign(theirs)
             refit_optimizer(copy, new.trainable_variables)
     new.compile(**arguments)
+    picked = metadata.choices(old)
+    if picked is not None:
+        picked = dataclasses.replace(picked, loss=new.loss, optimizer=new.optimizer)
+    metadata.remember(new, choices=picked)
 
 
 def _fresh_metric(metric: Any) -> Any:

@@ -62,6 +62,21 @@ class InputContract:
     note: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What `compile_for_task` picked by itself, and the objects it compiled with.
+
+    If the model has others now, it was compiled by hand since, and no choice is ours any more.
+    `rate_chosen_for` is what trained (`"head"`, `"part"`, `"all"`); None if the rate was given.
+    """
+
+    loss: Any
+    optimizer: Any
+    automatic_loss: bool
+    automatic_metrics: bool
+    rate_chosen_for: str | None
+
+
 @dataclass
 class Metadata:
     """What is known about one model; plain Keras has no place for it."""
@@ -73,10 +88,7 @@ class Metadata:
     origin: dict[str, Any] = field(default_factory=dict)
     preprocessing_layers: tuple[str, ...] = ()
     augmentation: tuple[keras.layers.Layer, ...] = ()
-    automatic_loss: bool = False
-    automatic_metrics: bool = False
-    # What trained ("head", "part", "all") when the rate was picked; None if it was given.
-    rate_chosen_for: str | None = None
+    choices: "Choices | None" = None
 
 
 _by_model: "weakref.WeakKeyDictionary[Any, Metadata]" = weakref.WeakKeyDictionary()
@@ -92,6 +104,15 @@ def of(model: keras.layers.Layer) -> Metadata:
 def remember(model: keras.layers.Layer, **changes: Any) -> None:
     """Adds to what is known about the model."""
     _by_model[model] = dataclasses.replace(of(model), **changes)
+
+
+def choices(model: keras.Model) -> Choices | None:
+    """What `compile_for_task` picked, if the model is still compiled that way."""
+    known = of(model).choices
+    if known is None or not model.compiled:
+        return None
+    ours = known.loss is model.loss and known.optimizer is model.optimizer
+    return known if ours else None
 
 
 def carry(old: keras.layers.Layer, new: keras.layers.Layer, **changes: Any) -> None:

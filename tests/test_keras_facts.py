@@ -119,6 +119,13 @@ class TestTraps:
         with pytest.raises((TypeError, ValueError)):
             model.fit(x, y, class_weight={0: 1.0, 1: 2.0}, verbose=0)
 
+    def test_compiling_without_metrics_keeps_the_old_ones(self) -> None:
+        """Why `compile_for_task` hands an empty list on."""
+        model, x, y = fitted([L.Dense(1)])
+        model.compile("sgd", "mse", metrics=["mae"])
+        model.compile("sgd", "mse", metrics=None)
+        assert "mae" in model.fit(x, y, verbose=0).history
+
     def test_an_optimizer_that_never_trained_makes_loading_warn(self, tmp_path: Path) -> None:
         """Why `save` builds the optimizer first."""
         model = keras.Sequential([keras.Input((4,)), L.Dense(1)])

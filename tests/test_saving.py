@@ -68,7 +68,8 @@ def test_what_is_known_comes_back(tmp_path: Path) -> None:
     loaded = ftk.load(ftk.save(model, tmp_path / "model.keras"))
     old, new = metadata.of(model), metadata.of(loaded)
     assert (new.task, new.contract, new.origin) == (old.task, old.contract, old.origin)
-    assert new.automatic_loss
+    assert metadata.choices(loaded).automatic_loss
+    assert metadata.choices(loaded).rate_chosen_for == "all"
     assert list(ftk.find_layers(loaded, 2)) == list(ftk.find_layers(model, 2))
     assert list(ftk.find_layers(loaded, "head")) == list(ftk.find_layers(model, "head"))
     assert str(ftk.trainable_summary(loaded)) == str(ftk.trainable_summary(model))

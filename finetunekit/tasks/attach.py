@@ -95,9 +95,7 @@ def add_head(
         head=head,
         preprocessing_layers=(),
         augmentation=_as_layers(augmentation),
-        automatic_loss=False,
-        automatic_metrics=False,
-        rate_chosen_for=None,
+        choices=None,
     )
     return model
 
@@ -156,13 +154,7 @@ def _keep_compilation(old: keras.Model, new: keras.Model) -> bool:
     tasks = [(task.name, task.num_classes) for task in (before.task, after.task)]
     if tasks[0] != tasks[1] or output_activation(old) != output_activation(new):
         return False
-    metadata.remember(
-        new,
-        task=dataclasses.replace(after.task, one_hot=before.task.one_hot),
-        automatic_loss=before.automatic_loss,
-        automatic_metrics=before.automatic_metrics,
-        rate_chosen_for=before.rate_chosen_for,
-    )
+    metadata.remember(new, task=dataclasses.replace(after.task, one_hot=before.task.one_hot))
     compiled.carry_compilation(old, new)
     return True
 

@@ -1,5 +1,6 @@
 """With which loss, metrics and optimizer is the model compiled? Those of its task."""
 
+import dataclasses
 import inspect
 import weakref
 from typing import Any
@@ -8,7 +9,7 @@ import keras
 
 from finetunekit import _keras, metadata
 from finetunekit.messages import closest, say, warn
-from finetunekit.metadata import Task
+from finetunekit.metadata import Choices, Task
 from finetunekit.optimizers import make_optimizer, trainable_part
 from finetunekit.tasks import FAMILIES, from_logits, task_of
 
@@ -76,42 +77,55 @@ def compile_for_task(
         metrics = family.metrics(found, logits) if automatic["metrics"] else metrics
     chosen, reason = make_optimizer(optimizer, learning_rate, part)
     _check_free(chosen, model)
+    # Keras takes None for "those of the last compile".
+    metrics = [] if metrics is None else metrics
     model.compile(optimizer=chosen, loss=loss, metrics=metrics, **compile_options)
     _owner[chosen] = weakref.ref(model)
     metadata.remember(
         model,
         task=found,
-        automatic_loss=automatic["loss"],
-        automatic_metrics=automatic["metrics"],
-        rate_chosen_for=part if _is_automatic(optimizer, learning_rate) else None,
+        choices=Choices(
+            loss=model.loss,
+            optimizer=model.optimizer,
+            automatic_loss=automatic["loss"],
+            automatic_metrics=automatic["metrics"],
+            rate_chosen_for=part if _is_automatic(optimizer, learning_rate) else None,
+        ),
     )
     say(f"compiled {model.name!r} for {found.name if found else 'its own loss'}: {reason}")
     return model
 
 
-def recompile_for_labels(model: keras.Model, task: Task) -> None:
-    """Compiles again for the other form of labels, with the same optimizer object, in place."""
+def recompile_for_labels(model: keras.Model, task: Task) -> bool:
+    """Compiles again for the other form of labels, in place, if the loss is ours; says if it did.
+
+    The optimizer object and all that the user chose stay.
+    """
+    picked = metadata.choices(model)
+    if picked is None or not picked.automatic_loss:
+        return False
     family, logits = FAMILIES[task.name], from_logits(model, task)
     arguments = _keras.compile_arguments(model) | {"optimizer": model.optimizer}
     arguments["loss"] = family.loss(task, logits)
-    if metadata.of(model).automatic_metrics:
+    if picked.automatic_metrics:
         arguments["metrics"] = family.metrics(task, logits)
     model.compile(**arguments)
-    metadata.remember(model, task=task)
+    metadata.remember(model, task=task, choices=dataclasses.replace(picked, loss=model.loss))
+    return True
 
 
 def warn_of_rate(model: keras.Model) -> None:
     """Warns if the rate was picked for another part of the model than the one that trains now."""
-    picked = metadata.of(model).rate_chosen_for
-    if picked is None:
+    picked = metadata.choices(model)
+    if picked is None or picked.rate_chosen_for is None:
         return
     part = trainable_part(model)
-    if part != picked:
+    if part != picked.rate_chosen_for:
         what = {"head": "the head alone", "part": "a part of the backbone", "all": "everything"}
         warn(
-            f"the learning rate of {model.name!r} was picked when {what[picked]} trained, but "
-            f"{what[part]} trains now; `compile_for_task(model)` picks one that fits, or give "
-            "`learning_rate=`"
+            f"the learning rate of {model.name!r} was picked when {what[picked.rate_chosen_for]} "
+            f"trained, but {what[part]} trains now; `compile_for_task(model)` picks one that fits, "
+            "or give `learning_rate=`"
         )
 
 

@@ -189,8 +189,8 @@ def _follow_label_form(
                 "numbers or one-hot rows. Turn rows into numbers with `y.argmax(axis=-1)`. "
                 f"Received: validation_data with {'rows' if held_out else 'class numbers'}"
             )
-    if metadata.of(model).automatic_loss and one_hot != bool(task.one_hot):
-        recompile_for_labels(model, dataclasses.replace(task, one_hot=one_hot))
+    changed = dataclasses.replace(task, one_hot=one_hot)
+    if one_hot != bool(task.one_hot) and recompile_for_labels(model, changed):
         say(f"the labels are {'one-hot rows' if one_hot else 'class numbers'}: loss chosen anew")
 
 

@@ -56,6 +56,12 @@ def test_everything_can_be_overridden() -> None:
     assert sorted(results) == ["loss", "mae"]
 
 
+def test_no_metrics_means_none_on_a_compiled_model_too() -> None:
+    model = ftk.compile_for_task(ftk.add_head(small_backbone(), "binary"))
+    ftk.compile_for_task(model, metrics=None)
+    assert ftk.fit(model, images(), labels(), verbose=0).history.keys() == {"loss"}
+
+
 def test_an_own_loss_serves_models_without_a_task() -> None:
     inputs = keras.Input((4,))
     outputs = [keras.layers.Dense(1)(inputs), keras.layers.Dense(2)(inputs)]

@@ -130,6 +130,18 @@ def test_what_the_user_gave_survives_a_change_of_label_form() -> None:
     assert history["loss"][0] > 3 * single
 
 
+def test_a_model_compiled_by_hand_since_keeps_its_loss_and_rate(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    model = ftk.compile_for_task(ftk.add_head(small_backbone(), "multiclass", 3))
+    loss = keras.losses.CategoricalFocalCrossentropy()
+    model.compile(keras.optimizers.SGD(0.1), loss, metrics=["accuracy"])
+    ftk.freeze_layers(model, "backbone")
+    ftk.fit(model, images(24), np.eye(3, dtype="float32")[labels(24, 3)], verbose=0)
+    assert model.loss is loss
+    assert "was picked when" not in caplog.text
+
+
 def test_a_rate_for_another_part_is_said(caplog: pytest.LogCaptureFixture) -> None:
     model = ftk.compile_for_task(ftk.add_head(ftk.freeze_layers(small_backbone()), "binary"))
     ftk.fit(model, images(), labels(), verbose=0)
