@@ -150,7 +150,9 @@ def check_monitors(model: keras.Model, callbacks: Any, *, validated: bool) -> No
     logged = [*names, *(f"val_{name}" for name in names)] if validated else names
     for callback in given:
         wanted = getattr(callback, "monitor", "auto")
-        if wanted == "auto" or wanted in logged:
+        # ModelCheckpoint has a monitor even if it saves every epoch.
+        watches = getattr(callback, "save_best_only", True)
+        if not watches or wanted == "auto" or wanted in logged:
             continue
         if known or (wanted.startswith("val_") and not validated):
             raise ValueError(

@@ -183,8 +183,9 @@ def _task_or_none(model: keras.Model, task: Any, *, needed: bool) -> Task | None
 
 def _check_free(optimizer: keras.optimizers.Optimizer, model: keras.Model) -> None:
     owner = _owner.get(optimizer, lambda: None)()
-    elsewhere = owner is not None and owner is not model
-    if elsewhere or (optimizer.built and optimizer is not getattr(model, "optimizer", None)):
+    if owner is model or optimizer is getattr(model, "optimizer", None):
+        return
+    if owner is not None or optimizer.built:
         raise ValueError(
             "`optimizer` belongs to another model already and holds its state. Make a new one, "
             f"such as {type(optimizer).__name__}.from_config(optimizer.get_config()). "

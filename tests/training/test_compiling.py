@@ -56,6 +56,18 @@ def test_everything_can_be_overridden() -> None:
     assert sorted(results) == ["loss", "mae"]
 
 
+def test_one_optimizer_object_serves_one_model() -> None:
+    keras.config.set_dtype_policy("mixed_float16")
+    optimizer = keras.optimizers.Adam(1e-3)
+    model = ftk.add_head(small_backbone(), "binary")
+    ftk.compile_for_task(model, optimizer=optimizer)
+    ftk.fit(model, images(), labels(), verbose=0)
+    ftk.compile_for_task(model, optimizer=optimizer, metrics=None)
+    ftk.fit(model, images(), labels(), verbose=0)
+    with pytest.raises(ValueError, match="belongs to another model"):
+        ftk.compile_for_task(ftk.add_head(small_backbone(), "binary"), optimizer=optimizer)
+
+
 def test_no_metrics_means_none_on_a_compiled_model_too() -> None:
     model = ftk.compile_for_task(ftk.add_head(small_backbone(), "binary"))
     ftk.compile_for_task(model, metrics=None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -140,6 +142,17 @@ def test_a_model_compiled_by_hand_since_keeps_its_loss_and_rate(
     ftk.fit(model, images(24), np.eye(3, dtype="float32")[labels(24, 3)], verbose=0)
     assert model.loss is loss
     assert "was picked when" not in caplog.text
+
+
+def test_a_checkpoint_of_every_epoch_needs_no_validation(tmp_path: Path) -> None:
+    path = tmp_path / "epoch.keras"
+    ftk.fit(
+        seeded(), images(), labels(), verbose=0, callbacks=[keras.callbacks.ModelCheckpoint(path)]
+    )
+    assert path.exists()
+    best = keras.callbacks.ModelCheckpoint(path, save_best_only=True)
+    with pytest.raises(ValueError, match="Validation values need"):
+        ftk.fit(seeded(), images(), labels(), verbose=0, callbacks=[best])
 
 
 def test_a_rate_for_another_part_is_said(caplog: pytest.LogCaptureFixture) -> None:
