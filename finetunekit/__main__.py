@@ -88,11 +88,11 @@ def _quickstart(options: argparse.Namespace) -> int:
     from finetunekit.quickstart.surfaces import load_surfaces
 
     try:
-        job.prepare(options.output)
         if options.data is None:
             examples = load_surfaces(seed=options.seed)
         else:
             examples = load_folder(options.data, seed=options.seed)
+        job.prepare(options.output)
     except (ImportError, OSError, ValueError) as error:
         print(f"finetunekit: {' '.join(str(error).split())}", file=sys.stderr)
         return 1

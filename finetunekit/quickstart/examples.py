@@ -1,0 +1,64 @@
+"""What does the job train and test on? Labelled pictures, in two parts that stay apart."""
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examples:
+    """Pictures and class numbers to train on, and others to test on.
+
+    Args:
+        x_train: uint8 `(n, height, width, 3)` in 0..255.
+        y_train: Class numbers `(n,)`.
+        x_test: As `x_train`; not looked at before the training is over.
+        y_test: As `y_train`.
+        class_names: One name a class, in the order of the class numbers.
+        question: What is asked of a picture.
+        flip: How a picture may be mirrored and still show its class, as for
+            `keras.layers.RandomFlip`.
+
+    Example:
+        ```python
+        import numpy as np
+        from finetunekit.quickstart.examples import Examples
+
+        x, y = np.zeros((4, 32, 32, 3), "uint8"), np.array([0, 1, 0, 1])
+        examples = Examples(
+            x_train=x, y_train=y, x_test=x, y_test=y, class_names=("a", "b"), question="a or b"
+        )
+        assert examples.picture_shape == (32, 32, 3)
+        ```
+    """
+
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    class_names: tuple[str, ...]
+    question: str
+    flip: str = "horizontal"
+
+    @property
+    def picture_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels."""
+        height, width, channels = self.x_train.shape[1:]
+        return height, width, channels
+
+
+def needed(module: str) -> Any:
+    """Imports a module of the extra `quickstart`.
+
+    Raises:
+        ImportError: With the line that installs it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(
+            f"The quickstart needs {module.split('.')[0]}, which is not installed. Install it: "
+            'pip install "finetunekit[quickstart]"'
+        ) from error

@@ -1,0 +1,155 @@
+"""Are a person's own pictures read and split as promised, and is what is wrong with them said?"""
+
+import logging
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import snippets
+from finetunekit.quickstart import folder as module
+from finetunekit.quickstart.folder import load_folder, read_pictures
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Blue, green and red pictures, 12 a class."""
+    snippets.write_photos(tmp_path / "photos")
+    return tmp_path / "photos"
+
+
+def write(path: Path, value: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((8, 8, 3), value, "uint8")).save(path)
+
+
+def test_pictures_and_labels_belong_together(photos: Path) -> None:
+    examples = load_folder(photos, size=24)
+    assert examples.class_names == ("blue", "green", "red")
+    assert (examples.x_train.shape, examples.x_train.dtype) == ((24, 24, 24, 3), "uint8")
+    assert examples.x_test.shape == (12, 24, 24, 3)
+    for x, y in ((examples.x_train, examples.y_train), (examples.x_test, examples.y_test)):
+        brightest = x.mean(axis=(1, 2)).argmax(axis=-1)  # channel 2 is blue
+        assert np.array_equal(2 - brightest, y)
+
+
+def test_every_class_is_in_both_parts(photos: Path) -> None:
+    for number in range(7):
+        (photos / "red" / f"{number:02}.png").unlink()
+    examples = load_folder(photos, size=24)
+    assert np.bincount(examples.y_train).tolist() == [8, 8, 3]
+    assert np.bincount(examples.y_test).tolist() == [4, 4, 2]
+
+
+def test_no_picture_is_in_both_parts(tmp_path: Path) -> None:
+    for name, start in (("a", 0), ("b", 100)):
+        for number in range(20):
+            write(tmp_path / name / f"{number}.png", start + number)
+    examples = load_folder(tmp_path, size=8)
+    train, test = (set(x[:, 0, 0, 0].tolist()) for x in (examples.x_train, examples.x_test))
+    assert not train & test
+    assert train | test == {*range(20), *range(100, 120)}
+
+
+def test_the_seed_decides_the_split(photos: Path) -> None:
+    first, again, other = (load_folder(photos, size=24, seed=seed) for seed in (1, 1, 2))
+    assert np.array_equal(first.x_test, again.x_test)
+    assert not np.array_equal(first.x_test, other.x_test)
+
+
+def test_class_names_are_sorted_as_keras_sorts_them(tmp_path: Path) -> None:
+    for name in ("b", "C", "a10", "a9", ".hidden"):
+        for number in range(5):
+            write(tmp_path / name / "deeper" / f"{number}.png")
+    theirs = keras.utils.image_dataset_from_directory(tmp_path, verbose=False).class_names
+    assert list(load_folder(tmp_path, size=8).class_names) == theirs
+
+
+def test_of_many_pictures_some_are_drawn_and_that_is_said(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "MOST", 10)
+    monkeypatch.setattr(module, "MOST_IN_ALL", 21)
+    caplog.set_level(logging.INFO, "finetunekit")
+    examples = load_folder(photos, size=24)
+    assert np.bincount(np.concatenate([examples.y_train, examples.y_test])).tolist() == [7] * 3
+    assert "15 pictures are left out: at most 7 a class are drawn" in caplog.text
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1", "LA", "CMYK"])
+def test_every_kind_of_picture_becomes_rgb(mode: str, tmp_path: Path) -> None:
+    path = tmp_path / ("x.jpg" if mode == "CMYK" else "x.png")
+    Image.new("RGB", (30, 20), (200, 200, 200)).convert(mode).save(path)
+    picture = read_pictures([str(path)], 16)[0]
+    assert picture.shape == (16, 16, 3)
+    assert abs(int(picture[8, 8, 0]) - 200) < 60
+
+
+def test_the_middle_square_is_taken_upright(tmp_path: Path) -> None:
+    wide = np.zeros((20, 60, 3), "uint8")
+    wide[:, 20:40] = 255
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    assert (read_pictures([str(tmp_path / "wide.png")], 20) == 255).all()
+    upside_down = Image.fromarray(np.vstack([wide[:10] * 0 + 255, wide[:10] * 0]))
+    exif = upside_down.getexif()
+    exif[0x0112] = 3  # Orientation: turned by 180 degrees.
+    upside_down.save(tmp_path / "turned.png", exif=exif)
+    picture = read_pictures([str(tmp_path / "turned.png")], 20)[0]
+    assert picture[2].mean() < 50 < 200 < picture[-2].mean()
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(NotADirectoryError, match=r"is not there.*one subfolder.*Received: folder="):
+        load_folder(tmp_path / "nowhere")
+
+
+def test_a_file_instead_of_a_folder(tmp_path: Path) -> None:
+    write(tmp_path / "x.png")
+    with pytest.raises(NotADirectoryError, match=r"is a file.*one subfolder.*Received: folder="):
+        load_folder(tmp_path / "x.png")
+
+
+def test_a_folder_without_subfolders(tmp_path: Path) -> None:
+    write(tmp_path / "x.png")
+    with pytest.raises(ValueError, match=r"no subfolders.*one subfolder of pictures"):
+        load_folder(tmp_path)
+
+
+def test_a_folder_without_pictures(tmp_path: Path) -> None:
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "dog").mkdir()
+    with pytest.raises(ValueError, match=r"no pictures in the folder.*one subfolder of pictures"):
+        load_folder(tmp_path)
+
+
+def test_a_single_class(tmp_path: Path) -> None:
+    for number in range(5):
+        write(tmp_path / "cat" / f"{number}.png")
+    with pytest.raises(ValueError, match=r"2 to \d+ classes.*with 'cat'"):
+        load_folder(tmp_path)
+
+
+def test_too_few_pictures_in_a_class(photos: Path) -> None:
+    for number in range(9):
+        (photos / "green" / f"{number:02}.png").unlink()
+    with pytest.raises(ValueError, match=r"at least 5 pictures.*Add pictures to 'green \(3\)'"):
+        load_folder(photos)
+
+
+def test_all_files_that_are_no_pictures_are_named(photos: Path) -> None:
+    (photos / "blue" / "00.png").write_bytes(b"no picture")
+    whole = (photos / "red" / "05.png").read_bytes()
+    (photos / "red" / "05.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="cannot be read as pictures") as found:
+        load_folder(photos, size=24)
+    assert str(photos / "blue" / "00.png") in str(found.value)
+    assert str(photos / "red" / "05.png") in str(found.value)
+
+
+def test_the_missing_extra_is_named(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
+    with pytest.raises(ImportError, match=r'pip install "finetunekit\[quickstart\]"'):
+        load_folder(photos)
