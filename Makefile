@@ -66,7 +66,7 @@ for name in ("LICENSE", "NOTICE"):
         raise SystemExit(f"{name} is missing in the wheel")
 if strays := {name.split("/")[0] for name in contents} - {"finetunekit", f"finetunekit-{version}.dist-info"}:
     raise SystemExit(f"the wheel also installs {sorted(strays)}")
-backbone = finetunekit.load_backbone("builtin:mobilenet_v2")
+backbone = finetunekit.load_backbone("builtin:mobilenet_v2", input_shape=(96, 96, 3))
 features = backbone.predict(numpy.zeros((1, *backbone.input_shape[1:]), "float32"), verbose=0)
 if not numpy.isfinite(features).all():
     raise SystemExit("the built-in backbone predicts numbers that are not finite")

@@ -159,7 +159,10 @@ def _array_options(
     train: arrays.Arrays, options: dict[str, Any], shuffle: bool, seed: int | None
 ) -> dict[str, Any]:
     """How `model.fit` gets the arrays: as they are, or in our order."""
-    if not shuffle or options.get("steps_per_epoch") is not None:
+    by_keras = shuffle and options.get("steps_per_epoch") is not None
+    if by_keras:
+        say("with steps_per_epoch the order of arrays is left to Keras, which may repeat it")
+    if not shuffle or by_keras:
         return {"x": train.x, "y": train.y, "sample_weight": train.weights, "shuffle": shuffle}
     if seed is None:
         seed = random.randrange(2**32)  # An order, not a secret.
