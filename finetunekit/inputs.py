@@ -6,8 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit import graph
-from finetunekit.messages import closest, listed
+from finetunekit import graph, metadata
+from finetunekit.messages import closest, listed, warn
 
 _BLOCK = 1 << 24
 
@@ -58,7 +58,23 @@ def read(x: Any, model: keras.Model, name: str = "x") -> Any:
             _check_shape(array, tuple(tensor.shape), model, part)
         check_finite(array, part)
     check_lengths(arrays, name)
+    if len(pairs) == 1:
+        _compare_range(pairs[0][0], model, name)
     return arrays
+
+
+def _compare_range(x: np.ndarray, model: keras.Model, name: str) -> None:
+    """Warns of scaled pixels for a model that scales raw ones itself."""
+    contract = metadata.of(model).contract
+    if contract is None or contract.value_range != (0.0, 255.0) or x.dtype.kind != "f":
+        return
+    low, high = float(x.min()), float(x.max())
+    if low < 0 or high <= 1:
+        warn(
+            f"`{name}` lies between {low:.3g} and {high:.3g}, but {model.name!r} takes raw pixels "
+            "of 0 to 255 and scales them itself: with scaled ones it sees next to nothing. Feed "
+            "the pixels as they are, or load the backbone with `preprocessing='outside'`"
+        )
 
 
 def check_lengths(arrays: Any, name: str) -> int:

@@ -89,6 +89,7 @@ class Metadata:
     preprocessing_layers: tuple[str, ...] = ()
     augmentation: tuple[keras.layers.Layer, ...] = ()
     choices: "Choices | None" = None
+    is_head: bool = False
 
 
 _by_model: "weakref.WeakKeyDictionary[Any, Metadata]" = weakref.WeakKeyDictionary()

@@ -45,7 +45,10 @@ def save(
         ```
     """
     if not isinstance(model, keras.Model):
-        raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
+        remedy = ""
+        if isinstance(model, keras.callbacks.History):
+            remedy = "`fit` returns the History; the model itself was trained in place. "
+        raise TypeError(f"`model` must be a keras.Model. {remedy}Received: model={model!r}")
     if not model.built:
         raise ValueError(
             "`model` is not built, so it has no weights to save. Call it on a batch first. "

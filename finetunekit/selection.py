@@ -275,6 +275,8 @@ def _nothing_found(model: keras.Model, places: list[graph.Place], selector: Any)
     if isinstance(selector, str):
         candidates = [*names, *(place.layer.name for place in places), *metadata.roles(model)]
         hint = closest(selector, candidates) + _shell_hint(selector).lstrip()
+        if any(part.startswith(selector) for place in places for part in place.names) and selector:
+            hint += f"Names that begin so are matched by {selector + '.*'!r}. "
         hint += " " if hint and not hint.endswith(" ") else ""
         if selector in ("backbone", "head"):
             hint = (

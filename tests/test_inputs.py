@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+import finetunekit as ftk
 from finetunekit import inputs
 from models import L, images, small_backbone
 
@@ -38,6 +39,19 @@ def test_a_missing_or_spare_last_axis_of_one_is_fine() -> None:
     assert inputs.fits((8, 4, 1), (None, 4))
     assert not inputs.fits((8, 28, 28), (None, 28, 28, 3))
     assert inputs.fits((None, 28, 28, 3), (None, None, None, 3))
+
+
+@pytest.mark.parametrize("scaled", [lambda x: x / 255, lambda x: x / 127.5 - 1])
+def test_scaled_pixels_for_a_model_that_scales_are_said(
+    scaled: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    backbone = ftk.load_backbone("builtin:mobilenet_v2", weights=None, input_shape=(32, 32, 3))
+    model = ftk.add_head(backbone, "binary")
+    inputs.read(images(2, size=32), model)
+    inputs.read(images(2, size=32).astype("uint8"), model)
+    assert "raw pixels" not in caplog.text.replace("raw RGB", "")
+    inputs.read(scaled(images(2, size=32)), model)
+    assert "takes raw pixels of 0 to 255 and scales them itself" in caplog.text
 
 
 def test_nan_is_found_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:

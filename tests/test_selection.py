@@ -134,6 +134,11 @@ def test_too_large_a_number_on_a_nested_model_is_an_error() -> None:
         ftk.find_layers(model, 10)
 
 
+def test_the_error_knows_a_prefix() -> None:
+    with pytest.raises(ValueError, match=r"begin so are matched by 'conv\.\*'"):
+        ftk.find_layers(small_backbone(), "conv")
+
+
 def test_the_error_lists_what_would_have_matched() -> None:
     with pytest.raises(ValueError, match=r"Did you mean 'conv[12]'"):
         ftk.find_layers(small_backbone(), "conv3")

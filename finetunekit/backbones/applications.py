@@ -117,8 +117,9 @@ def _check(function: Any, input_shape: Any, weights: Any) -> None:
             )
     if weights not in ("pretrained", None) and not os.path.exists(weights):
         raise FileNotFoundError(
-            "`weights` must be 'pretrained', None for random ones, or the path of a weight file "
-            f"for keras.applications.{function.__name__}. Received: weights={weights!r}"
+            "`weights` must be 'pretrained' (those of ImageNet), None for random ones, or the path "
+            f"of a weight file for keras.applications.{function.__name__}. "
+            f"Received: weights={weights!r}"
         )
 
 

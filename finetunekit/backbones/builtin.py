@@ -113,8 +113,9 @@ def _check_arguments(
         )
     if weights not in ("pretrained", None):
         raise ValueError(
-            'The weights are unknown. Expected "pretrained" or None. To use weights of your own, '
-            "build with weights=None and call load_weights(path) on the model. "
+            'The weights are unknown. Expected "pretrained" (those of ImageNet) or None. To use '
+            "weights of your own, build with weights=None and call load_weights(path) on the "
+            "model. "
             f"Received: weights={weights!r}"
         )
     if preprocessing not in ("inside", "outside"):

@@ -38,6 +38,8 @@ def trainable_part(model: keras.Model) -> str:
             f"Nothing in {model.name!r} is trainable, so there is nothing to fit. Thaw something "
             f"with `unfreeze_layers(model, 'head')`, or add a head. Received: model={model!r}"
         )
+    if metadata.of(model).is_head:
+        return "head"
     backbone = metadata.roles(model).get("backbone")
     states = [
         any(id(variable) in trains for variable in place.layer.weights)

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from finetunekit import metadata
 from finetunekit.messages import listed
 from finetunekit.metadata import Task
 from finetunekit.tasks.families import FAMILIES, make_task
@@ -90,7 +91,9 @@ def build_head(
             task.num_classes, activation=last, kernel_regularizer=_l2(strength), dtype="float32"
         )
     )
-    return keras.Sequential(chain, name=name)
+    head = keras.Sequential(chain, name=name)
+    metadata.remember(head, task=task, is_head=True)
+    return head
 
 
 def _checked_shape(feature_shape: Any) -> tuple[int | None, ...]:

@@ -123,7 +123,8 @@ def _inferred(model: keras.Model, verbose: bool) -> Task:
     else:
         raise ValueError(
             f"The task cannot be told from an output of {width} values with activation "
-            f"{activation!r}. Say which it is: task= one of {', '.join(map(repr, FAMILIES))}. "
+            f"{activation!r}. If the model has no head yet, give it one with `add_head`; else say "
+            f"which task it is: task= one of {', '.join(map(repr, FAMILIES))}. "
             "Received: task='auto'"
         )
     task = make_task(name, width)

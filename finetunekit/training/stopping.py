@@ -1,6 +1,7 @@
 """When to stop, and which weights to keep? The best ones, by the task's own metric."""
 
 import os
+import weakref
 from typing import Any
 
 import keras
@@ -63,9 +64,10 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
             **options,
         )
         self._wanted, self._wanted_mode = monitor, mode
+        self._last_run: tuple[Any, str, float] = (None, "", 0.0)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Forgets an earlier run."""
+        """Begins anew; the best weights of an earlier run are not kept."""
         super().on_train_begin(logs)
         self.monitor, self.mode, self.monitor_op = self._wanted, self._wanted_mode, None
 
@@ -81,6 +83,20 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
         if self.best is not None:
             what = "its weights are back" if self.restore_best_weights else "weights are the last"
             say(f"best epoch {self.best_epoch + 1}: {self.monitor} {self.best:.4f}; {what}")
+            self._compare_with_last_run()
+
+    def _compare_with_last_run(self) -> None:
+        """Warns if this run of the same model never got as far as the one before."""
+        model, monitor, best = self._last_run
+        if model is not None and model() is self.model and monitor == self.monitor:
+            worse = best < self.best if self.mode == "min" else best > self.best
+            if worse:
+                warn(
+                    f"{self.monitor} reached {best:.4f} in the fit before and {self.best:.4f} now: "
+                    "training on made the model worse. A smaller learning rate may help; "
+                    "`callbacks.SaveBest` would have kept the better weights"
+                )
+        self._last_run = (weakref.ref(self.model), self.monitor, self.best)
 
 
 class SaveBest(keras.callbacks.Callback):

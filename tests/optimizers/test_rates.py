@@ -42,6 +42,11 @@ def test_frozen_batch_norm_still_counts_as_everything() -> None:
     assert trainable_part(model) == "all"
 
 
+def test_a_head_alone_is_a_head() -> None:
+    head = ftk.compile_for_task(ftk.build_head((8,), "multiclass", 3))
+    assert float(head.optimizer.learning_rate) == pytest.approx(1e-3)
+
+
 def test_without_roles_frozen_layers_mean_a_part() -> None:
     model = keras.Sequential([keras.Input((4,)), L.Dense(3, name="a"), L.Dense(1)])
     assert trainable_part(model) == "all"

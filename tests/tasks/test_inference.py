@@ -37,7 +37,7 @@ def test_told_from_the_output_of_a_nested_model() -> None:
 
 
 def test_logits_of_several_classes_are_ambiguous() -> None:
-    with pytest.raises(ValueError, match="Say which it is"):
+    with pytest.raises(ValueError, match="say which task it is"):
         task_of(plain(L.Dense(3)))
 
 

@@ -81,6 +81,17 @@ def test_says_the_best_epoch(caplog: pytest.LogCaptureFixture) -> None:
     assert "best epoch 2: val_auc 0.9000; its weights are back" in caplog.text
 
 
+def test_a_later_fit_that_makes_it_worse_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    model = ftk.compile_for_task(ftk.add_head(small_backbone(), "binary"))
+    stop = ftk.callbacks.EarlyStopping()
+    for course in ([0.8, 0.9], [0.85, 0.7]):
+        options = {"epochs": 2, "verbose": 0, "validation_split": 0.25}
+        callbacks = [Script("val_auc", course), stop]
+        assert "made the model worse" not in caplog.text
+        ftk.fit(model, images(), labels(), callbacks=callbacks, **options)
+    assert "reached 0.9000 in the fit before and 0.8500 now" in caplog.text
+
+
 def test_the_best_model_is_saved_with_its_metadata(tmp_path: Path) -> None:
     keep = ftk.callbacks.SaveBest(tmp_path / "best.keras")
     script = run("binary", "val_auc", [0.5, 0.9, 0.8], keep)
