@@ -26,11 +26,13 @@ def renew(model: keras.Model) -> None:
     """
     if not model.compiled:
         return
+    follows = _trains_something_else(model)
+    if follows:
+        check_refittable(model)
     model.train_function = None
     model.test_function = None
-    optimizer = model.optimizer
-    if optimizer is not None and optimizer.built:
-        refit_optimizer(optimizer, model.trainable_variables)
+    if follows:
+        refit_optimizer(model.optimizer, model.trainable_variables)
     _traced_from[model] = _fingerprint(model)
 
 
@@ -44,18 +46,23 @@ def renew_all(layers: list[keras.layers.Layer], *models: keras.Model) -> None:
 
 def renew_if_stale(model: keras.Model) -> bool:
     """Renews a model whose layers changed since its functions were traced; says whether it did."""
-    stale = (
-        model.train_function is not None or model.test_function is not None
-    ) and _traced_from.get(model) != _fingerprint(model)
-    optimizer = model.optimizer
-    if optimizer is not None and optimizer.built:
-        known = {id(variable) for variable in _keras.optimizer_variables(optimizer)}
-        stale = stale or known != {id(variable) for variable in model.trainable_variables}
+    traced = model.train_function is not None or model.test_function is not None
+    stale = traced and _traced_from.get(model) != _fingerprint(model)
+    stale = stale or _trains_something_else(model)
     if stale:
         renew(model)
     else:
         _traced_from[model] = _fingerprint(model)
     return stale
+
+
+def _trains_something_else(model: keras.Model) -> bool:
+    """Whether the optimizer was built for other variables than those that train now."""
+    optimizer = model.optimizer
+    if optimizer is None or not optimizer.built:
+        return False
+    known = [id(variable) for variable in _keras.optimizer_variables(optimizer)]
+    return known != [id(variable) for variable in model.trainable_variables]
 
 
 def _fingerprint(model: keras.Model) -> tuple[Any, ...]:

@@ -196,6 +196,12 @@ def test_an_optimizer_of_several_is_refused_before_anything_changes() -> None:
         ftk.freeze_layers(model, "backbone")
     assert model.get_layer("small").trainable
 
+    # Nor is it fitted to flags that were set by hand.
+    ftk.fit(model, images(), labels(), verbose=0)
+    model.get_layer("small").trainable = False
+    with pytest.raises(ValueError, match="compile again"):
+        ftk.fit(model, images(), labels(), verbose=0)
+
 
 def test_variables_frozen_one_by_one_survive_freeze_and_thaw() -> None:
     model = small_backbone()

@@ -126,6 +126,28 @@ class TestTraps:
         model.compile("sgd", "mse", metrics=None)
         assert "mae" in model.fit(x, y, verbose=0).history
 
+    def test_early_stopping_keeps_the_last_weights(self) -> None:
+        """Why `callbacks.EarlyStopping` has another default."""
+        assert not keras.callbacks.EarlyStopping().restore_best_weights
+
+    def test_a_validation_split_takes_the_last_samples(self) -> None:
+        """Why `fit` looks for sorted data."""
+        model = keras.Sequential([keras.Input((1,)), L.Dense(1)])
+        model.compile(keras.optimizers.SGD(0.0), "mae")
+        x = np.zeros((10, 1), "float32")
+        y = np.array([0.0] * 8 + [5.0] * 2)
+        history = model.fit(x, y, validation_split=0.2, verbose=0).history
+        assert (history["loss"][0], history["val_loss"][0]) == (0.0, 5.0)
+
+    def test_some_families_want_raw_pixels_and_some_do_not(self) -> None:
+        """Why `load_backbone` puts the preprocessing of each family in front."""
+        pixels = images(1)
+        inside = keras.applications.mobilenet_v3.preprocess_input(pixels.copy())
+        outside = keras.applications.mobilenet_v2.preprocess_input(pixels.copy())
+        assert np.array_equal(inside, pixels)
+        assert outside.min() >= -1
+        assert outside.max() <= 1
+
     def test_an_optimizer_that_never_trained_makes_loading_warn(self, tmp_path: Path) -> None:
         """Why `save` builds the optimizer first."""
         model = keras.Sequential([keras.Input((4,)), L.Dense(1)])
