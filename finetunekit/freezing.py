@@ -96,9 +96,7 @@ def unfreeze_layers(
     """
     chosen = list(find_layers(model, layers, params=params).values())
     targets = [
-        layer
-        for layer in graph.with_descendants(chosen)
-        if batch_norm or not isinstance(layer, keras.layers.BatchNormalization)
+        layer for layer in graph.with_descendants(chosen) if batch_norm or not _is_batch_norm(layer)
     ]
     if not targets:
         raise ValueError(
@@ -111,6 +109,13 @@ def unfreeze_layers(
     compiled.renew_all(targets, model)
     say(f"thawed {_count(targets)} of {model.name!r}; {_balance(model)}")
     return model
+
+
+def _is_batch_norm(layer: keras.layers.Layer) -> bool:
+    """Whether it is a BatchNormalization, or holds the variables of one in a SavedModel."""
+    return isinstance(layer, keras.layers.BatchNormalization) or bool(
+        getattr(layer, "holds_batch_norm", False)
+    )
 
 
 def _thaw(model: keras.Model, targets: list[keras.layers.Layer]) -> None:
