@@ -1,7 +1,7 @@
 """How are the layers of a model wired? Walks the tree of layers and rebuilds models from them."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,3 +142,131 @@ def _insert_in_chain(model: keras.Sequential, additions: Any, renewed: Any) -> k
         if id(layer) in additions:
             chain.append(additions[id(layer)])
     return keras.Sequential(chain, name=model.name)
+
+
+_ABSENT = object()  # What a nested model no longer gives, since nothing that is wanted needs it.
+
+
+def catch_outputs(model: keras.Model, wanted: set[int]) -> tuple[Any, dict[int, list[list[Any]]]]:
+    """Calls a graph's layers again on new inputs and catches what some of them give.
+
+    Nested models that hold a wanted one are rebuilt, of the same layers and under the same names,
+    with further outputs; of their own outputs those stay that a wanted one needs.
+
+    Args:
+        model: A Functional or built Sequential model.
+        wanted: `id(operation)` of the layers, or other operations, to catch.
+
+    Returns:
+        The new symbolic inputs, and `id(operation)` -> its output tensors for each of its calls.
+        What stands inside of something that is no graph, or is never called, is missing there.
+    """
+    inputs = new_inputs(model)
+    return inputs, _rerun(model, inputs, wanted, whole=False)[1]
+
+
+def operations(model: keras.Model) -> list[Any]:
+    """The operations of a graph, those of nested models left out."""
+    return list({id(op): op for op in map(_keras.producer, upstream(model))}.values())
+
+
+def upstream(model: keras.Model, tensors: Iterable[Any] | None = None) -> list[Any]:
+    """The symbolic tensors of a graph that some of them, by default its outputs, are made of."""
+    ends = {id(tensor) for tensor in model.inputs}
+    found: dict[int, Any] = {}
+    waiting = list(model.outputs if tensors is None else tensors)
+    while waiting:
+        tensor = waiting.pop()
+        if id(tensor) not in found:
+            found[id(tensor)] = tensor
+            waiting += [] if id(tensor) in ends else _keras.incoming(tensor)
+    return list(found.values())
+
+
+def holds(operation: Any, wanted: set[int]) -> bool:
+    """Whether it is a graph with one of the wanted operations in it, at any depth."""
+    return is_graph(operation) and any(
+        id(inner) in wanted or holds(inner, wanted) for inner in operations(operation)
+    )
+
+
+def run(model: keras.Model, inputs: Any, call: Any) -> Any:
+    """Calls the operations of a graph, in order, on other inputs: `call(operation, *args)`."""
+    if not isinstance(model, keras.Sequential):
+        return _keras.run_through_graph(model, inputs, call)
+    for layer in model.layers:
+        inputs = call(layer, inputs)
+    return inputs
+
+
+def _rerun(
+    model: keras.Model, inputs: Any, wanted: set[int], *, whole: bool
+) -> tuple[Any, dict[int, list[list[Any]]]]:
+    needed = _needed(model, wanted, whole)
+    caught: dict[int, list[list[Any]]] = {}
+    opened: dict[int, _Opened] = {}
+
+    def catch(operation: Any, outputs: Any) -> None:
+        if id(operation) in wanted:
+            caught.setdefault(id(operation), []).append(keras.tree.flatten(outputs))
+
+    def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        if any(value is _ABSENT for value in keras.tree.flatten((args, kwargs))):
+            return [_ABSENT] * len(keras.tree.flatten(operation.output))
+        if holds(operation, wanted):
+            if id(operation) not in opened:
+                opened[id(operation)] = _Opened.of(operation, wanted, id(operation) in needed)
+            outputs, inner = opened[id(operation)](*args, **kwargs)
+            for key, calls in inner.items():
+                caught.setdefault(key, []).extend(calls)
+        else:
+            outputs = operation(*args, **kwargs)
+        catch(operation, outputs)
+        return outputs
+
+    for old, new in zip(model.inputs, keras.tree.flatten(inputs), strict=True):
+        catch(_keras.producer(old), new)
+    return run(model, inputs, call), caught
+
+
+def _needed(model: keras.Model, wanted: set[int], whole: bool) -> set[int]:
+    """`id(operation)` of those whose outputs the wanted ones, or the whole model, are made of."""
+    ends = list(model.outputs) if whole else []
+    for tensor in upstream(model):
+        operation = _keras.producer(tensor)
+        if id(operation) in wanted:
+            ends.append(tensor)
+        elif holds(operation, wanted):
+            ends += _keras.incoming(tensor)
+    return {id(_keras.producer(tensor)) for tensor in upstream(model, ends)}
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A nested model rebuilt with what was caught inside of it as further outputs."""
+
+    model: keras.Model
+    outputs: Any
+    whole: bool
+    caught: dict[int, list[list[Any]]]
+
+    @classmethod
+    def of(cls, model: keras.Model, wanted: set[int], whole: bool) -> "_Opened":
+        inputs = new_inputs(model)
+        outputs, caught = _rerun(model, inputs, wanted, whole=whole)
+        flat = keras.tree.flatten((outputs if whole else [], list(caught.values())))
+        # As an argument the flag is the model's own; the setter would reach down to its layers.
+        opened = keras.Model(inputs, flat, name=model.name, trainable=model.trainable)
+        return cls(opened, outputs, whole, caught)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> tuple[Any, dict[int, list[list[Any]]]]:
+        flat = iter(keras.tree.flatten(self.model(*args, **kwargs)))
+
+        def renewed(tensors: Any) -> Any:
+            return keras.tree.map_structure(lambda _: next(flat), tensors)
+
+        outputs = renewed(self.outputs) if self.whole else None
+        caught = {key: renewed(calls) for key, calls in self.caught.items()}
+        if outputs is None:
+            outputs = keras.tree.map_structure(lambda _: _ABSENT, self.outputs)
+        return outputs, caught
