@@ -8,6 +8,7 @@ import numpy as np
 
 from finetunekit import graph, metadata
 from finetunekit.messages import closest, listed, warn
+from finetunekit.metadata import InputContract
 
 _BLOCK = 1 << 24
 
@@ -21,8 +22,10 @@ def is_array_like(data: Any) -> bool:
     return hasattr(data, "shape") and hasattr(data, "__getitem__") and hasattr(data, "__len__")
 
 
-def read(x: Any, model: keras.Model, name: str = "x") -> Any:
+def read(x: Any, model: keras.Model, name: str = "x", *, compare: bool = True) -> Any:
     """Inputs as numpy arrays in the structure that the model takes, checked against it.
+
+    `compare=False` leaves the range of the values to the caller.
 
     Raises:
         ValueError: If structure, shapes, lengths or values do not fit.
@@ -58,23 +61,66 @@ def read(x: Any, model: keras.Model, name: str = "x") -> Any:
             _check_shape(array, tuple(tensor.shape), model, part)
         check_finite(array, part)
     check_lengths(arrays, name)
-    if len(pairs) == 1:
+    if compare and len(pairs) == 1:
         _compare_range(pairs[0][0], model, name)
     return arrays
 
 
 def _compare_range(x: np.ndarray, model: keras.Model, name: str) -> None:
-    """Warns of scaled pixels for a model that scales raw ones itself."""
     contract = metadata.of(model).contract
-    if contract is None or contract.value_range != (0.0, 255.0) or x.dtype.kind != "f":
+    if contract is None or is_dark(x, contract):
         return
-    low, high = float(x.min()), float(x.max())
-    if low < 0 or high <= 1:
-        warn(
-            f"`{name}` lies between {low:.3g} and {high:.3g}, but {model.name!r} takes raw pixels "
-            "of 0 to 255 and scales them itself: with scaled ones it sees next to nothing. Feed "
-            "the pixels as they are, or load the backbone with `preprocessing='outside'`"
-        )
+    doubt = doubt_range(float(x.min()), float(x.max()), model, contract, name)
+    if doubt:
+        warn(doubt)
+
+
+def is_dark(x: np.ndarray, contract: InputContract) -> bool:
+    """Whether low values are no sign of scaling: whole numbers where 0 to 255 are expected."""
+    return x.dtype.kind in "bu" and contract.value_range == (0.0, 255.0) and float(x.max()) <= 255
+
+
+def doubt_range(
+    low: float, high: float, model: keras.Model, contract: InputContract, name: str = "x"
+) -> str | None:
+    """What is wrong with values between `low` and `high` for a model of this contract, if anything.
+
+    Pictures that were resized or augmented may pass the ends of the range a little, which is fine.
+    """
+    if contract.value_range is None or contract.vocabulary_size is not None or low == high:
+        return None
+    start, end = contract.value_range
+    width = end - start
+    found = f"`{name}` lies between {low:.3g} and {high:.3g}, but {model.name!r} takes "
+    if (start, end) == (0.0, 255.0):
+        if high <= 1 or (low < 0 and high <= 3) or low < -width / 10:
+            return (
+                f"{found}raw pixels of 0 to 255 and scales them itself: with scaled ones it sees "
+                "next to nothing. Feed the pixels as they are, or load the backbone with "
+                "`preprocessing='outside'`"
+            )
+        if high > 2 * end:
+            return f"{found}pixels of 0 to 255. Scale 16-bit pictures down: `{name} = {name} / 257`"
+        return None
+    found += f"pixels that you have scaled to {start:.3g} to {end:.3g} before. "
+    if high > end + width / 4 or low < start - width / 4:
+        what = "These look raw. " if low >= 0 and high > 64 else ""
+        return f"{found}{what}{_scale(name, contract)}"
+    if start < 0 <= low and high <= 1:
+        return f"{found}These look scaled to 0 to 1. {_scale(f'255 * {name}', contract)}"
+    if width > 64 and -3 <= low and high <= 3:
+        return f"{found}With these it sees next to nothing. {_scale('pixels', contract)}"
+    return None
+
+
+def _scale(pixels: str, contract: InputContract) -> str:
+    inside = "load the backbone with `preprocessing='inside'` and feed pixels of 0 to 255"
+    if contract.mean is None or contract.std is None:
+        return f"Scale them as the maker of the model did, or {inside}"
+    mean, std = ([round(float(v), 3) for v in row] for row in (contract.mean, contract.std))
+    order = "[..., ::-1]" if contract.channel_order == "bgr" else ""
+    parts = f"{pixels}{order}" if "*" not in pixels or order else f"({pixels})"
+    return f"Scale RGB pixels of 0 to 255, `({parts} - {mean}) / {std}`, or {inside}"
 
 
 def check_lengths(arrays: Any, name: str) -> int:

@@ -40,12 +40,22 @@ class Task:
 class InputContract:
     """What a backbone expects to be fed.
 
+    What is not known is None.
+
     Args:
         value_range: Smallest and largest value of a healthy input.
-        size: Height and width in pixels that the weights were trained on; None if unknown.
+        size: Height and width in pixels that the weights were trained on, or the only ones that
+            the model takes.
         channel_order: `"rgb"` or `"bgr"`, as the user feeds it.
         preprocessing: `"inside"` if the model normalises raw pixels itself, else `"outside"`.
         note: What the user has to do, in words.
+        dtype: The input's dtype, such as `"float32"`, or `"int32"` for token ids.
+        mean: What is subtracted from pixels of 0 to 255, a number for each channel: by the model,
+            or by you if `preprocessing` is `"outside"`.
+        std: What they are divided by then.
+        vocabulary_size: For token ids: how many there are; the largest is one less.
+        length: For token ids: how many make a sample, if the model takes only one length.
+        tokenizer: For token ids: the name or folder of the tokenizer.
 
     Example:
         ```python
@@ -55,11 +65,17 @@ class InputContract:
         ```
     """
 
-    value_range: tuple[float, float]
+    value_range: tuple[float, float] | None = None
     size: tuple[int, int] | None = None
     channel_order: str = "rgb"
     preprocessing: str = "inside"
     note: str = ""
+    dtype: str | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    vocabulary_size: int | None = None
+    length: int | None = None
+    tokenizer: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from finetunekit import _keras
+from finetunekit import _keras, metadata
 
 # How a family wants its pixels, by the beginning of the name; the first match counts. "inside"
 # means that the model of Keras does it itself.
@@ -32,6 +32,14 @@ _MODES = (
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 RANGES = {"inside": (0.0, 255.0), "tf": (-1.0, 1.0), "torch": (-2.2, 2.7), "caffe": (-124.0, 152.0)}
+# How those that normalise inside do it, by the beginning of the name; the first match counts.
+# EfficientNet, which divides by more than a deviation, cannot be told to leave it out.
+_MODES_INSIDE = (
+    ("mobilenetv3", "tf"),
+    ("efficientnetv2b", "torch"),
+    ("efficientnetv2", "tf"),
+    ("convnext", "torch"),
+)
 
 
 def constructors() -> dict[str, Any]:
@@ -68,6 +76,51 @@ def mode(function: Any) -> str:
         "with Keras and pass the model itself as `source`. "
         f"Received: source={function.__name__!r}"
     )
+
+
+def outer_mode(function: Any) -> str:
+    """How the family wants its pixels once nothing inside the model normalises them."""
+    how = mode(function)
+    if how != "inside":
+        return how
+    name = _plain(function.__name__)
+    return next((row[1] for row in _MODES_INSIDE if name.startswith(row[0])), how)
+
+
+def contract(
+    how: str, preprocessing: str, size: tuple[int, int] | None = None
+) -> metadata.InputContract:
+    """What a model that normalises pixels in this way is to be fed."""
+    inside = preprocessing == "inside"
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    if how == "tf":
+        mean = std = (127.5,) * 3
+    elif how == "torch":
+        mean, std = (tuple(255 * v for v in row) for row in (_IMAGENET_MEAN, _IMAGENET_STD))
+    elif how == "caffe":
+        # As they are fed: a model that has it inside turns RGB into BGR itself.
+        mean, std = _CAFFE_MEAN_BGR[:: -1 if inside else 1], (1.0,) * 3
+    order = "bgr" if how == "caffe" and not inside else "rgb"
+    return metadata.InputContract(
+        value_range=(0.0, 255.0) if inside else RANGES[how],
+        size=size,
+        channel_order=order,
+        preprocessing=preprocessing,
+        note=(
+            "raw RGB pixels of 0 to 255"
+            if inside
+            else f"{order.upper()} pixels that you normalise, (pixels - mean) / std, mean "
+            f"{_rounded(mean)}, std {_rounded(std)}"
+        ),
+        dtype="float32",
+        mean=mean,
+        std=std,
+    )
+
+
+def _rounded(row: Any) -> list[float]:
+    return [round(value, 3) for value in row]
 
 
 def build(

@@ -1,7 +1,8 @@
 """In what order does training go? Compiling for a task, fitting, stopping, keeping the best."""
 
+from finetunekit.training.batch_checks import check_batch
 from finetunekit.training.compiling import compile_for_task
 from finetunekit.training.fitting import fit
 from finetunekit.training.stopping import EarlyStopping, SaveBest
 
-__all__ = ["EarlyStopping", "SaveBest", "compile_for_task", "fit"]
+__all__ = ["EarlyStopping", "SaveBest", "check_batch", "compile_for_task", "fit"]

@@ -38,7 +38,15 @@ class Arrays:
         return given if self.weights is None else (*given, self.weights)
 
 
-def read(x: Any, y: Any, sample_weight: Any, model: keras.Model, task: Task | None) -> Arrays:
+def read(
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    model: keras.Model,
+    task: Task | None,
+    *,
+    compare: bool = True,
+) -> Arrays:
     """Arrays in the structure that the model takes, checked against model and task.
 
     Args:
@@ -47,11 +55,12 @@ def read(x: Any, y: Any, sample_weight: Any, model: keras.Model, task: Task | No
         sample_weight: Weights, or None.
         model: The model.
         task: Its task, or None if it has a loss of its own.
+        compare: Whether to compare the range of the values with the input contract.
 
     Raises:
         ValueError: If they do not fit.
     """
-    x = inputs.read(x, model)
+    x = inputs.read(x, model, compare=compare)
     count = len(keras.tree.flatten(x)[0])
     y = _read_labels(y, model, task)
     for part in keras.tree.flatten(y) if y is not None else []:

@@ -7,13 +7,12 @@ from typing import Any
 
 import keras
 
-from finetunekit import compiled, inputs, metadata
+from finetunekit import compiled, inputs
 from finetunekit.messages import say
 from finetunekit.metadata import Task
 from finetunekit.regularization import TemporaryInjection
-from finetunekit.tasks import task_of
 from finetunekit.tasks.multiclass import is_one_hot
-from finetunekit.training import arrays, checks, data
+from finetunekit.training import arrays, batch_checks, checks, data
 from finetunekit.training.balance import check_class_weight
 from finetunekit.training.compiling import recompile_for_labels, warn_of_rate
 from finetunekit.training.order import OrderedBatches
@@ -41,7 +40,7 @@ def fit(
 ) -> keras.callbacks.History:
     """Trains a compiled model in place: `model.fit` with the data checked and a fresh order.
 
-    Before the first step it checks inputs and labels against the model and its task, and renews
+    Before the first step it checks inputs and labels as `check_batch` does, and renews
     train functions that have gone stale since layers were frozen or thawed. Arrays are shuffled
     by an order that depends on `seed` and the epoch alone and differs in every epoch; Keras on
     TensorFlow repeats one order once it is seeded.
@@ -103,7 +102,8 @@ def fit(
         validation_data, model, task, fit_options.get("validation_steps")
     )
     if inputs.is_array_like(x) or isinstance(x, (str, bytes, os.PathLike)):
-        train = arrays.read(x, y, sample_weight, model, task)
+        train = arrays.read(x, y, sample_weight, model, task, compare=False)
+        batch_checks.warn_of(model, train.x)
         if validation_split:
             train, held_out = arrays.split(train, validation_split, model, task)
             options["validation_data"] = held_out.parts()
@@ -118,7 +118,8 @@ def fit(
         # Keras warns of `shuffle` for data whose order it cannot change.
         shuffle = shuffle and isinstance(x, keras.utils.PyDataset)
         options |= {"x": x, "class_weight": class_weight, "shuffle": shuffle}
-        labels = (data.batch_parts(x) or (None, None))[1]
+        batch, labels = data.batch_parts(x) or (None, None)
+        batch_checks.warn_of(model, batch)
     checks.check_monitors(model, callbacks, validated=options["validation_data"] is not None)
     _follow_label_form(model, task, labels, options["validation_data"])
     try:
@@ -146,13 +147,8 @@ def _prepare(model: Any) -> Task | None:
     if compiled.renew_if_stale(model):
         say(f"{model.name!r} has changed since it was compiled: its functions are traced anew")
     warn_of_rate(model)
-    known = metadata.of(model).task
-    if known is not None:
-        return known
-    try:
-        return task_of(model, verbose=False)
-    except ValueError:
-        return None  # A model with a loss of its own: only what holds for all data is checked.
+    # Of a model with a loss of its own, only what holds for all data is checked.
+    return batch_checks.known_task(model)
 
 
 def _array_options(

@@ -1,0 +1,234 @@
+"""What does the model expect to be fed, and is it fed that? Its contract, kept or read off."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from finetunekit import graph, inputs, metadata
+from finetunekit.backbones import front, statistics
+from finetunekit.backbones.front import Front, Signal
+from finetunekit.metadata import InputContract
+
+# A factor below this turns pixels of 0 to 255 into small numbers.
+_SHRINKS = 1 / 20
+
+
+def input_contract(model: keras.Model) -> InputContract | None:
+    """What the model expects to be fed: what was remembered, else what its first layers tell.
+
+    Args:
+        model: Any model.
+
+    Returns:
+        The contract, or None if nothing is known.
+
+    Raises:
+        TypeError: If it is no model.
+
+    Example:
+        ```python
+        import finetunekit as ftk
+
+        backbone = ftk.load_backbone("builtin:mobilenet_v2")
+        assert ftk.input_contract(backbone).value_range == (0.0, 255.0)
+        ```
+    """
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
+    return metadata.of(model).contract or infer(model)
+
+
+def infer(model: keras.Model) -> InputContract | None:
+    """The contract as far as the model's wiring tells it; None if it tells nothing."""
+    if not graph.is_graph(model) or not model.inputs:
+        return None
+    found = front.walk(model)
+    tokens = [(name, layer.input_dim) for name, layer in found.embeddings]
+    if tokens:
+        name, size = max(tokens, key=lambda row: row[1])
+        tensor = next(tensor for tensor in model.inputs if tensor.name == name)
+        return _of_tokens(tensor, size)
+    if len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
+        return None
+    return _of_pictures(model.inputs[0], found)
+
+
+def _of_tokens(tensor: Any, size: int) -> InputContract:
+    length = tensor.shape[1] if len(tensor.shape) == 2 else None
+    return InputContract(
+        value_range=(0.0, float(size - 1)),
+        note=f"token ids of 0 to {size - 1:,}",
+        dtype=str(tensor.dtype),
+        vocabulary_size=size,
+        length=length,
+    )
+
+
+def _of_pictures(tensor: Any, found: Front) -> InputContract | None:
+    first, last = (1, 3) if keras.config.image_data_format() == "channels_last" else (2, 4)
+    height, width = tensor.shape[first:last]
+    size = (int(height), int(width)) if height and width else None
+    kept = _kept(found)
+    if kept is not None:
+        value_range, order, mean, std = kept.value_range, kept.channel_order, kept.mean, kept.std
+    else:
+        value_range, order, mean, std = _scaling(found)
+    if size is None and value_range is None:
+        return None
+    raw = value_range == (0.0, 255.0)
+    note = f"raw {order.upper()} pixels of 0 to 255" if raw else "pixels as its maker scaled them"
+    return InputContract(
+        value_range=value_range,
+        size=size,
+        channel_order=order,
+        preprocessing="inside" if raw else "outside",
+        note=note,
+        dtype=str(tensor.dtype),
+        mean=mean,
+        std=std,
+    )
+
+
+def _kept(found: Front) -> InputContract | None:
+    """The contract of the first nested model with one that gets the input as it is."""
+    for layer, signal in found.stages:
+        contract = metadata.of(layer).contract
+        if contract is not None and not signal.touched:
+            return contract
+    return None
+
+
+def _scaling(found: Front) -> tuple[Any, str, Any, Any]:
+    """Range, channel order, mean and std, from the layers that scale; range None if none does."""
+    signals = {signal.name: signal for signal in found.ends}
+    if len(signals) != 1:
+        return None, "rgb", None, None
+    (signal,) = signals.values()
+    ends = [255 * signal.scale + signal.offset, signal.offset]
+    if (signal.scale <= 0).any() or not signal.touched:
+        return None, "rgb", None, None
+    shrinks = (signal.scale < _SHRINKS).all() and np.abs(ends).max() < 8
+    centred = signal.flipped and (signal.scale == 1).all() and np.abs(ends).max() < 200
+    if not shrinks and not centred:
+        return None, "rgb", None, None
+    scale, offset = (row.tolist() for row in np.broadcast_arrays(signal.scale, signal.offset))
+    # As the user feeds them: a model that turns the channels itself takes RGB.
+    rows = list(zip(scale, offset, strict=True))[:: -1 if signal.flipped else 1]
+    mean = tuple(0.0 - shift / factor for factor, shift in rows)
+    return (0.0, 255.0), "rgb", mean, tuple(1 / factor for factor, _ in rows)
+
+
+def doubts(model: keras.Model, x: Any, name: str = "x") -> list[str]:
+    """What speaks against inputs that `inputs.read` has read, each with the fix.
+
+    Args:
+        model: The model that shall take them.
+        x: Inputs in the structure that it takes.
+        name: What the user calls them.
+
+    Raises:
+        ValueError: If token ids lie outside of the vocabulary.
+    """
+    found = front.walk(model)
+    arrays = by_input(model, x)
+    check_tokens(found, arrays, model, name)
+    rows = list(_rescaled_twice(found, model))
+    if len(arrays) != 1:
+        return rows
+    (array,) = arrays.values()
+    contract, signal = _taker(model, found)
+    if not rows and contract is not None:
+        rows += _out_of_range(model, array, contract, signal, name)
+    sample = array[:: max(1, len(array) // statistics.SAMPLES)][: statistics.SAMPLES]
+    alone = None if signal.touched else contract
+    return rows + list(statistics.doubts(model, sample, name, alone, scale=not rows))
+
+
+def by_input(model: keras.Model, x: Any) -> dict[str, np.ndarray]:
+    """Name of each input -> its array."""
+    if not graph.is_graph(model):
+        return {"x": x} if isinstance(x, np.ndarray) else {}
+    wanted = graph.input_structure(model)
+    if isinstance(x, dict):
+        tensors = wanted if isinstance(wanted, dict) else {t.name: t for t in model.inputs}
+        return {tensor.name: x[key] for key, tensor in tensors.items()}
+    names = [tensor.name for tensor in keras.tree.flatten(wanted)]
+    return dict(zip(names, keras.tree.flatten(x), strict=True))
+
+
+def check_tokens(
+    found: Front, arrays: dict[str, np.ndarray], model: keras.Model, name: str
+) -> None:
+    """Raises for token ids that an Embedding has no row for.
+
+    TensorFlow takes such an id for a row of zeros on a GPU, and stops with its own words on a CPU.
+
+    Raises:
+        ValueError: With the first such sample.
+    """
+    for key, layer in found.embeddings:
+        ids = arrays[key]
+        part = name if len(arrays) == 1 else f"{name}[{key!r}]"
+        low, high = ids.min(), ids.max()
+        if low >= 0 and high < layer.input_dim:
+            continue
+        bad = (ids < 0) | (ids >= layer.input_dim)
+        sample = int(np.argmax(bad.reshape(len(bad), -1).any(axis=1)))
+        remedy = "Tokenize with the tokenizer that belongs to these weights"
+        if low < 0:
+            remedy += "; padding is a token id too, often 0"
+        raise ValueError(
+            f"`{part}` must hold token ids of 0 to {layer.input_dim - 1:,}, which is what "
+            f"{layer.name!r} in {model.name!r} knows; sample {sample} holds others. {remedy}. "
+            f"Received: {part} with ids from {low} to {high}"
+        )
+
+
+def _rescaled_twice(found: Front, model: keras.Model) -> Iterator[str]:
+    """Pixels that are made small before they come to something that makes them small itself."""
+    for layer, signal in found.stages:
+        if not (signal.scale < _SHRINKS).all():
+            continue
+        contract = metadata.of(layer).contract
+        takes_pixels = contract is not None and contract.value_range == (0.0, 255.0)
+        if takes_pixels or _shrinks(layer):
+            yield (
+                f"{model.name!r} scales its input twice: it is small already (times "
+                f"{float(signal.scale.max()):.3g}) where it comes to {layer.name!r}, which scales "
+                "pixels of 0 to 255 itself. Take the first scaling out"
+            )
+            return
+
+
+def _shrinks(layer: Any) -> bool:
+    if isinstance(layer, keras.layers.Rescaling):
+        return bool((np.asarray(layer.scale, "float64") < _SHRINKS).all())
+    if isinstance(layer, keras.layers.Normalization) and layer.variance is not None:
+        deviation = np.sqrt(np.asarray(keras.ops.convert_to_numpy(layer.variance), "float64"))
+        return bool((deviation > 1 / _SHRINKS).all())
+    return False
+
+
+def _taker(model: keras.Model, found: Front) -> tuple[InputContract | None, Signal]:
+    """The contract that the values must fit, and what has become of them where it holds."""
+    for layer, signal in found.stages:
+        known = metadata.of(layer).contract
+        if known is not None and known.value_range is not None:
+            return known, signal
+    return input_contract(model), Signal("x")
+
+
+def _out_of_range(
+    model: keras.Model, x: np.ndarray, contract: InputContract, signal: Signal, name: str
+) -> Iterator[str]:
+    if x.ndim < 3:
+        return
+    if not signal.touched and inputs.is_dark(x, contract):
+        return
+    lowest, highest = float(x.min()), float(x.max())
+    ends = np.array([[lowest], [highest]]) * signal.scale + signal.offset
+    doubt = inputs.doubt_range(float(ends.min()), float(ends.max()), model, contract, name)
+    if doubt is not None and lowest < highest:
+        yield doubt
