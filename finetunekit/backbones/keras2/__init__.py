@@ -1,0 +1,145 @@
+"""How does a whole model of Keras 2 become one of Keras 3? Rebuilt from its config, then filled."""
+
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import h5py
+import keras
+
+from finetunekit import _keras
+from finetunekit.backbones import hdf5
+from finetunekit.backbones.keras2 import archive_weights, graphs, layers, weights
+from finetunekit.backbones.keras2.context import Built, Context
+
+__all__ = ["is_keras2", "read"]
+
+
+def is_keras2(version: str) -> bool:
+    """Whether a file that this version of Keras wrote is of Keras 2 or tf_keras."""
+    return not version or version.startswith("2.")
+
+
+def read(
+    path: str, name: str, *, custom_objects: Any = None, safe_mode: bool = True
+) -> tuple[keras.Model, Context]:
+    """Rebuilds the model of a whole-model file of Keras 2, as a new model of stock Keras layers.
+
+    Args:
+        path: An `.h5`, `.hdf5` or tf_keras `.keras` file.
+        name: The argument that the path came by, for the errors.
+        custom_objects: Name -> class or function that the file needs; a Lambda layer by its name,
+            a TensorFlow function as `"tf.math.erfinv"`.
+        safe_mode: Whether to refuse Python bytecode.
+
+    Returns:
+        The model, not compiled, and what was dropped and converted.
+
+    Raises:
+        ValueError: If a part of it cannot be rebuilt, with the layer's name and the remedy.
+        OSError: If the file is damaged.
+    """
+    context = Context(path, name, dict(custom_objects or {}), safe_mode)
+    if zipfile.is_zipfile(path):
+        with _unpacked(path, context) as (config, file):
+            return _rebuilt(config, file, archive_weights.load, context), context
+    with hdf5.open_checked(path, name) as file:
+        text = hdf5.attribute_text(file, "model_config", name=name)
+        context.keras_version = hdf5.attribute_text(file, "keras_version", name=name) or ""
+        group = hdf5.child(file, "model_weights", name=name) if "model_weights" in file else file
+        return _rebuilt(_parsed(text or "", context), group, weights.load_hdf5, context), context
+
+
+def _rebuilt(config: Any, group: h5py.Group, fill: Any, context: Context) -> keras.Model:
+    if not isinstance(config, dict) or not layers.is_model(config, context):
+        kind = config.get("class_name") if isinstance(config, dict) else config
+        raise context.error(
+            f"it holds a {kind!r}, not a Functional or Sequential model",
+            "Build the model in Keras 3 and load its weights: `ftk.load_weights(model, path)`.",
+        )
+    try:
+        with _keras.deferred_variables():
+            built = graphs.build_model(config, context)
+    except (KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+        raise context.error(
+            f"its configuration is not that of a Keras model ({type(error).__name__}: {error})",
+            "The file is damaged: get it again.",
+        ) from error
+    model = built.layer
+    if not model.built:
+        raise context.error(
+            f"the chain {model.name!r} was never called, so its input shape is not known",
+            "Call it on a batch in tf_keras and save it again.",
+        )
+    fill(built, group, context)
+    _complete(model, built, context)
+    return model
+
+
+def _complete(model: keras.Model, built: Built, context: Context) -> None:
+    """Gives the states of random layers and the like a start; no weight is left to chance."""
+    needed = {id(variable) for variable in weights.variables_of(model)}
+    fixed = {id(v) for part in _all(built) for v in _of_config(part)}
+    for variable in model.variables:
+        if not _keras.is_initialized(variable):
+            if id(variable) in needed - fixed:
+                raise context.error(
+                    f"it holds no value of the weight {variable.path!r}",
+                    "The file is damaged: get it again.",
+                )
+            _keras.initialize_itself(variable)
+    for part in _all(built):
+        if isinstance(part.layer, keras.layers.Normalization):
+            part.layer.finalize_state()
+
+
+def _of_config(part: Built) -> list[Any]:
+    """Variables whose values stand in the config: the statistics of a Normalization layer."""
+    return part.layer.weights if isinstance(part.layer, keras.layers.Normalization) else []
+
+
+def _all(built: Built) -> Iterator[Built]:
+    yield built
+    for part in built.below:
+        yield from _all(part)
+
+
+def _parsed(text: str | bytes, context: Context) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise context.error(
+            f"its configuration is no JSON ({error})", "The file is damaged: get it again."
+        ) from error
+
+
+@contextmanager
+def _unpacked(path: str, context: Context) -> Iterator[tuple[Any, h5py.File]]:
+    """The config and the weights of a `.keras` archive; the weights through a temporary file."""
+    folder = tempfile.mkdtemp(prefix="finetunekit-")
+    target = os.path.join(folder, "model.weights.h5")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            config = _parsed(archive.read("config.json"), context)
+            context.keras_version = _parsed(archive.read("metadata.json"), context)["keras_version"]
+            with archive.open("model.weights.h5") as source, open(target, "wb") as sink:
+                shutil.copyfileobj(source, sink)
+        with hdf5.open_checked(target, context.name) as file:
+            yield config, file
+    except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, NotImplementedError) as error:
+        raise context.error(
+            f"the archive is damaged ({error})", "Get it again, or save it again."
+        ) from error
+    except (OSError, ValueError) as error:
+        if target not in str(error):
+            raise
+        # The caller knows the archive, not the temporary file.
+        raise type(error)(str(error).replace(target, path)) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,72 @@
+"""What does the reading of one Keras 2 file need to know, and what did it change on the way?"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+
+from finetunekit.messages import listed
+
+
+class Unreadable(ValueError):
+    """The error about a Keras 2 file, already in words."""
+
+
+@dataclass
+class Context:
+    """One file being read: its path, what the caller allows, and the list for the report."""
+
+    path: str
+    name: str
+    custom_objects: dict[str, Any]
+    safe_mode: bool
+    keras_version: str = ""
+    dropped: list[str] = field(default_factory=list)
+    converted: list[str] = field(default_factory=list)
+
+    def error(self, fault: str, remedy: str) -> Unreadable:
+        """An error about this file, in the library's shape."""
+        return Unreadable(
+            f"`{self.name}` is a Keras 2 file that cannot be rebuilt: {fault}. {remedy} "
+            f"Received: {self.name}={self.path!r}"
+        )
+
+    def convert(self, what: str) -> None:
+        """Notes a conversion for the report, equal ones once."""
+        if what not in self.converted:
+            self.converted.append(what)
+
+    def drop(self, layer: str, argument: str, value: Any) -> None:
+        """Notes an argument left out, which had no effect."""
+        note = f"{layer}: {argument}={value!r}"
+        if note not in self.dropped:
+            self.dropped.append(note)
+
+    def find(self, class_name: str) -> Any:
+        """A class or function that the caller gave or registered; None if there is none."""
+        short = class_name.split(">")[-1]
+        for key in (class_name, short):
+            if key in self.custom_objects:
+                return self.custom_objects[key]
+        return keras.saving.get_registered_object(class_name)
+
+
+@dataclass
+class Built:
+    """A layer of the file and the Keras 3 layer made of it, with those below it in file order."""
+
+    saved_name: str
+    saved_class: str
+    layer: Any
+    below: list["Built"] = field(default_factory=list)
+
+
+def unknown(context: Context, kind: str, class_name: str, layer: str) -> Unreadable:
+    """The error about a class that neither Keras 3 nor the caller has."""
+    short = class_name.split(">")[-1]
+    known = listed(context.custom_objects) if context.custom_objects else "nothing"
+    return context.error(
+        f"{kind} {layer!r} is of the class {short!r}, which Keras 3 does not have",
+        f"Give a Keras 3 class of that name: custom_objects={{{short!r}: {short}}} (given: "
+        f"{known}).",
+    )

@@ -1,0 +1,156 @@
+"""How was the model wired? Functional and Sequential models of Keras 2, called again."""
+
+from typing import Any
+
+import keras
+
+from finetunekit.backbones.keras2 import layers, nodes, operations
+from finetunekit.backbones.keras2.context import Built, Context, Unreadable
+from finetunekit.messages import listed
+
+_DEEPEST = 50
+_RECURRENT = (keras.layers.RNN, keras.layers.Bidirectional, keras.layers.ConvLSTM2D)
+
+
+def build_model(config: dict[str, Any], context: Context, depth: int = 0) -> Built:
+    """Makes a model with its graph; its variables are as the scope around it leaves them.
+
+    Raises:
+        ValueError: If the graph cannot be rebuilt, with the layer and the remedy.
+    """
+    if depth > _DEEPEST:
+        raise context.error(
+            f"its models are nested more than {_DEEPEST} deep", "The file is damaged: get it again."
+        )
+
+    def inner(inner_config: dict[str, Any], inner_context: Context) -> Built:
+        return build_model(inner_config, inner_context, depth + 1)
+
+    class_name = config["class_name"]
+    if class_name not in layers.MODELS:
+        context.convert(f"{config['config'].get('name')}: the class {class_name} became Functional")
+    built = (_chain if class_name == "Sequential" else _graph)(config, context, inner)
+    stored = config["config"]
+    if isinstance(stored, dict) and stored.get("trainable") is False:
+        # The setter reaches down, so only where nothing below trains anyway.
+        if not built.layer.trainable_weights:
+            built.layer.trainable = False
+    return built
+
+
+def _chain(config: dict[str, Any], context: Context, inner: Any) -> Built:
+    stored = config["config"]
+    named = isinstance(stored, dict)
+    name = stored.get("name", "sequential") if named else "sequential"
+    configs = stored["layers"] if named else stored
+    if not isinstance(configs, list) or not configs:
+        raise context.error(f"the chain {name!r} holds no layers", "Save it again with tf_keras.")
+    below = [layers.build_layer(layer, context, inner) for layer in configs]
+    chain = [built.layer for built in below]
+    if configs[0].get("class_name") != "InputLayer":
+        first = configs[0].get("config")
+        first = first if isinstance(first, dict) else {}
+        shape = first.get("batch_input_shape") or (
+            stored.get("build_input_shape") if named else None
+        )
+        if shape:
+            dtype = _input_dtype(configs[0]["class_name"], first)
+            chain.insert(0, keras.layers.InputLayer(batch_shape=tuple(shape), dtype=dtype))
+    return Built(name, "Sequential", _connected(chain, name, context), below)
+
+
+def _input_dtype(class_name: str, config: dict[str, Any]) -> str | None:
+    """The dtype of a chain's first input; a layer's own dtype may be one of computation."""
+    if class_name == "TextVectorization" or class_name in ("StringLookup", "Hashing"):
+        return "string"
+    dtype = config.get("input_dtype")
+    return dtype if isinstance(dtype, str) else None
+
+
+def _connected(chain: list[Any], name: str, context: Context) -> Any:
+    try:
+        return keras.Sequential(chain, name=layers.plain_name(name))
+    except Exception as error:  # A layer's build may raise anything.
+        raise context.error(
+            f"the layers of the chain {name!r} do not fit each other ({_first_line(error)})",
+            "The file is damaged, or a class given for it is another one.",
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:300]
+
+
+def _graph(config: dict[str, Any], context: Context, inner: Any) -> Built:
+    stored = config["config"]
+    name = str(stored.get("name", "model"))
+    entries = [entry for entry in stored["layers"] if isinstance(entry, dict)]
+    made: dict[str, Built] = {}
+    for entry in entries:
+        saved_name = nodes.name_of(entry, context)
+        if entry.get("class_name") in layers.OPERATIONS:
+            operation = operations.Operation.read(entry, context)
+            made[saved_name] = Built(saved_name, entry["class_name"], operation)
+        else:
+            made[saved_name] = layers.build_layer(entry, context, inner)
+            made[saved_name].saved_name = saved_name
+    tensors = _wired(entries, made, stored, context)
+    inputs = nodes.outer(stored["input_layers"], tensors, context)
+    outputs = nodes.outer(stored["output_layers"], tensors, context)
+    model = keras.Model(inputs, outputs, name=layers.plain_name(name))
+    below = [built for built in made.values() if built.saved_class not in layers.OPERATIONS]
+    return Built(name, "Functional", model, below)
+
+
+def _wired(
+    entries: list[dict[str, Any]], made: dict[str, Built], stored: Any, context: Context
+) -> nodes.Tensors:
+    """Calls every layer as it was called, when what it takes is there."""
+    tensors = nodes.Tensors(entries, stored, context)
+    for built in made.values():
+        if built.saved_class == "InputLayer":
+            tensors.put(built.saved_name, 0, built.layer.output)
+    waiting = [
+        (nodes.name_of(entry, context), number, node)
+        for entry in entries
+        for number, node in enumerate(entry.get("inbound_nodes") or [])
+    ]
+    while waiting:
+        left = []
+        for saved_name, number, node in waiting:
+            if not tensors.ready(node):
+                left.append((saved_name, number, node))
+                continue
+            outputs = _called(made[saved_name], nodes.arguments(node, tensors, context), context)
+            tensors.put(saved_name, number, outputs)
+        if len(left) == len(waiting):
+            names = listed(dict.fromkeys(saved_name for saved_name, _, _ in left), 6)
+            raise context.error(
+                f"the inputs of these layers come from nowhere: {names}",
+                "The file is damaged: get it again.",
+            )
+        waiting = left
+    return tensors
+
+
+def _called(built: Built, arguments: tuple[list[Any], dict[str, Any]], context: Context) -> Any:
+    positional, named = arguments
+    try:
+        if isinstance(built.layer, operations.Operation):
+            return built.layer(positional, named)
+        named = {key: value for key, value in named.items() if value is not None}
+        if isinstance(built.layer, _RECURRENT) and isinstance(positional[0], list):
+            # Keras 2 kept the initial states beside the input; Keras 3 wants them by name.
+            first, *states = positional[0]
+            positional, named = [first], named | ({"initial_state": states} if states else {})
+        with keras.saving.custom_object_scope(context.custom_objects):
+            return built.layer(*positional, **named)
+    except Unreadable:
+        raise
+    except Exception as error:  # A layer's call may raise anything.
+        raise context.error(
+            f"layer {built.saved_name!r}, a {built.saved_class}, cannot be called as it was "
+            f"({_first_line(error)})",
+            f"Give a class or function for it: custom_objects={{{built.saved_class!r}: ...}}.",
+        ) from error

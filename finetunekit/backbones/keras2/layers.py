@@ -1,0 +1,175 @@
+"""Which layer of Keras 3 is this layer of Keras 2? One config in, one layer out."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from finetunekit.backbones.keras2 import objects
+from finetunekit.backbones.keras2.arguments import CLASSES, fit_arguments
+from finetunekit.backbones.keras2.context import Built, Context, unknown
+
+MODELS = ("Functional", "Model", "Sequential")
+OPERATIONS = ("TFOpLambda", "SlicingOpLambda", "ClassMethod", "InstanceMethod", "InstanceProperty")
+# Arguments of a layer that are layers themselves.
+_INNER = ("layer", "forward_layer", "backward_layer", "cell")
+_GONE = {
+    "CuDNNGRU": "Load it with tf_keras, put its weights into a GRU there, and save that.",
+    "CuDNNLSTM": "Load it with tf_keras, put its weights into an LSTM there, and save that.",
+    "TensorFlowOpLayer": "It is a node of a TensorFlow graph, written before TensorFlow 2.4: save "
+    "the model there as a SavedModel and load that, or build it with Keras layers in its place.",
+}
+
+
+def is_model(config: dict[str, Any], context: Context) -> bool:
+    """Whether a config is that of a model: a graph or a chain of layers."""
+    inner = config.get("config")
+    if config.get("class_name") in MODELS:
+        return True
+    graph = isinstance(inner, dict) and {"layers", "input_layers", "output_layers"} <= set(inner)
+    return graph and context.find(str(config.get("class_name"))) is None
+
+
+def build_layer(
+    config: dict[str, Any], context: Context, build_model: Callable[..., Built]
+) -> Built:
+    """Makes a layer, not yet built, with the models and layers inside it.
+
+    Raises:
+        ValueError: If there is no such layer in Keras 3, or an argument has no place there.
+    """
+    class_name, arguments = _parts(config, context)
+    name = str(arguments.get("name", config.get("name", class_name)))
+    if class_name in _GONE:
+        raise context.error(
+            f"layer {name!r} is a {class_name}, which Keras 3 has nothing for", _GONE[class_name]
+        )
+    if is_model(config, context):
+        return build_model(config, context)
+    if class_name == "InputLayer":
+        return Built(name, class_name, _input_layer(arguments, context, name))
+    if class_name == "Lambda":
+        return Built(name, class_name, _lambda_layer(arguments, context, name))
+    return _ordinary(class_name, name, arguments, context, build_model)
+
+
+def _parts(config: Any, context: Context) -> tuple[str, dict[str, Any]]:
+    if (
+        not isinstance(config, dict)
+        or not isinstance(config.get("class_name"), str)
+        or not isinstance(config.get("config"), dict | list)
+    ):
+        raise context.error(
+            "its configuration is not that of a Keras model", "The file is damaged: get it again."
+        )
+    inner = config["config"]
+    return config["class_name"], inner if isinstance(inner, dict) else {}
+
+
+def plain_name(name: str) -> str:
+    """A layer's name as Keras 3 allows it; Keras 2 allowed slashes."""
+    return name.replace("/", "_")
+
+
+def _input_layer(arguments: dict[str, Any], context: Context, name: str) -> Any:
+    shape = arguments.get("batch_input_shape", arguments.get("batch_shape"))
+    if shape is None:
+        raise context.error(f"input {name!r} has no shape", "Save it again with tf_keras.")
+    if arguments.get("sparse") or arguments.get("ragged"):
+        raise context.error(
+            f"input {name!r} is sparse or ragged, which is not read here",
+            "Give the model a dense input in tf_keras and save it again.",
+        )
+    dtype = objects.modern(arguments.get("dtype"), context, name) or "float32"
+    return keras.layers.InputLayer(batch_shape=tuple(shape), dtype=dtype, name=plain_name(name))
+
+
+def _lambda_layer(arguments: dict[str, Any], context: Context, name: str) -> Any:
+    stored = arguments.get("function")
+    given = context.custom_objects.get(name)
+    if given is None and isinstance(stored, str):
+        given = context.find(stored)
+        if given is None:
+            raise context.error(
+                f"layer {name!r} is a Lambda of a function {stored!r}, which is not in the file",
+                f"Give it: custom_objects={{{stored!r}: {stored}}}.",
+            )
+    if given is None:
+        code = stored.get("config", stored) if isinstance(stored, dict) else stored
+        given = objects.function_from(code, context, name)
+    shape = arguments.get("output_shape")
+    return keras.layers.Lambda(
+        given,
+        output_shape=tuple(shape) if isinstance(shape, list) else None,
+        arguments=arguments.get("arguments") or {},
+        name=plain_name(name),
+        dtype=objects.modern(arguments.get("dtype"), context, name),
+    )
+
+
+def _ordinary(
+    class_name: str,
+    name: str,
+    arguments: dict[str, Any],
+    context: Context,
+    build_model: Callable[..., Built],
+) -> Built:
+    own = context.find(class_name)
+    modern_name, extra = (class_name, {}) if own else CLASSES.get(class_name, (class_name, {}))
+    cls = own or getattr(keras.layers, modern_name, None)
+    if not (isinstance(cls, type) and issubclass(cls, keras.layers.Layer)):
+        raise unknown(context, "layer", class_name, name)
+    if modern_name != class_name:
+        context.convert(f"{name}: {class_name} became {modern_name}")
+    arguments = dict(arguments)
+    below = [] if own else _inner_layers(arguments, context, build_model)
+    arguments = objects.modern(arguments, context, name) | extra
+    for key in ("activation", "recurrent_activation"):
+        if key in arguments and own is None:
+            arguments[key] = objects.activation(arguments[key], context, name)
+    if own is None:
+        arguments = fit_arguments(class_name, cls, arguments, context)
+    if "name" in arguments:
+        arguments["name"] = plain_name(name)
+        if arguments["name"] != name:
+            context.convert(f"{name}: named {arguments['name']}, as Keras 3 allows no slash")
+    return Built(name, class_name, _made(cls, arguments, below, class_name, name, context), below)
+
+
+def _inner_layers(
+    arguments: dict[str, Any], context: Context, build_model: Callable[..., Built]
+) -> list[Built]:
+    """Replaces the configs of inner layers by the layers."""
+    below = []
+    for key in _INNER:
+        if isinstance(arguments.get(key), dict):
+            below.append(build_layer(arguments[key], context, build_model))
+            arguments[key] = below[-1].layer
+    if isinstance(arguments.get("cells"), list):
+        cells = [build_layer(cell, context, build_model) for cell in arguments["cells"]]
+        arguments["cells"] = [cell.layer for cell in cells]
+        below += cells
+    return below
+
+
+def _made(
+    cls: Any,
+    arguments: dict[str, Any],
+    below: list[Built],
+    class_name: str,
+    name: str,
+    context: Context,
+) -> Any:
+    """The layer; `from_config` of a wrapper would read its inner layers a second time."""
+    try:
+        with keras.saving.custom_object_scope(context.custom_objects):
+            if not below:
+                return cls.from_config(arguments)
+            return cls(**arguments)
+    except Exception as error:  # Keras and a class of the caller's may raise anything.
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise context.error(
+            f"layer {name!r}, a {class_name}, cannot be made of its configuration "
+            f"({lines[0][:300]})",
+            f"Give a class that takes it: custom_objects={{{class_name!r}: ...}}.",
+        ) from error

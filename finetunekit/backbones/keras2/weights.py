@@ -1,0 +1,147 @@
+"""Which stored array is which variable? By names and shapes, never by shape alone."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+
+from finetunekit import _keras
+from finetunekit.backbones import hdf5
+from finetunekit.backbones.keras2.context import Built, Context
+
+# What a weight was called in Keras 2 -> what it is called today.
+_RENAMED = {"depthwise_kernel": "kernel", "sn_u": "vector_u"}
+# State of Keras 2 that has no counterpart, as it is made anew.
+_STATE = ("count", "StateVar", "seed_generator_state")
+
+
+def variables_of(layer: keras.layers.Layer) -> list[Any]:
+    """A layer's weights in Keras 2's order: those that train, then the others."""
+    weights = layer.trainable_weights + layer.non_trainable_weights
+    return [v for v in weights if v.name != "seed_generator_state" and v.name != "count"]
+
+
+def match_layer(
+    layer: keras.layers.Layer, names: Sequence[str], shapes: Sequence[tuple[int, ...]]
+) -> list[tuple[Any, int]] | None:
+    """Pairs a layer's variables with stored arrays, each by its position.
+
+    Args:
+        layer: A built layer or model.
+        names: The stored names, such as `"conv1/kernel:0"`.
+        shapes: The stored shapes.
+
+    Returns:
+        One pair for each variable; None if they do not agree in number, name and shape.
+    """
+    stored = [number for number, name in enumerate(names) if _last(name) not in _STATE]
+    variables = variables_of(layer)
+    if len(stored) != len(variables):
+        return None
+    for parts in (None, 3, 2):
+        found = {_tail(names[number], parts): number for number in stored}
+        if len(found) < len(stored):
+            continue
+        keys = [_tail(variable.path, parts) for variable in variables]
+        if set(keys) == set(found):
+            pairs = [(v, found[key]) for v, key in zip(variables, keys, strict=True)]
+            return pairs if _agree(pairs, names, shapes) else None
+    pairs = list(zip(variables, stored, strict=True))
+    return pairs if _agree(pairs, names, shapes) else None
+
+
+def _agree(pairs: Any, names: Sequence[str], shapes: Sequence[tuple[int, ...]]) -> bool:
+    return all(
+        _last(names[number]) == _last(variable.name)
+        and tuple(variable.shape) == tuple(shapes[number])
+        for variable, number in pairs
+    )
+
+
+def _last(name: str) -> str:
+    last = name.rsplit("/", 1)[-1].split(":")[0]
+    return _RENAMED.get(last, last)
+
+
+def _tail(name: str, parts: int | None) -> str:
+    """The last parts of a name; what it is called today."""
+    found = name.split(":")[0].split("/")
+    found[-1] = _last(name)
+    return "/".join(found if parts is None else found[-parts:])
+
+
+def load_hdf5(built: Built, group: h5py.Group, context: Context) -> None:
+    """Gives the variables of a rebuilt model their values out of a whole-model HDF5 file.
+
+    Raises:
+        ValueError: If a layer's weights and the file's do not agree, with the layer's name.
+    """
+    by_name = {part.saved_name: part for part in (built.below or [built])}
+    left = {name for name, part in by_name.items() if variables_of(part.layer)}
+    for name in hdf5.attribute_list(group, "layer_names", name=context.name):
+        if name == "top_level_model_weights":
+            continue
+        inner = hdf5.child(group, name, name=context.name)
+        names = hdf5.attribute_list(inner, "weight_names", name=context.name)
+        if name in by_name:
+            _load_layer(by_name[name].layer, name, inner, names, context)
+            left.discard(name)
+        elif names:
+            raise context.error(
+                f"it holds weights of a layer {name!r}, which its configuration lacks",
+                "The file is damaged: get it again.",
+            )
+    if left:
+        raise context.error(
+            f"it holds no weights of layer {min(left)!r}", "The file is damaged: get it again."
+        )
+
+
+def _load_layer(
+    layer: Any, name: str, group: h5py.Group, names: list[str], context: Context
+) -> None:
+    if isinstance(layer, keras.layers.Normalization):
+        values = {
+            _last(key): hdf5.array(group, key, shape=None, name=context.name) for key in names
+        }
+        set_normalization(layer, values, name, context)
+        return
+    shapes = [hdf5.shape_of(group, key, name=context.name) for key in names]
+    pairs = match_layer(layer, names, shapes)
+    if pairs is None:
+        raise disagreement(layer, name, names, shapes, context)
+    for variable, number in pairs:
+        value = hdf5.array(group, names[number], shape=tuple(variable.shape), name=context.name)
+        _keras.initialize(variable, value)
+
+
+def disagreement(
+    layer: Any, name: str, names: Sequence[str], shapes: Sequence[Any], context: Context
+) -> ValueError:
+    """The error about a layer whose weights are not those in the file."""
+    wanted = ", ".join(f"{v.name} {tuple(v.shape)}" for v in variables_of(layer)[:6]) or "none"
+    found = ", ".join(f"{_last(n)} {tuple(s)}" for n, s in zip(names[:6], shapes[:6], strict=False))
+    return context.error(
+        f"layer {name!r}, a {type(layer).__name__}, takes the weights {wanted}, but the file holds "
+        f"{found or 'none'}",
+        "The file is damaged, or a class given for it is another one.",
+    )
+
+
+def set_normalization(
+    layer: Any, values: dict[str, np.ndarray[Any, Any]], name: str, context: Context
+) -> None:
+    """Sets the statistics of an adapted Normalization layer; those in its config stay."""
+    if not values:
+        return
+    variables = {v.name: v for v in layer.weights}
+    for key in ("mean", "variance"):
+        variable = variables.get(key)
+        if variable is None or key not in values or values[key].size != np.prod(variable.shape):
+            raise context.error(
+                f"layer {name!r} has other statistics than the file holds",
+                "The file is damaged: get it again.",
+            )
+        _keras.initialize(variable, values[key].reshape(tuple(variable.shape)))

@@ -1,0 +1,180 @@
+"""Where does a `.weights.h5` file hold the weights of a layer? Its tree of groups, walked."""
+
+import dataclasses
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import h5py
+import keras
+
+from finetunekit import _keras, graph
+from finetunekit.backbones import hdf5
+from finetunekit.backbones.weights_pairing import (
+    Assignment,
+    Disagreement,
+    Pair,
+    Stored,
+    difference,
+    kind_of,
+    pair,
+    paired,
+)
+from finetunekit.messages import listed
+
+LAYERS = ("layers", "_layer_checkpoint_dependencies")  # The second until tf_keras 2.13.
+_RANDOM_STATE = "seed_generator"
+_DEEPEST = 100
+
+
+class Keras3File:
+    """A tree of groups by class and attribute, with numbered arrays under `vars`."""
+
+    def __init__(self, group: h5py.Group, name: str) -> None:
+        self.group, self.name = group, name
+        self.visits = 0
+
+    def pairs(self, model: keras.Model) -> tuple[list[Pair], list[Stored]]:
+        """The model's layers with what is stored for each, and what is stored for none."""
+        if graph.is_graph(model):
+            return paired(model, self._stored_in(self.group))
+        found = [
+            Pair(layer, self._as_stored(layer.name, None, group), "by name")
+            for layer, group in self._members(model, self.group)
+        ]
+        places = [f"{entry.stored.group.name}/" for entry in found]
+        left = [key for key in self._arrays(self.group) if not f"/{key}".startswith(tuple(places))]
+        return found, [
+            self._as_stored(key, None, self.group[key])
+            for key in dict.fromkeys(path.partition("/")[0] for path in left)
+            if key != "vars"
+        ]
+
+    def _as_stored(self, name: str, kind: str | None, group: h5py.Group) -> Stored:
+        keys = list(self._arrays(group))
+        shapes = [hdf5.shape_of(group, path, name=self.name) for path in keys]
+        return Stored(name, kind, group, tuple(keys), tuple(shapes))
+
+    def _stored_in(self, group: h5py.Group) -> list[Stored]:
+        key = next((key for key in LAYERS if key in group), None)
+        container = group if key is None else hdf5.child(group, key, name=self.name)
+        found = []
+        for child in sorted(container, key=_natural):
+            if child == "vars" or not isinstance(container[child], h5py.Group):
+                continue
+            inner = hdf5.child(container, child, name=self.name)
+            name = self._layer_name(inner)
+            entry = self._as_stored(name or child, re.sub(r"_\d+$", "", child), inner)
+            if entry.keys:
+                found.append(dataclasses.replace(entry, named=bool(name)))
+        return found
+
+    def _layer_name(self, group: h5py.Group) -> str | None:
+        own = group.get("vars")
+        if not isinstance(own, h5py.Group):
+            return None
+        return hdf5.attribute_text(own, "name", name=self.name)
+
+    def _arrays(self, group: h5py.Group, path: str = "", depth: int = 0) -> Iterator[str]:
+        for key in sorted(group, key=_natural):
+            self.visits += 1
+            # Groups linked in a circle have no end, and those linked twice double at each step.
+            if depth > _DEEPEST or self.visits > hdf5.MOST_LINKS:
+                raise ValueError(
+                    f"`{self.name}` is refused: its groups stand in each other without end. Get "
+                    f"the file again. Received: {self.name}={group.file.filename!r}"
+                )
+            place = f"{path}/{key}" if path else key
+            if isinstance(group[key], h5py.Group):
+                if key != _RANDOM_STATE:
+                    yield from self._arrays(group[key], place, depth + 1)
+            else:
+                yield place
+
+    def assign(self, layer: keras.layers.Layer, stored: Stored) -> tuple[list[Assignment], bool]:
+        """Where each variable's value stands, and whether any was found by its order alone.
+
+        Raises:
+            Disagreement: If the layers inside, the number of weights or their shapes differ.
+        """
+        assigned, by_order = self._assign(layer, stored.group)
+        if len(assigned) != len(stored.keys):
+            raise Disagreement(difference(layer.weights, stored))
+        return assigned, by_order
+
+    def _assign(self, layer: Any, group: h5py.Group) -> tuple[list[Assignment], bool]:
+        assigned = list(self._own(layer, group))
+        by_order = False
+        if graph.is_graph(layer):
+            inner_layers = [inner for inner in layer.layers if inner.weights]
+            pairs = pair(inner_layers, self._stored_in(group))
+            missing = {id(inner) for inner in inner_layers} - {id(found.layer) for found in pairs}
+            if missing:
+                names = [inner.name for inner in inner_layers if id(inner) in missing]
+                raise Disagreement(f"the file holds nothing for {listed(names, 4)} in it")
+            below = [(found.layer, found.stored.group) for found in pairs]
+            by_order = any(found.how == "by order" for found in pairs)
+        else:
+            below = list(self._composite(layer, group))
+        for inner, inner_group in below:
+            more, more_by_order = self._assign(inner, inner_group)
+            assigned += more
+            by_order |= more_by_order
+        return assigned, by_order
+
+    def _own(self, layer: Any, group: h5py.Group) -> Iterator[Assignment]:
+        variables = _keras.own_weights(layer)
+        own = group.get("vars")
+        own = own if isinstance(own, h5py.Group) else {}
+        if len(own) != len(variables):
+            raise Disagreement(
+                f"{layer.name!r} has {len(variables)} weights of its own, the file {len(own)}"
+            )
+        for number, variable in enumerate(variables):
+            shape = hdf5.shape_of(own, str(number), name=self.name)
+            if shape != tuple(variable.shape):
+                raise Disagreement(f"{variable.name} is {tuple(variable.shape)}, stored {shape}")
+            yield variable, own, str(number)
+
+    def _composite(self, layer: Any, group: h5py.Group) -> Iterator[tuple[Any, h5py.Group]]:
+        members = list(self._members(layer, group))
+        done = {id(inner) for inner, _ in members}
+        left = [x.name for x in _keras.sublayers(layer) if x.weights and id(x) not in done]
+        if left:
+            raise Disagreement(f"the file holds nothing for {listed(left, 4)} in it")
+        yield from members
+
+    def _members(self, layer: Any, group: h5py.Group) -> Iterator[tuple[Any, h5py.Group]]:
+        """The layers inside of a layer, by the attribute that holds them, as Keras stores them."""
+        done: set[int] = set()
+        stored = {key.lstrip("_"): key for key in group}
+        for attribute, value in vars(layer).items():
+            key = stored.get(attribute.lstrip("_"))
+            place = group.get(key) if key is not None else None
+            if not isinstance(place, h5py.Group):
+                continue
+            if isinstance(value, keras.layers.Layer):
+                members = [(value, place)]
+            elif isinstance(value, (list, tuple)):
+                members = list(_listed(value, place))
+            else:
+                continue
+            for inner, inner_group in members:
+                if inner.weights and id(inner) not in done:
+                    done.add(id(inner))
+                    yield inner, inner_group
+
+
+def _listed(values: Sequence[Any], group: h5py.Group) -> Iterator[tuple[Any, h5py.Group]]:
+    count: dict[str, int] = {}
+    for value in values:
+        if isinstance(value, keras.layers.Layer):
+            kind = kind_of(value)
+            number = count[kind] = count.get(kind, -1) + 1
+            place = group.get(f"{kind}_{number}" if number else kind)
+            if isinstance(place, h5py.Group):
+                yield value, place
+
+
+def _natural(key: str) -> list[Any]:
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", key)]
