@@ -3,11 +3,15 @@
 Each has a test in `tests/test_keras_facts.py` that fails first when Keras changes.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
+import numpy as np
+from keras.src.backend.common import global_state
 from keras.src.models.functional import Functional
+from keras.src.saving import serialization_lib
 
 
 def sublayers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
@@ -151,3 +155,64 @@ def regularizer_attributes(layer: keras.layers.Layer) -> list[str]:
     if hasattr(layer, "_kernel_regularizer"):
         candidates.append("_kernel_regularizer")
     return list(dict.fromkeys(name for name in candidates if name))
+
+
+def rebind(variable: Any, tensorflow_variable: Any) -> None:
+    """Makes a Keras variable stand for another TensorFlow variable of equal shape and dtype.
+
+    When a model is loaded, its optimizer is built before a SavedModel's own variables are there,
+    so new Keras variables would come too late. The optimizer knows a variable by the unique id of
+    TensorFlow's, which therefore goes along.
+    """
+    shape, dtype = tuple(tensorflow_variable.shape), tensorflow_variable.dtype.name
+    if tuple(variable.shape) != shape or variable.dtype != dtype:
+        raise ValueError(
+            f"Variable {variable.path!r} is {variable.dtype} of shape {tuple(variable.shape)}; "
+            f"what shall take its place is {dtype} of shape {shape}."
+        )
+    tensorflow_variable._unique_id = variable.value._unique_id
+    variable._value = tensorflow_variable
+
+
+def safe_mode_of_loading() -> bool | None:
+    """The `safe_mode` of the `load_model` that is running; None outside of one.
+
+    A layer's `from_config` has no other way to learn it.
+    """
+    safe_mode = serialization_lib.in_safe_mode()
+    return None if safe_mode is None else bool(safe_mode)
+
+
+@contextlib.contextmanager
+def deferred_variables() -> Iterator[None]:
+    """Layers built inside know the shapes of their variables and hold no memory for them.
+
+    A hostile file may ask for more than there is; so shapes are compared first, and each variable
+    is made with its stored value: nothing is drawn at random to be overwritten.
+    """
+    before = list(global_state.get_global_attribute("uninitialized_variables") or [])
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            yield
+    finally:
+        # Else the next scope that Keras opens would initialize them a second time.
+        global_state.set_global_attribute("uninitialized_variables", before)
+
+
+def initialize(variable: Any, value: Any) -> None:
+    """Gives a variable its value, also one that has none yet."""
+    if variable._value is None:
+        variable._initialize(np.asarray(value, dtype=variable.dtype))
+        variable._initializer = None
+    else:
+        variable.assign(value)
+
+
+def is_initialized(variable: Any) -> bool:
+    """Whether a variable has a value."""
+    return variable._value is not None
+
+
+def initialize_itself(variable: Any) -> None:
+    """Gives a variable that has no value yet the one that its layer starts with."""
+    variable._deferred_initialize()

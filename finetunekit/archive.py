@@ -5,12 +5,13 @@ import json
 import os
 import re
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from finetunekit import _keras, graph, metadata
+from finetunekit import _keras, budget, graph, metadata, zips
 from finetunekit.messages import closest, listed, warn
 from finetunekit.metadata import Choices, InputContract, Task
 
@@ -57,6 +58,7 @@ def read_model(
     compile: bool = True,
 ) -> keras.Model:
     """Keras' `load_model` with faults in words; a model whose compile() fails comes uncompiled."""
+    budget.check(path, name, custom_objects=custom_objects, safe_mode=safe_mode)
     try:
         return keras.saving.load_model(
             path, custom_objects=custom_objects, safe_mode=safe_mode, compile=compile
@@ -93,8 +95,10 @@ def _explain(path: str, name: str, error: Exception) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0].strip()[:200] if lines else ''}"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if len(lines) > 1 and lines[0].startswith("A total of"):  # Keras counts first, then tells.
+        lines = lines[1:]
+    return f"{type(error).__name__}: {lines[0][:600] if lines else ''}"
 
 
 def read_member(path: str, name: str) -> dict[str, Any] | None:
@@ -103,6 +107,7 @@ def read_member(path: str, name: str) -> dict[str, Any] | None:
     Raises:
         ValueError: If the archive or the member is damaged.
     """
+    zips.check(path, name)
     try:
         with zipfile.ZipFile(path) as file:
             if MEMBER not in file.namelist():
@@ -110,7 +115,7 @@ def read_member(path: str, name: str) -> dict[str, Any] | None:
             if file.getinfo(MEMBER).file_size > _LARGEST_MEMBER:
                 raise ValueError("its size is absurd")
             record = json.loads(file.read(MEMBER))
-    except (zipfile.BadZipFile, ValueError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError) as error:
         raise ValueError(
             f"`{name}` is no whole '.keras' archive: it is damaged, cut short, or of another kind "
             f"({_first_line(error)}). Copy or save it again. Received: {name}={path!r}"
@@ -126,6 +131,15 @@ def read_member(path: str, name: str) -> dict[str, Any] | None:
             f"Received: {name}={path!r}"
         )
     return record
+
+
+def written_by(path: str) -> str:
+    """The version of Keras that wrote an archive; empty if it does not tell."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            return str(json.loads(file.read("metadata.json"))["keras_version"])
+    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, EOFError, OSError):
+        return ""  # Keras says what is wrong with it.
 
 
 def describe(model: keras.Model) -> dict[str, Any]:
@@ -225,8 +239,9 @@ def _task(record: dict[str, Any] | None) -> Task | None:
 def _contract(record: dict[str, Any] | None) -> InputContract | None:
     if record is None:
         return None
-    size = record["size"]
-    low, high = record["value_range"]
-    return InputContract(
-        **{**record, "value_range": (low, high), "size": tuple(size) if size else None}
-    )
+    # JSON has no tuples. A file of an older version lacks what was not known then.
+    rows = {key: tuple(value) for key, value in record.items() if isinstance(value, list)}
+    for name, count in (("value_range", 2), ("size", 2)):
+        if record[name] is not None and len(rows[name]) != count:
+            raise TypeError(f"{name} must hold {count} numbers")
+    return InputContract(**{**record, **rows})

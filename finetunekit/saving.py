@@ -171,6 +171,11 @@ def load(
             f"Received: path={target!r}"
         )
     record = archive.read_member(target, "path")
+    if archive.written_by(target).startswith("2."):
+        raise ValueError(
+            "`path` was written by Keras 2; `load_backbone` rebuilds its model in Keras 3. "
+            f"Received: path={target!r}"
+        )
     model = archive.read_model(target, "path", custom_objects=custom_objects, safe_mode=safe_mode)
     if record is None:
         warn(f"{target} was not saved by finetunekit: task and class names are not known")

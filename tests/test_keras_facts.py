@@ -300,3 +300,65 @@ class TestPrivateNames:
         assert float(layer(np.ones((1, 3)))[0, 0]) == 2 * float(plain[0, 0])
         del layer.call
         assert float(layer(np.ones((1, 3)))[0, 0]) == float(plain[0, 0])
+
+    def test_rebind(self) -> None:
+        """What loading a SavedModelLayer rests on: its compiled optimizer comes before it."""
+        import tensorflow as tf
+
+        variable = keras.Variable(np.zeros(2, "float32"), name="weight")
+        optimizer = keras.optimizers.SGD(0.5, momentum=0.9)
+        optimizer.build([variable])
+        theirs = tf.Variable([1.0, 2.0])
+        _keras.rebind(variable, theirs)
+        assert variable.value is theirs
+        optimizer.apply([np.ones(2, "float32")], [variable])
+        assert np.array_equal(theirs, [0.5, 1.5])
+        with pytest.raises(ValueError, match=r"of shape \(3,\)"):
+            _keras.rebind(variable, tf.Variable([1.0, 2.0, 3.0]))
+
+    def test_safe_mode_while_loading(self, tmp_path: Path) -> None:
+        """What `SavedModelLayer.from_config` asks."""
+        seen = []
+
+        @keras.saving.register_keras_serializable("facts")
+        class Asking(L.Layer):
+            @classmethod
+            def from_config(cls, config: dict) -> Asking:
+                seen.append(_keras.safe_mode_of_loading())
+                return cls(**config)
+
+        keras.Sequential([keras.Input((2,)), Asking()]).save(tmp_path / "m.keras")
+        keras.saving.load_model(tmp_path / "m.keras")
+        keras.saving.load_model(tmp_path / "m.keras", safe_mode=False)
+        assert seen == [True, False]
+        assert _keras.safe_mode_of_loading() is None
+
+
+def test_deferred_variables_take_no_memory_and_leave_nothing_waiting() -> None:
+    with _keras.deferred_variables():
+        inputs = keras.Input((10**6,))
+        model = keras.Model(inputs, L.Dense(10**9)(inputs))
+    kernel, bias = model.weights
+    assert tuple(kernel.shape) == (10**6, 10**9)
+    assert not _keras.is_initialized(kernel)
+    with keras.StatelessScope():
+        L.Dense(2).build((None, 3))  # Its end initializes what waits.
+    assert not _keras.is_initialized(bias)
+
+
+def test_initialize_gives_a_deferred_variable_its_value() -> None:
+    with _keras.deferred_variables():
+        layer = L.Dense(2)
+        layer.build((None, 3))
+        dropout = L.Dropout(0.5)
+    value = np.arange(6.0).reshape(3, 2)
+    _keras.initialize(layer.kernel, value)
+    assert np.array_equal(layer.kernel, value)
+    assert layer.kernel.dtype == "float32"
+    _keras.initialize(layer.kernel, value + 1)
+    assert np.array_equal(layer.kernel, value + 1)
+    _keras.initialize_itself(layer.bias)
+    assert np.array_equal(layer.bias, np.zeros(2))
+    state = dropout.seed_generator.state
+    _keras.initialize_itself(state)
+    assert state.shape == (2,)

@@ -1,12 +1,23 @@
 """From where does the pretrained model come? `load_backbone` picks the reader."""
 
 import os
+import re
 from typing import Any
+from urllib.parse import urlsplit
 
 import keras
 
-from finetunekit.backbones import applications, builtin, files
-from finetunekit.messages import closest, listed, plural, say
+from finetunekit.backbones import (
+    applications,
+    builtin,
+    contract,
+    files,
+    handles,
+    report,
+    saved_model,
+)
+from finetunekit.backbones.handles import download
+from finetunekit.messages import closest, listed, say
 from finetunekit.metadata import InputContract, of, remember
 
 _BUILTIN = "builtin:mobilenet_v2"
@@ -23,17 +34,21 @@ def load_backbone(
     dtype: str | None = None,
     custom_objects: dict[str, Any] | None = None,
     safe_mode: bool = True,
+    signature: str | None = None,
+    reference: tuple[Any, Any] | None = None,
 ) -> keras.Model:
-    """Loads a pretrained model, as a new model, from a file or by its name.
+    """Loads a pretrained model, as a new model, from a file, a SavedModel or by its name.
 
-    Files come whole, as in `keras.models.load_model`; a file that `finetunekit.save` wrote gives
-    its backbone; named models come without their classifier and take raw RGB pixels of 0 to 255,
-    whatever the family. What was loaded is logged, with what to feed it.
+    Files come whole, as in `keras.models.load_model`, those of Keras 2 rebuilt in Keras 3; a file
+    that `finetunekit.save` wrote gives its backbone; a SavedModel comes as one layer that trains;
+    named models come without their classifier and take raw RGB pixels of 0 to 255, whatever the
+    family. What was loaded is logged, with what to feed it; `load_report` tells more.
 
     Args:
-        source: A `.keras`, `.h5` or `.hdf5` file in Keras 3 format; a name of keras.applications,
-            such as `"resnet50"`; `"builtin:mobilenet_v2"`, which needs no download; or a
-            `keras.Model`, which is returned as it is.
+        source: A `.keras`, `.h5` or `.hdf5` file of Keras 2 or 3; a SavedModel folder, a
+            `.tar.gz` of one, its http(s) URL, or a handle on tfhub.dev or Kaggle; a name of
+            keras.applications, such as `"resnet50"`; `"builtin:mobilenet_v2"`, which needs no
+            download; or a `keras.Model`, which is returned as it is.
         include_top: For names, whether the classifier comes too; `"auto"` means no.
         input_shape: For names, height, width and channels; None for any size.
         weights: For names, `"pretrained"`, None for random ones, or the path of a weight file.
@@ -41,7 +56,11 @@ def load_backbone(
             you normalise them.
         dtype: For names, a dtype policy such as `"mixed_bfloat16"`.
         custom_objects: For files, name -> class or function that the file needs.
-        safe_mode: For files, whether to refuse those that hold code (Lambda layers).
+        safe_mode: For files and SavedModels, whether to refuse those that hold code: Lambda
+            layers, and ops that are not known to be harmless.
+        signature: For SavedModels, which function or signature to call; None for the model's own.
+        reference: A batch and the outputs that are known for it, `(inputs, outputs)`, to check
+            the loaded model against.
 
     Returns:
         A `keras.Model`, not compiled; of spatial features `(batch, rows, columns, channels)` for
@@ -68,9 +87,11 @@ def load_backbone(
         "preprocessing": preprocessing,
         "dtype": dtype,
     }
+    for_files = {"custom_objects": custom_objects, "safe_mode": safe_mode}
+    for_saved = {"signature": signature}
     _check_options(include_top, preprocessing)
     if isinstance(source, keras.Model):
-        _refuse(named | {"custom_objects": custom_objects, "safe_mode": safe_mode}, "a model")
+        _refuse(named | for_files | for_saved | {"reference": reference}, "a model")
         return source
     if not isinstance(source, (str, os.PathLike)):
         raise TypeError(
@@ -78,14 +99,41 @@ def load_backbone(
             f"Received: source={source!r} (a {type(source).__name__})"
         )
     text = os.fspath(source)
-    if text.lower().endswith(_FILE_ENDINGS) or (os.path.exists(text) and not _is_name(text)):
-        _refuse(named, "a file")
+    if handles.is_handle(text) or (os.path.isdir(text) and not _is_name(text)):
+        _refuse(named | {"custom_objects": custom_objects}, "a SavedModel")
+        model = _saved_model(text, safe_mode, signature)
+    elif text.lower().endswith(_FILE_ENDINGS) or (os.path.exists(text) and not _is_name(text)):
+        _refuse(named | for_saved, "a file")
         model = files.read(text, custom_objects=custom_objects, safe_mode=safe_mode)
     else:
-        _refuse({"custom_objects": custom_objects, "safe_mode": safe_mode}, "a name")
+        _refuse(for_files | for_saved, "a name")
         model = _named(text, named)
-    _report(model, text)
+    if of(model).contract is None:
+        remember(model, contract=contract.infer(model))
+    if reference is not None:
+        report.note(model, parity=report.check_parity(model, reference))
+    say(report.line(report.load_report(model)))
     return model
+
+
+def _saved_model(source: str, safe_mode: bool, signature: str | None) -> keras.Model:
+    found = handles.resolve(source, "source")
+    model = saved_model.read(
+        found.folder, safe_mode=safe_mode, signature=signature, name=_short_name(source)
+    )
+    shown = download.shown(source) if "://" in source else os.path.basename(source.rstrip("/"))
+    report.note(model, source=shown, format="SavedModel")
+    if found.sha256:
+        report.note(model, sha256=found.sha256)
+    return model
+
+
+def _short_name(source: str) -> str:
+    """What to call the model of a SavedModel: the last part of its handle, numbers with a word."""
+    parts = [part for part in urlsplit(source).path.rstrip("/").split("/") if part]
+    parts = parts or [os.path.basename(os.path.abspath(source))]
+    name = "_".join(parts[-2:] if parts[-1].isdigit() else parts[-1:])
+    return re.sub(r"(\.tar\.gz|\.tgz|\.tar)$", "", name, flags=re.IGNORECASE)
 
 
 def _is_name(source: str) -> bool:
@@ -112,12 +160,18 @@ _DEFAULTS = {
     "dtype": None,
     "custom_objects": None,
     "safe_mode": True,
+    "signature": None,
+    "reference": None,
 }
 
 
 def _refuse(options: dict[str, Any], kind: str) -> None:
     """An option without effect is an error, not silence."""
-    given = {name: value for name, value in options.items() if value != _DEFAULTS[name]}
+    given = {
+        name: value
+        for name, value in options.items()
+        if type(value) is not type(_DEFAULTS[name]) or value != _DEFAULTS[name]
+    }
     if given:
         name, value = next(iter(given.items()))
         raise ValueError(
@@ -164,10 +218,11 @@ def _builtin(options: dict[str, Any]) -> keras.Model:
     )
     origin = {
         "source": _BUILTIN,
+        "format": "built-in",
         "weights": options["weights"] and builtin.SOURCE_FILE,
         "sha256": options["weights"] and builtin.WEIGHTS_SHA256,
     }
-    _describe(model, origin, options["preprocessing"], (-2.2, 2.7), (224, 224))
+    _describe(model, origin, applications.contract("torch", options["preprocessing"], (224, 224)))
     return model
 
 
@@ -181,46 +236,15 @@ def _application(function: Any, options: dict[str, Any]) -> keras.Model:
     )
     origin = {
         "source": f"keras.applications.{function.__name__}",
+        "format": "keras.applications",
         "weights": options["weights"] and str(options["weights"]),
         "keras_version": keras.__version__,
     }
-    _describe(
-        model, origin, options["preprocessing"], applications.RANGES[applications.mode(function)]
-    )
+    how = applications.outer_mode(function)
+    _describe(model, origin, applications.contract(how, options["preprocessing"]))
     return model
 
 
-def _describe(
-    model: keras.Model,
-    origin: dict[str, Any],
-    preprocessing: str,
-    outside_range: tuple[float, float],
-    size: tuple[int, int] | None = None,
-) -> None:
-    inside = preprocessing == "inside"
-    contract = InputContract(
-        value_range=(0.0, 255.0) if inside else outside_range,
-        size=size,
-        preprocessing=preprocessing,
-        note="raw RGB pixels of 0 to 255" if inside else "pixels normalised by yourself",
-    )
+def _describe(model: keras.Model, origin: dict[str, Any], contract: InputContract) -> None:
     ours = [layer.name for layer in model.layers if layer.name == "preprocessing"]
     remember(model, contract=contract, origin=origin, preprocessing_layers=tuple(ours))
-
-
-def _report(model: keras.Model, source: str) -> None:
-    known = of(model)
-    feed = f"; feed it {known.contract.note}" if known.contract else ""
-    digest = known.origin.get("sha256")
-    say(
-        f"loaded {model.name!r} from {source}"
-        + (f" (sha256 {digest[:12]}...)" if digest else "")
-        + f": {plural(model.count_params(), 'parameter')}, input {_shapes(model.inputs)}, "
-        f"output {_shapes(model.outputs)}{feed}"
-        if getattr(model, "inputs", None)
-        else f"loaded {model.name!r} from {source}: {plural(model.count_params(), 'parameter')}"
-    )
-
-
-def _shapes(tensors: Any) -> str:
-    return " and ".join(str(tuple(tensor.shape)) for tensor in tensors)

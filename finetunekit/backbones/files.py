@@ -1,68 +1,92 @@
-"""What is in this file? Whole models of Keras 3, `.keras` and HDF5, and our own tuned ones."""
+"""What is in this file? Whole models of Keras 2 and 3, `.keras` and HDF5, and tuned ones."""
 
 import os
 from typing import Any
 
-import h5py
 import keras
 
-from finetunekit import archive, hashing, metadata
+from finetunekit import archive, hashing, metadata, zips
+from finetunekit.backbones import hdf5, keras2
 from finetunekit.messages import say
 
 
 def read(path: str, *, custom_objects: Any, safe_mode: bool) -> keras.Model:
     """Reads a whole model, not compiled; of a file that `finetunekit.save` wrote, the backbone.
 
-    It calls Keras' `load_model` once and nothing else that draws random numbers.
+    Files of Keras 3 go through Keras' `load_model`, and nothing else here draws random numbers.
 
     Raises:
         ValueError: If the file is damaged, holds weights only, or needs unknown objects.
         OSError: If it is not there or cannot be read.
     """
     target = archive.check_source(path, "source")
-    record = None
-    if target.lower().endswith((".h5", ".hdf5")):
-        _check_hdf5(target)
-    elif target.lower().endswith(".keras"):
-        record = archive.read_member(target, "source")
+    ending = os.path.splitext(target)[1].lower()
+    if ending in (".h5", ".hdf5"):
+        model, version, kind, changes = _hdf5(target, custom_objects, safe_mode)
+    elif ending == ".keras":
+        model, version, kind, changes = _archive(target, custom_objects, safe_mode)
     else:
         raise ValueError(
             "`source` is a file of a kind that is not read here: expected '.keras', '.h5' or "
             f"'.hdf5'. Received: source={target!r}"
         )
-    model = archive.read_model(
-        target, "source", custom_objects=custom_objects, safe_mode=safe_mode, compile=False
-    )
-    if record is not None:
-        archive.apply(model, record, target, "source")
-        backbone = metadata.of(model).backbone
-        if isinstance(backbone, keras.Model):
-            say(f"{target} is a tuned model: its backbone {backbone.name!r} is taken")
-            model = backbone
-    origin = {"source": os.path.basename(target), "sha256": hashing.file_digest(target)}
+    origin = {
+        "source": os.path.basename(target),
+        "sha256": hashing.file_digest(target),
+        "format": kind,
+        "written_by": f"Keras {version}" if version else None,
+        **changes,
+    }
     metadata.remember(model, origin=origin)
     return model
 
 
-def _check_hdf5(path: str) -> None:
-    """Raises for HDF5 files that hold no whole model of Keras 3."""
-    try:
-        with h5py.File(path, "r") as file:
-            whole = "model_config" in file.attrs
-            version = file.attrs.get("keras_version", "")
-    except OSError as error:
-        raise OSError(
-            "`source` cannot be read as HDF5: it is damaged, cut short, or no HDF5 file "
-            f"({error}). Copy it again. Received: source={path!r}"
-        ) from error
+_Read = tuple[keras.Model, str, str, dict[str, Any]]
+
+
+def _hdf5(path: str, custom_objects: Any, safe_mode: bool) -> _Read:
+    with hdf5.open_checked(path, "source") as file:
+        whole = "model_config" in file.attrs
+        version = hdf5.attribute_text(file, "keras_version", name="source") or ""
     if not whole:
         raise ValueError(
             "`source` holds weights only, no model. Build the model first, then "
-            f"`model.load_weights({path!r})`. Received: source={path!r}"
+            f"`ftk.load_weights(model, {path!r})`. Received: source={path!r}"
         )
-    version = version.decode() if isinstance(version, bytes) else str(version)
-    if version.startswith(("1.", "2.")):
-        say(
-            f"{path} was written by Keras {version}; Keras 3 reads only a part of such files. If "
-            "this fails, load it with tf_keras and save its weights for a Keras 3 model"
+    if version.startswith("1."):
+        raise ValueError(
+            f"`source` was written by Keras {version}, whose layers had other names and orders. "
+            "Load it with Keras 2.2 (which converts it) and save it there. "
+            f"Received: source={path!r}"
         )
+    if keras2.is_keras2(version):
+        return _of_keras2(path, "Keras 2 HDF5", custom_objects, safe_mode)
+    model = archive.read_model(
+        path, "source", custom_objects=custom_objects, safe_mode=safe_mode, compile=False
+    )
+    return model, version, "Keras 3 HDF5", {}
+
+
+def _of_keras2(path: str, kind: str, custom_objects: Any, safe_mode: bool) -> _Read:
+    model, context = keras2.read(path, "source", custom_objects=custom_objects, safe_mode=safe_mode)
+    changes = {"dropped": context.dropped, "converted": context.converted}
+    return model, context.keras_version, kind, changes
+
+
+def _archive(path: str, custom_objects: Any, safe_mode: bool) -> _Read:
+    zips.check(path, "source")
+    version = archive.written_by(path)
+    if version.startswith("2."):
+        return _of_keras2(path, "Keras 2 archive", custom_objects, safe_mode)
+    record = archive.read_member(path, "source")
+    model = archive.read_model(
+        path, "source", custom_objects=custom_objects, safe_mode=safe_mode, compile=False
+    )
+    if record is None:
+        return model, version, "Keras 3 archive", {}
+    archive.apply(model, record, path, "source")
+    backbone = metadata.of(model).backbone
+    if isinstance(backbone, keras.Model):
+        say(f"{path} is a tuned model: its backbone {backbone.name!r} is taken")
+        model = backbone
+    return model, version, "finetunekit archive", {}
