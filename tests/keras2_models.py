@@ -82,6 +82,15 @@ def without_modules(value: Any) -> Any:
     return [without_modules(part) for part in value] if isinstance(value, list) else value
 
 
+def hard_sigmoid_of_keras_2(x: Any) -> float:
+    """What tf_keras computes."""
+    with quiet():
+        import tensorflow as tf
+        import tf_keras
+
+        return float(tf_keras.activations.hard_sigmoid(tf.constant(x)))
+
+
 def finished(k: Any, m: Any, x: Any, classes: int) -> Made:
     """Compiled and trained for a step, so that the file holds an optimizer's state."""
     m.compile(k.optimizers.Adam(1e-3), "categorical_crossentropy", metrics=["accuracy"])
@@ -441,3 +450,51 @@ def reused_names(k: Any, L: Any) -> Made:
     for number in (3, 1, 2):
         x, y = L.Dense(4, name=f"d{number}")(x), L.Dense(4, name=f"e{number}")(y)
     return k.Model(i, [y, x]), numbers(2, 4)
+
+
+@model
+def names_alike(k: Any, L: Any) -> Made:
+    """They differ by a slash only, or are those of Keras' own nodes."""
+    i = k.Input((4,), name="x")
+    x = L.Dense(3, name="a_b")(L.Dense(5, name="a/b")(i))
+    return k.Model(i, L.Dense(2, name="add")(x) + L.Dense(2, name="multiply")(x) * 2.0), numbers(
+        2, 4
+    )
+
+
+@model
+def whole_numbers(k: Any, L: Any) -> Made:
+    """Small ones overflow when they are summed up; Keras 3 would widen them."""
+    import tensorflow as tf
+
+    i = k.Input((4,), dtype="int32")
+    x = tf.reduce_sum(tf.cast(i, tf.int8), axis=-1)
+    y = tf.image.resize(tf.reshape(i, (-1, 2, 2, 1)), (3, 3))
+    return k.Model(i, [x, tf.reduce_max(i, axis=[1]), y]), np.array([[100, 90, 1, 2]], "int32")
+
+
+@model
+def shapes(k: Any, L: Any) -> Made:
+    import tensorflow as tf
+
+    i, j = k.Input((2, 3)), k.Input((6,))
+    x = tf.reshape(i, tf.concat([tf.shape(i)[:1], [6]], axis=0))
+    y = tf.clip_by_value(x, j - 0.3, j + 0.3)
+    z = tf.concat([j, tf.zeros_like(j), j[:, ::-1], j[:, :2]], axis=-1)
+    return k.Model([i, j], [y, z]), [numbers(2, 2, 3), numbers(2, 6, seed=1)]
+
+
+@model
+def sorted_outputs(k: Any, L: Any) -> Made:
+    """Outputs of a nested model are counted in the order of their names."""
+    inside, i = k.Input((4,)), k.Input((4,))
+    outputs = {"z": L.Dense(3, name="first")(inside), "a": L.Dense(3, name="second")(inside)}
+    nested = k.Model(inside, outputs, name="nested")(i)
+    return k.Model(i, [nested["z"] * 2.0, L.Dense(1, name="third")(nested["a"])]), numbers(2, 4)
+
+
+@model
+def activation_layers(k: Any, L: Any) -> Made:
+    i = k.Input((4,))
+    x = L.Dense(4, activation=L.LeakyReLU(0.3))(i)
+    return k.Model(i, L.Dense(4, activation=L.ReLU(1.0))(x)), numbers(2, 4) - 0.5

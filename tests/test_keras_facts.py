@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import pytest
 
+import keras2_models
 from finetunekit import _keras
 from models import L, images, small_backbone
 
@@ -362,3 +363,47 @@ def test_initialize_gives_a_deferred_variable_its_value() -> None:
     state = dropout.seed_generator.state
     _keras.initialize_itself(state)
     assert state.shape == (2,)
+
+
+def test_keras_cannot_open_a_nested_model_of_keras_2(tmp_path: Path) -> None:
+    made, _, _ = keras2_models.make("nested_and_shared")
+    path = keras2_models.save(made, tmp_path / "model.h5")
+    with pytest.raises(Exception, match=r"node|Dense|deserialize"):
+        keras.saving.load_model(path, compile=False)
+
+
+def test_hard_sigmoid_is_another_function_than_in_keras_2() -> None:
+    ours = keras2_models.hard_sigmoid_of_keras_2(np.float32(1.0))
+    assert ours == pytest.approx(0.7)
+    assert float(keras.activations.hard_sigmoid(1.0)) == pytest.approx(2 / 3)
+
+
+def test_keras_loads_weights_into_layers_of_other_names(tmp_path: Path) -> None:
+    one = keras.Sequential([keras.Input((3,)), L.Dense(3, name="a"), L.Dense(3, name="b")])
+    other = keras.Sequential([keras.Input((3,)), L.Dense(3, name="b"), L.Dense(3, name="a")])
+    one.save_weights(tmp_path / "one.weights.h5")
+    other.load_weights(tmp_path / "one.weights.h5")
+    assert np.array_equal(other.get_layer("b").kernel, one.get_layer("a").kernel)
+
+
+def test_keras_own_savedmodel_layer_fails_with_an_optimizer_that_has_state(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    module = tf.train.Checkpoint(kernel=tf.Variable(tf.ones((3, 2)), name="kernel"))
+    spec = tf.TensorSpec((None, 3))
+    module.__call__ = tf.function(lambda x: x @ module.kernel, input_signature=[spec])
+    tf.saved_model.save(module, str(tmp_path / "exported"))
+    layer = L.TFSMLayer(str(tmp_path / "exported"), call_endpoint="__call__")
+    assert len(layer.trainable_variables) == 1
+    model = keras.Sequential([keras.Input((3,)), layer])
+    model.compile("adam", "mse")
+    with pytest.raises(ValueError, match="scope name"):
+        model.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0)
+
+
+def test_keras_trains_on_pixels_of_a_wrong_scale(recwarn: pytest.WarningsRecorder) -> None:
+    model = keras.Sequential([keras.Input((4, 4, 3)), L.Rescaling(1 / 255), L.Flatten()])
+    model.add(L.Dense(1))
+    model.compile("sgd", "mse")
+    model.fit(images(4, size=4) / 255, np.zeros(4), verbose=0)
+    assert not list(recwarn)

@@ -61,10 +61,21 @@ def _hdf5(path: str, custom_objects: Any, safe_mode: bool) -> _Read:
         )
     if keras2.is_keras2(version):
         return _of_keras2(path, "Keras 2 HDF5", custom_objects, safe_mode)
+    _check_ending(path)
     model = archive.read_model(
         path, "source", custom_objects=custom_objects, safe_mode=safe_mode, compile=False
     )
     return model, version, "Keras 3 HDF5", {}
+
+
+def _check_ending(path: str) -> None:
+    """Keras tells formats apart by endings in lower case."""
+    ending = os.path.splitext(path)[1]
+    if ending != ending.lower():
+        raise ValueError(
+            f"`source` must end in {ending.lower()!r}, in lower case, for Keras to know it. Rename "
+            f"the file. Received: source={path!r}"
+        )
 
 
 def _of_keras2(path: str, kind: str, custom_objects: Any, safe_mode: bool) -> _Read:
@@ -78,6 +89,7 @@ def _archive(path: str, custom_objects: Any, safe_mode: bool) -> _Read:
     version = archive.written_by(path)
     if version.startswith("2."):
         return _of_keras2(path, "Keras 2 archive", custom_objects, safe_mode)
+    _check_ending(path)
     record = archive.read_member(path, "source")
     model = archive.read_model(
         path, "source", custom_objects=custom_objects, safe_mode=safe_mode, compile=False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -29,6 +30,41 @@ def test_files(make: object, ending: str, tmp_path: Path) -> None:
     assert not loaded.compiled
     assert metadata.of(loaded).origin["source"] == path.name
     assert len(metadata.of(loaded).origin["sha256"]) == 64
+
+
+@pytest.mark.parametrize("ending", [".H5", ".KERAS", ".HDF5"])
+def test_endings_in_upper_case_are_told(ending: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.h5"
+    if ending == ".KERAS":
+        path = path.with_suffix(".keras")
+    small_backbone().save(path)
+    path = path.rename(path.with_suffix(ending))
+    with pytest.raises(ValueError, match=f"must end in '{ending.lower()}'"):
+        ftk.load_backbone(path)
+
+
+def test_files_of_keras_1_are_told(tmp_path: Path) -> None:
+    small_backbone().save(tmp_path / "model.h5")
+    with h5py.File(tmp_path / "model.h5", "r+") as file:
+        file.attrs["keras_version"] = "1.2.2"
+    with pytest.raises(ValueError, match=r"written by Keras 1\.2\.2.*Keras 2\.2"):
+        ftk.load_backbone(tmp_path / "model.h5")
+
+
+def test_the_report_travels_with_the_model(tmp_path: Path) -> None:
+    small_backbone().save(tmp_path / "model.keras")
+    backbone = ftk.load_backbone(tmp_path / "model.keras")
+    report = ftk.load_report(backbone)
+    assert (report.source, report.format) == ("model.keras", "Keras 3 archive")
+    assert report.parameters == backbone.count_params()
+    assert report.written_by == f"Keras {keras.__version__}"
+    model = ftk.add_head(backbone, "binary")
+    assert ftk.load_report(model) == report
+    ftk.save(model, tmp_path / "tuned.keras")
+    again = ftk.load(tmp_path / "tuned.keras")
+    assert ftk.load_report(again).sha256 == report.sha256
+    with pytest.raises(ValueError, match="not loaded by finetunekit"):
+        ftk.load_report(small_sequential())
 
 
 def test_a_model_is_returned_as_it_is() -> None:

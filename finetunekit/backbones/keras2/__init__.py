@@ -95,6 +95,8 @@ def _complete(model: keras.Model, built: Built, context: Context) -> None:
                 )
             _keras.initialize_itself(variable)
     for part in _all(built):
+        if part.frozen:  # Its inner layers did not exist, or not yet with weights.
+            part.layer.trainable = False
         if isinstance(part.layer, keras.layers.Normalization):
             part.layer.finalize_state()
 

@@ -54,7 +54,7 @@ def _holds_numbers(group: h5py.Group) -> bool:
 
 def _variables(layer: Any, below: bool = False) -> list[Any]:
     found = weights.variables_of(layer) if below else _keras.own_weights(layer)
-    return [v for v in found if v.name not in ("seed_generator_state", "count")]
+    return [v for v in found if v.name != "seed_generator_state" and not weights.is_count(v)]
 
 
 def _lacking(part: Built, context: Context) -> None:

@@ -31,6 +31,7 @@ _WITHOUT_EFFECT: dict[str, tuple[Any, ...] | None] = {
     "jit_compile": None,
     "key_shape": None,
     "max_tokens": (None,),
+    "noise_shape": (None,),
     "optional": (False,),
     "query_shape": None,
     "ragged": (False,),
@@ -77,6 +78,11 @@ def fit_arguments(
     """
     layer = str(config.get("name"))
     config = _renamed(class_name, dict(config))
+    if config.get("interpolation") in ("gaussian", "mitchellcubic"):
+        raise context.error(
+            f"layer {layer!r} interpolates by {config['interpolation']!r}, which Keras 3 cannot",
+            f"Give a class of your own that does: custom_objects={{{class_name!r}: ...}}.",
+        )
     known = _known(cls)
     for key in [key for key in config if key not in known]:
         value = config.pop(key)

@@ -59,6 +59,7 @@ class Built:
     saved_class: str
     layer: Any
     below: list["Built"] = field(default_factory=list)
+    frozen: bool = False
 
 
 def unknown(context: Context, kind: str, class_name: str, layer: str) -> Unreadable:

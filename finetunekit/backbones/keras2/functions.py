@@ -12,7 +12,8 @@ ops = keras.ops
 def of_two(function: Callable[[Any, Any], Any]) -> Callable[..., Any]:
     """A function of two tensors, one of which may be a constant."""
 
-    def call(x: Any, y: Any) -> Any:
+    def call(x: Any, y: Any = None, other: Any = None) -> Any:
+        y = other if y is None else y
         return function(_like(x, y), _like(y, x))
 
     return call
@@ -38,8 +39,8 @@ def of_one(function: Callable[[Any], Any], argument: str = "x") -> Callable[...,
     return call
 
 
-def reduction(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A reduction, as `tf.reduce_sum` is one."""
+def reduction(function: Callable[..., Any], *, of_floats: bool = False) -> Callable[..., Any]:
+    """A reduction, as `tf.reduce_sum` is one; it gives whole numbers the dtype that they had."""
 
     def call(
         input_tensor: Any,
@@ -50,7 +51,12 @@ def reduction(function: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         axis = reduction_indices if axis is None else axis
         axis = tuple(axis) if isinstance(axis, list) else axis
-        return function(input_tensor, axis=axis, keepdims=bool(keepdims or keep_dims))
+        whole = "int" in input_tensor.dtype
+        if whole and of_floats:
+            raise TypeError(f"TensorFlow rounds the result for {input_tensor.dtype}")
+        found = function(input_tensor, axis=axis, keepdims=bool(keepdims or keep_dims))
+        # Keras sums small ones up in a wider dtype, where they do not overflow.
+        return ops.cast(found, input_tensor.dtype) if whole else found
 
     return call
 
@@ -89,14 +95,19 @@ def reshape(tensor: Any, shape: Any) -> Any:
 def getitem(value: Any, slice_spec: Any) -> Any:
     """As the slicing of a tensor, or of the sizes that `tf.shape` gave."""
     spec = tuple(slice_spec) if isinstance(slice_spec, list) else slice_spec
-    if isinstance(value, tuple) and isinstance(spec, tuple) and len(spec) == 1:
+    if isinstance(value, list | tuple) and isinstance(spec, tuple) and len(spec) == 1:
         spec = spec[0]
+    elif isinstance(value, keras.KerasTensor) and (spec is None or isinstance(spec, slice)):
+        spec = (spec,)
     return value[spec]
 
 
 def concat(values: Any, axis: int) -> Any:
-    """As `tf.concat`."""
-    return ops.concatenate(values, axis=axis)
+    """As `tf.concat`, also of sizes."""
+    tensor = next((value for value in values if isinstance(value, keras.KerasTensor)), None)
+    if tensor is None:
+        return [size for sizes in values for size in sizes]
+    return ops.concatenate([_like(value, tensor) for value in values], axis=axis)
 
 
 def stack(values: Any, axis: int = 0) -> Any:
@@ -165,6 +176,9 @@ def cast(x: Any, dtype: Any) -> Any:
 
 def clip(t: Any, clip_value_min: Any, clip_value_max: Any) -> Any:
     """As `tf.clip_by_value`."""
+    bounds = (clip_value_min, clip_value_max)
+    if any(isinstance(bound, keras.KerasTensor | list) for bound in bounds):
+        return ops.minimum(ops.maximum(t, _like(clip_value_min, t)), _like(clip_value_max, t))
     return ops.clip(t, clip_value_min, clip_value_max)
 
 
@@ -188,6 +202,9 @@ def pad(tensor: Any, paddings: Any, mode: str = "CONSTANT", constant_values: Any
     return ops.pad(tensor, paddings, mode=mode.lower())
 
 
+_NOT_IN_KERAS = ("gaussian", "mitchellcubic")
+
+
 def resize(
     images: Any,
     size: Any,
@@ -197,6 +214,10 @@ def resize(
 ) -> Any:
     """As `tf.image.resize`."""
     _only(preserve_aspect_ratio=(preserve_aspect_ratio, False))
+    if method in _NOT_IN_KERAS:
+        raise TypeError(f"method={method!r}")
+    if method != "nearest":
+        images = ops.cast(images, "float32")  # As TensorFlow does; Keras rounds whole numbers.
     return ops.image.resize(images, tuple(size), interpolation=method, antialias=antialias)
 
 
@@ -223,7 +244,7 @@ def one_hot(
 
 
 def l2_normalize(x: Any, axis: Any = None, epsilon: float = 1e-12, dim: Any = None) -> Any:
-    """As `tf.one_hot`."""
+    """As `tf.nn.l2_normalize`."""
     axis = dim if axis is None else axis
     squares = ops.sum(ops.square(x), axis=axis, keepdims=True)
     return x * ops.rsqrt(ops.maximum(squares, epsilon))
@@ -258,7 +279,8 @@ def cumsum(x: Any, axis: int = 0, exclusive: bool = False, reverse: bool = False
 
 def norm(tensor: Any, ord: Any = "euclidean", axis: Any = None, keepdims: Any = None) -> Any:
     """As `tf.norm`."""
-    _only(ord=(ord in ("euclidean", 2), True))
+    if ord != "euclidean" and (ord != 2 or (isinstance(axis, list | tuple) and len(axis) == 2)):
+        raise TypeError(f"ord={ord!r} of axis={axis!r}")  # Of matrices, 2 is the largest stretch.
     return ops.sqrt(reduction(ops.sum)(ops.square(tensor), axis=axis, keepdims=keepdims))
 
 
@@ -287,6 +309,20 @@ def depth_to_space(input: Any, block_size: int, data_format: str = "NHWC") -> An
     x = ops.reshape(input, (-1, rows, columns, block_size, block_size, depth))
     x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
     return ops.reshape(x, (-1, rows * block_size, columns * block_size, depth))
+
+
+def broadcast_to(input: Any, shape: Any) -> Any:
+    """As `tf.broadcast_to`, to sizes that are known."""
+    if any(size is None for size in shape):
+        raise TypeError(f"a size of {tuple(shape)} is unknown")
+    return ops.broadcast_to(input, tuple(shape))
+
+
+def convert(value: Any, dtype: Any = None, dtype_hint: Any = None) -> Any:
+    """As `tf.convert_to_tensor`: a list of tensors becomes one."""
+    if isinstance(value, list) and any(isinstance(part, keras.KerasTensor) for part in value):
+        value = ops.stack([ops.convert_to_tensor(part) for part in value])
+    return value if dtype is None else ops.cast(value, _dtype(dtype))
 
 
 def identity(input: Any) -> Any:

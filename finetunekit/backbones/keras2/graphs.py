@@ -4,11 +4,15 @@ from typing import Any
 
 import keras
 
+from finetunekit import _keras
 from finetunekit.backbones.keras2 import layers, nodes, operations
 from finetunekit.backbones.keras2.context import Built, Context, Unreadable
 from finetunekit.messages import listed
 
 _DEEPEST = 50
+# What Keras 2 computed with floats, or rounded, where the input is of whole numbers.
+_TO_FLOATS = ("Resizing", "UpSampling2D")
+_OTHERWISE = ("GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D")
 _RECURRENT = (keras.layers.RNN, keras.layers.Bidirectional, keras.layers.ConvLSTM2D)
 
 
@@ -98,9 +102,50 @@ def _graph(config: dict[str, Any], context: Context, inner: Any) -> Built:
     tensors = _wired(entries, made, stored, context)
     inputs = nodes.outer(stored["input_layers"], tensors, context)
     outputs = nodes.outer(stored["output_layers"], tensors, context)
+    _check_ends(name, [inputs, outputs], context)
+    _tell_apart([built for built in made.values() if _is_layer(built)], outputs, context)
     model = keras.Model(inputs, outputs, name=layers.plain_name(name))
-    below = [built for built in made.values() if built.saved_class not in layers.OPERATIONS]
+    below = [built for built in made.values() if _is_layer(built)]
     return Built(name, "Functional", model, below)
+
+
+def _check_ends(name: str, ends: Any, context: Context) -> None:
+    if not all(isinstance(end, keras.KerasTensor) for end in keras.tree.flatten(ends)):
+        raise context.error(
+            f"model {name!r} gives out sizes of its inputs, which are no tensors here",
+            "Leave that output out in tf_keras and save it again.",
+        )
+
+
+def _is_layer(built: Built) -> bool:
+    return built.saved_class not in layers.OPERATIONS
+
+
+def _tell_apart(parts: list[Built], outputs: Any, context: Context) -> None:
+    """Makes names unique: slashes are gone from them, and Keras names the nodes of masks itself."""
+    taken: dict[str, Any] = {}
+    for part in parts:
+        name = _unique(part.layer, taken)
+        if name != part.layer.name:
+            context.convert(f"{part.saved_name}: named {name}, as {part.layer.name} is another one")
+            part.layer.name = name
+    waiting = keras.tree.flatten(outputs)
+    seen = set()
+    while waiting:
+        tensor = waiting.pop()
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            operation = _keras.producer(tensor)
+            operation.name = _unique(operation, taken)
+            waiting += _keras.incoming(tensor)
+
+
+def _unique(operation: Any, taken: dict[str, Any]) -> str:
+    name, number = operation.name, 0
+    while taken.setdefault(name, operation) is not operation:
+        number += 1
+        name = f"{operation.name}_{number}"
+    return name
 
 
 def _wired(
@@ -134,12 +179,30 @@ def _wired(
     return tensors
 
 
+def _as_keras2_took(built: Built, positional: list[Any], context: Context) -> list[Any]:
+    """Casts whole numbers where only Keras 2 did."""
+    first = positional[0]
+    if not isinstance(first, keras.KerasTensor) or "int" not in first.dtype:
+        return positional
+    if built.saved_class in (*_OTHERWISE, "LayerNormalization"):
+        raise context.error(
+            f"layer {built.saved_name!r}, a {built.saved_class}, takes whole numbers "
+            f"({first.dtype}), which Keras 3 does otherwise",
+            "Put a cast to float32 before it in tf_keras and save the model again.",
+        )
+    nearest = getattr(built.layer, "interpolation", None) == "nearest"
+    if built.saved_class in _TO_FLOATS and (built.saved_class == "Resizing" or not nearest):
+        return [keras.ops.cast(first, built.layer.compute_dtype), *positional[1:]]
+    return positional
+
+
 def _called(built: Built, arguments: tuple[list[Any], dict[str, Any]], context: Context) -> Any:
     positional, named = arguments
     try:
         if isinstance(built.layer, operations.Operation):
             return built.layer(positional, named)
         named = {key: value for key, value in named.items() if value is not None}
+        positional = _as_keras2_took(built, positional, context)
         if isinstance(built.layer, _RECURRENT) and isinstance(positional[0], list):
             # Keras 2 kept the initial states beside the input; Keras 3 wants them by name.
             first, *states = positional[0]

@@ -14,6 +14,8 @@ OPERATIONS = ("TFOpLambda", "SlicingOpLambda", "ClassMethod", "InstanceMethod", 
 # Arguments of a layer that are layers themselves.
 _INNER = ("layer", "forward_layer", "backward_layer", "cell")
 _GONE = {
+    "RandomCrop": "It cuts out the middle there and does not cut here: build the model in tf_keras "
+    "with a CenterCrop in its place, and save that.",
     "CuDNNGRU": "Load it with tf_keras, put its weights into a GRU there, and save that.",
     "CuDNNLSTM": "Load it with tf_keras, put its weights into an LSTM there, and save that.",
     "TensorFlowOpLayer": "It is a node of a TensorFlow graph, written before TensorFlow 2.4: save "
@@ -123,6 +125,14 @@ def _ordinary(
         context.convert(f"{name}: {class_name} became {modern_name}")
     arguments = dict(arguments)
     below = [] if own else _inner_layers(arguments, context, build_model)
+    if own is None and _is_layer(arguments.get("activation"), context):
+        activation = build_layer(arguments["activation"], context, build_model)
+        arguments["activation"] = activation.layer
+        if activation.saved_class == "PReLU":
+            raise context.error(
+                f"layer {name!r} has a PReLU, which has weights, as its activation",
+                "Put it behind the layer in tf_keras and save the model again.",
+            )
     arguments = objects.modern(arguments, context, name) | extra
     for key in ("activation", "recurrent_activation"):
         if key in arguments and own is None:
@@ -133,7 +143,15 @@ def _ordinary(
         arguments["name"] = plain_name(name)
         if arguments["name"] != name:
             context.convert(f"{name}: named {arguments['name']}, as Keras 3 allows no slash")
-    return Built(name, class_name, _made(cls, arguments, below, class_name, name, context), below)
+    layer = _made(cls, arguments, below, class_name, name, context)
+    return Built(name, class_name, layer, below, arguments.get("trainable") is False)
+
+
+def _is_layer(value: Any, context: Context) -> bool:
+    """Whether an activation is a layer, such as `Dense(4, activation=LeakyReLU(0.3))`."""
+    name = value.get("class_name") if isinstance(value, dict) else None
+    found = getattr(keras.layers, CLASSES.get(name, (name, {}))[0], None) if name else None
+    return isinstance(found, type) and issubclass(found, keras.layers.Layer)
 
 
 def _inner_layers(

@@ -70,12 +70,10 @@ class Tensors:
 
     def put(self, name: str, number: int, outputs: Any) -> None:
         """Keeps what a call gave."""
-        if isinstance(outputs, dict):
-            outputs = list(outputs.values())
-        listed = isinstance(outputs, list) or (
-            isinstance(outputs, tuple) and any(keras.backend.is_keras_tensor(o) for o in outputs)
-        )
-        self.found[name, number + self.first[name]] = list(outputs) if listed else [outputs]
+        flat = _flat(outputs)
+        # The sizes that tf.shape gives are several numbers, but were one tensor.
+        several = any(keras.backend.is_keras_tensor(output) for output in flat)
+        self.found[name, number + self.first[name]] = flat if several else [outputs]
 
     def ready(self, value: Any) -> bool:
         """Whether all that a node refers to is there."""
@@ -98,6 +96,15 @@ class Tensors:
         return outputs[reference[2]]
 
 
+def _flat(outputs: Any) -> list[Any]:
+    """Outputs in the order in which Keras 2 counts them: dictionaries by their sorted keys."""
+    if isinstance(outputs, dict):
+        outputs = [outputs[key] for key in sorted(outputs)]
+    if not isinstance(outputs, list | tuple):
+        return [outputs]
+    return [part for output in outputs for part in _flat(output)]
+
+
 def outer(value: Any, tensors: Tensors, context: Context) -> Any:
     """The inputs or outputs of a model in their structure; a single one without a list."""
     found = _structured(value, tensors)
@@ -107,6 +114,8 @@ def outer(value: Any, tensors: Tensors, context: Context) -> Any:
 def _structured(value: Any, tensors: Tensors) -> Any:
     if tensors.is_reference(value):
         return tensors.get(value)
+    if _is_constant(value):
+        return value[2] if value[1] == -1 else value[1]
     if isinstance(value, dict):
         return {key: _structured(part, tensors) for key, part in value.items()}
     if isinstance(value, list):

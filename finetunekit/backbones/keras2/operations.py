@@ -12,7 +12,7 @@ from finetunekit.backbones.keras2.context import Context, Unreadable
 _IGNORED = {"name"}
 # They also take the sizes that tf.shape gives, which are plain numbers here. All else would be
 # computed at once, on constants that a hostile file may make as large as it likes.
-_OF_SIZES = ("__operators__.getitem", "stack")
+_OF_SIZES = ("__operators__.getitem", "concat", "stack")
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,8 @@ _REDUCTIONS = {
     "reduce_variance": ops.var,
 }
 
+_OF_FLOATS = ("reduce_mean", "reduce_std", "reduce_variance", "reduce_logsumexp")
+
 # By TensorFlow's public name without `tf.` and `compat.v1.`.
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     **{name: functions.of_two(function) for name, function in _TWO.items()},
@@ -100,16 +102,19 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
         f"nn.{name}": functions.of_one(function, "features")
         for name, function in _ACTIVATIONS.items()
     },
-    **{f"math.{name}": functions.reduction(function) for name, function in _REDUCTIONS.items()},
-    **{name: functions.reduction(function) for name, function in _REDUCTIONS.items()},
+    **{
+        f"{place}{name}": functions.reduction(function, of_floats=name in _OF_FLOATS)
+        for name, function in _REDUCTIONS.items()
+        for place in ("", "math.")
+    },
     "__operators__.getitem": functions.getitem,
     "argmax": functions.position(ops.argmax),
     "argmin": functions.position(ops.argmin),
-    "broadcast_to": lambda input, shape: ops.broadcast_to(input, tuple(shape)),
+    "broadcast_to": functions.broadcast_to,
     "cast": functions.cast,
     "clip_by_value": functions.clip,
     "concat": functions.concat,
-    "convert_to_tensor": lambda value, dtype=None, dtype_hint=None: value,
+    "convert_to_tensor": functions.convert,
     "cumsum": functions.cumsum,
     "expand_dims": lambda input, axis: ops.expand_dims(input, axis),
     "gather": functions.gather,

@@ -14,13 +14,19 @@ from finetunekit.backbones.keras2.context import Built, Context
 # What a weight was called in Keras 2 -> what it is called today.
 _RENAMED = {"depthwise_kernel": "kernel", "sn_u": "vector_u"}
 # State of Keras 2 that has no counterpart, as it is made anew.
-_STATE = ("count", "StateVar", "seed_generator_state")
+_STATE = ("StateVar", "seed_generator_state")
 
 
 def variables_of(layer: keras.layers.Layer) -> list[Any]:
     """A layer's weights in Keras 2's order: those that train, then the others."""
     weights = layer.trainable_weights + layer.non_trainable_weights
-    return [v for v in weights if v.name != "seed_generator_state" and v.name != "count"]
+    return [v for v in weights if v.name != "seed_generator_state" and not is_count(v)]
+
+
+def is_count(variable: Any) -> bool:
+    """Whether it counts the batches that a Normalization layer has seen."""
+    whole = "int" in variable.dtype
+    return bool(variable.name == "count" and whole and tuple(variable.shape) == ())
 
 
 def match_layer(
@@ -36,7 +42,12 @@ def match_layer(
     Returns:
         One pair for each variable; None if they do not agree in number, name and shape.
     """
-    stored = [number for number, name in enumerate(names) if _last(name) not in _STATE]
+    stored = [
+        number
+        for number, name in enumerate(names)
+        if _last(name) not in _STATE
+        and not (_last(name) == "count" and tuple(shapes[number]) == ())
+    ]
     variables = variables_of(layer)
     if len(stored) != len(variables):
         return None
