@@ -173,6 +173,50 @@ def test_numbers_that_are_declared_and_not_there(
     refused(hdf5(originals, tmp_path, kind, absurd), "declares|bytes of memory")
 
 
+def _not_numbered(root: h5py.Group) -> None:
+    stored = root["layers/dense/vars"]
+    stored.move("0", "first")
+
+
+def _numbers_for_layers(root: h5py.Group) -> None:
+    del root["layers"]
+    root["layers"] = np.zeros(3)
+
+
+def _circle(root: h5py.Group) -> None:
+    root["layers/dense/again"] = root["layers/dense"]
+
+
+def _numbers_for_variables(root: h5py.Group) -> None:
+    del root["layers/dense/vars"]
+    root["layers/dense/vars"] = np.zeros(3)
+
+
+def _nothing(root: h5py.Group) -> None:
+    del root["layers/dense"]
+
+
+@pytest.mark.parametrize(
+    "change", [_not_numbered, _numbers_for_layers, _circle, _numbers_for_variables, _nothing]
+)
+def test_weights_that_stand_elsewhere(
+    change: Callable[[h5py.Group], None], originals: Path, tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(originals / "keras2.keras") as archive:
+        members = {entry: archive.read(entry) for entry in archive.namelist()}
+    inside = tmp_path / "inside" / "model.weights.h5"
+    inside.parent.mkdir()
+    inside.write_bytes(members["model.weights.h5"])
+    with h5py.File(inside, "r+") as file:
+        change(file)
+    members["model.weights.h5"] = inside.read_bytes()
+    path = tmp_path / "keras2.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        for entry, content in members.items():
+            archive.writestr(entry, content)
+    refused(path)
+
+
 def test_a_layer_of_absurd_size(originals: Path, tmp_path: Path) -> None:
     path = tmp_path / "keras2.h5"
     path.write_bytes((originals / "keras2.h5").read_bytes())

@@ -77,7 +77,13 @@ def _rebuilt(config: Any, group: h5py.Group, fill: Any, context: Context) -> ker
             f"the chain {model.name!r} was never called, so its input shape is not known",
             "Call it on a batch in tf_keras and save it again.",
         )
-    fill(built, group, context)
+    try:
+        fill(built, group, context)
+    except (KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+        raise context.error(
+            f"its weights do not stand as Keras writes them ({type(error).__name__}: {error})",
+            "The file is damaged: get it again.",
+        ) from error
     _complete(model, built, context)
     return model
 

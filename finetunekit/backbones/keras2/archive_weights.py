@@ -66,7 +66,9 @@ def _lacking(part: Built, context: Context) -> None:
 def _load_layer(layer: Any, name: str, group: h5py.Group, context: Context) -> None:
     """A layer's own variables by number and shape, then those of the layers inside it."""
     variables = _variables(layer)
-    keys = sorted(group["vars"], key=int) if "vars" in group else []
+    keys = list(group["vars"]) if "vars" in group else []
+    if all(key.isdecimal() for key in keys):
+        keys.sort(key=int)
     shapes = [hdf5.shape_of(group["vars"], key, name=context.name) for key in keys]
     if shapes != [tuple(v.shape) for v in variables]:
         raise weights.disagreement(layer, name, keys, shapes, context)
