@@ -42,12 +42,13 @@ def read(x: Any, model: keras.Model, name: str = "x", *, compare: bool = True) -
     if isinstance(x, dict):
         arrays, pairs = _from_dict(x, wanted, name)
     elif isinstance(x, (list, tuple)) and _is_one_each(x, wanted):
-        parts = tuple(to_numpy(part, name) for part in x)
-        pairs = list(zip(parts, _in_order(wanted) or [None] * len(parts), strict=True))
+        tensors = _in_order(wanted) or [None] * len(x)
+        parts = tuple(_array(p, t, name) for p, t in zip(x, tensors, strict=True))
+        pairs = list(zip(parts, tensors, strict=True))
         arrays = parts[0] if len(parts) == 1 else parts
     else:
-        arrays = to_numpy(x, name)
         flat = _in_order(wanted)
+        arrays = _array(x, flat[0] if len(flat) == 1 else None, name)
         if len(flat) > 1:
             raise ValueError(
                 f"`{name}` must be a dict or list of {len(flat)} arrays, one for each input: "
@@ -141,6 +142,20 @@ def check_lengths(arrays: Any, name: str) -> int:
             f"Received: {name} with 0 samples"
         )
     return counts[0]
+
+
+def _array(data: Any, tensor: Any, name: str) -> np.ndarray:
+    """The array for one input: of texts if the model takes texts, else of numbers."""
+    if tensor is None or tensor.dtype != "string":
+        return to_numpy(data, name)
+    array = np.asarray(keras.ops.convert_to_numpy(data) if _is_tensor(data) else data, dtype=object)
+    if not array.ndim or not all(isinstance(text, (str, bytes)) for text in array.flat):
+        raise ValueError(
+            f"`{name}` must hold texts, as the model takes strings. Give an array or list of str, "
+            f"one for each sample. Received: {name} of type {type(data).__name__}"
+        )
+    texts = [text.decode() if isinstance(text, bytes) else str(text) for text in array.flat]
+    return np.array(texts, dtype=object).reshape(array.shape)
 
 
 def to_numpy(data: Any, name: str) -> np.ndarray:
@@ -237,7 +252,7 @@ def _from_dict(x: dict[str, Any], wanted: Any, name: str) -> tuple[dict[str, Any
             f"`{name}` lacks inputs of the model: {listed(missing)}. {hint}Give a dict with the "
             f"keys {listed(tensors)}. Received: {name} with the keys {list(x)}"
         )
-    arrays = {key: to_numpy(part, f"{name}[{key!r}]") for key, part in x.items()}
+    arrays = {key: _array(p, tensors.get(key), f"{name}[{key!r}]") for key, p in x.items()}
     return arrays, [(array, tensors.get(key)) for key, array in arrays.items()]
 
 

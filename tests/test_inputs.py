@@ -60,3 +60,30 @@ def test_nan_is_found_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
     x[7, 3, 3, 1] = np.nan
     with pytest.raises(ValueError, match="first in sample 7"):
         inputs.read(x, small_backbone())
+
+
+def text_model() -> keras.Model:
+    words = keras.layers.TextVectorization(output_sequence_length=3, vocabulary=["good", "bad"])
+    texts = keras.Input((), dtype="string")
+    x = keras.layers.Flatten()(keras.layers.Embedding(5, 4)(words(texts)))
+    return ftk.add_head(keras.Model(texts, x), "binary")
+
+
+@pytest.mark.parametrize("form", [list, np.array, keras.ops.convert_to_tensor])
+def test_texts_for_a_model_that_takes_texts(form: object) -> None:
+    model = text_model()
+    ftk.compile_for_task(model, learning_rate=0.1)
+    texts, y = form(["good", "bad", "a good one", "bad, bad"]), np.array([1, 0, 1, 0])
+    assert ftk.check_batch(model, texts, y) == ()
+    ftk.fit(model, texts, y, epochs=20, validation_data=(texts, y), verbose=0)
+    found = model.predict(np.array(["good", "bad"], dtype=object), verbose=0)[:, 0]
+    assert found[0] > 0.5 > found[1]
+    assert len(ftk.predict_labels(model, texts)) == 4
+
+
+@pytest.mark.parametrize("x", [np.zeros(4), ["good", 3, "bad", None], "good"])
+def test_what_is_no_text(x: object) -> None:
+    model = text_model()
+    ftk.compile_for_task(model)
+    with pytest.raises((ValueError, TypeError), match=r"`x`.*(texts|text, not data)"):
+        ftk.fit(model, x, np.zeros(4))

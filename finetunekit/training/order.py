@@ -30,13 +30,22 @@ class OrderedBatches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         """One batch."""
         rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
-        batch: tuple[Any, ...] = keras.tree.map_structure(lambda array: array[rows], self._data)
+        batch: tuple[Any, ...] = keras.tree.map_structure(
+            lambda array: _batch(array[rows]), self._data
+        )
         return batch
 
     def on_epoch_begin(self) -> None:
         """Draws the order of the epoch."""
         self._epoch += 1
         self._order = epoch_order(self._samples, self._seed, self._epoch)
+
+
+def _batch(array: Any) -> Any:
+    """Texts as a tensor: Keras takes no batches of objects."""
+    if isinstance(array, np.ndarray) and array.dtype == object:
+        return keras.ops.convert_to_tensor(array, dtype="string")
+    return array
 
 
 def epoch_order(samples: int, seed: int, epoch: int) -> np.ndarray:
