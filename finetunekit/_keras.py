@@ -216,3 +216,93 @@ def is_initialized(variable: Any) -> bool:
 def initialize_itself(variable: Any) -> None:
     """Gives a variable that has no value yet the one that its layer starts with."""
     variable._deferred_initialize()
+
+
+def graph_calls(model: keras.Model) -> list[tuple[Any, tuple[Any, ...], dict[str, Any], list[Any]]]:
+    """The calls that a graph consists of, in the order in which Keras runs them.
+
+    Each with its operation, its arguments and its outputs, as symbolic tensors of this graph; a
+    run through the graph gives outputs, but not which tensors of the graph they stand for.
+    """
+    function = model._functional if isinstance(model, keras.Sequential) else model
+    return [
+        (node.operation, node.arguments.args, node.arguments.kwargs, list(node.outputs))
+        for depth in sorted(function._nodes_by_depth, reverse=True)
+        for node in function._nodes_by_depth[depth]
+        if node.operation and not node.is_input
+    ]
+
+
+def standardized(model: keras.Model, x: Any) -> list[Any]:
+    """Inputs as the graph's own call makes them: in order, converted, with the rank it takes."""
+    function = model._functional if isinstance(model, keras.Sequential) else model
+    return list(function._standardize_inputs(x))
+
+
+@contextlib.contextmanager
+def one_call(model: keras.Model, training: bool) -> Iterator[None]:
+    """Layers called inside belong to one call of the model, as if the model had called them.
+
+    So the losses that they add are dropped before the call, not by each layer for itself, and all
+    of them learn whether it is training.
+    """
+    context = model._get_call_context()
+    context.set_value("training", training)
+    try:
+        yield
+    finally:
+        model._maybe_reset_call_context()
+
+
+def has_seed(layer: keras.layers.Layer) -> bool:
+    """Whether the layer itself draws random numbers with a seed that Keras knows of."""
+    return bool(layer._seed_generators)
+
+
+def takes_training(operation: Any) -> bool:
+    """Whether a graph tells the operation if it is training."""
+    return "training" in getattr(operation, "_call_context_args", ()) and bool(
+        operation._call_has_context_arg.get("training")
+    )
+
+
+def mask_of(tensor: Any) -> Any:
+    """The mask that Keras has attached to a tensor, if any."""
+    return getattr(tensor, "_keras_mask", None)
+
+
+def attach_mask(tensor: Any, mask: Any) -> None:
+    """Attaches a mask to a tensor, for layers that take masks."""
+    if mask is not None:
+        tensor._keras_mask = mask
+
+
+def loss_tracker(model: keras.Model) -> keras.metrics.Metric:
+    """The metric behind the `loss` of the logs."""
+    return model._loss_tracker
+
+
+def structures(model: Any) -> tuple[Any, Any]:
+    """The symbolic inputs and outputs of a graph, in the structures in which it takes and gives.
+
+    A Functional model has public names for them, a Sequential and a Function have not.
+    """
+    function = model._functional if isinstance(model, keras.Sequential) else model
+    return function._inputs_struct, function._outputs_struct
+
+
+def takes_own_losses(layer: keras.layers.Layer) -> bool:
+    """Takes the losses away that the layer itself has added, and says whether there were any."""
+    found = bool(layer._losses)
+    if found:
+        layer._clear_losses()
+    return found
+
+
+def is_validating_on(model: keras.Model, iterator: Any) -> bool:
+    """Whether the iterator is that of the validation in a running `fit`.
+
+    A callback may evaluate other data with the same test function.
+    """
+    validation = getattr(model, "_eval_epoch_iterator", None)
+    return validation is not None and validation._current_iterator is iterator

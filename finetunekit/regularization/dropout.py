@@ -169,4 +169,5 @@ def _followed_by(call: Any, dropout: keras.layers.Layer) -> Any:
     def call_and_drop(*args: Any, **kwargs: Any) -> Any:
         return keras.tree.map_structure(dropout, call(*args, **kwargs))
 
+    call_and_drop.followed_by = dropout  # type: ignore[attr-defined]  # For the frozen prefix.
     return call_and_drop

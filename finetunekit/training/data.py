@@ -24,6 +24,16 @@ def batch_parts(data: Any) -> tuple[Any, Any] | None:
     return spec, None
 
 
+def batch_count(data: Any) -> int | None:
+    """The number of batches in an epoch; None if it is not known or without end."""
+    if isinstance(data, keras.utils.PyDataset):
+        return data.num_batches
+    if callable(getattr(data, "cardinality", None)):
+        count = int(data.cardinality())
+        return count if count >= 0 else None
+    return None
+
+
 def known_shape(part: Any) -> tuple[int | None, ...] | None:
     """The shape of an array or spec; None if the number of axes is not known."""
     shape = getattr(part, "shape", None)

@@ -1,6 +1,7 @@
 """How is the model trained? `model.fit`, with the data checked and their order owned."""
 
 import dataclasses
+import functools
 import os
 import random
 from typing import Any
@@ -12,12 +13,10 @@ from finetunekit.messages import say
 from finetunekit.metadata import Task
 from finetunekit.regularization import TemporaryInjection
 from finetunekit.tasks.multiclass import is_one_hot
-from finetunekit.training import arrays, batch_checks, checks, data
+from finetunekit.training import arrays, batch_checks, cached, checks, data
 from finetunekit.training.balance import check_class_weight
 from finetunekit.training.compiling import recompile_for_labels, warn_of_rate
-from finetunekit.training.order import OrderedBatches
-
-_BATCH_SIZE = 32
+from finetunekit.training.order import Order, OrderedBatches, epoch_order
 
 
 def fit(
@@ -36,6 +35,11 @@ def fit(
     sample_weight: Any = None,
     initial_epoch: int = 0,
     seed: int | None = None,
+    cache: Any = "auto",
+    engine: str = "auto",
+    frozen_dropout: bool = False,
+    deterministic: bool = False,
+    memory_limit: int | str | None = None,
     **fit_options: Any,
 ) -> keras.callbacks.History:
     """Trains a compiled model in place: `model.fit` with the data checked and a fresh order.
@@ -98,19 +102,22 @@ def fit(
             "`validation_split` and `validation_data` both say what to validate on; give one. "
             f"Received: validation_split={validation_split!r}"
         )
+    settings = cached.settings.read(
+        cache, engine, frozen_dropout, deterministic, memory_limit, verbose
+    )
     options["validation_data"] = arrays.read_validation(
         validation_data, model, task, fit_options.get("validation_steps")
     )
     if inputs.is_array_like(x) or isinstance(x, (str, bytes, os.PathLike)):
-        train = arrays.read(x, y, sample_weight, model, task, compare=False)
-        batch_checks.warn_of(model, train.x)
+        given = arrays.read(x, y, sample_weight, model, task, compare=False)
+        batch_checks.warn_of(model, given.x)
         if validation_split:
-            train, held_out = arrays.split(train, validation_split, model, task)
+            given, held_out = arrays.split(given, validation_split, model, task)
             options["validation_data"] = held_out.parts()
         # After the split, since Keras does not weigh validation by class.
-        weighted = arrays.weighted(train, class_weight, model, task)
-        options |= _array_options(weighted, options, shuffle, seed)
-        labels = train.y
+        weighted = arrays.weighted(given, class_weight, model, task)
+        order = _order(len(keras.tree.flatten(given.x)[0]), options, shuffle, seed)
+        like, labels = given.x, given.y
     else:
         _check_pipeline(x, y, validation_split, sample_weight, model, task)
         _check_pipeline_weights(class_weight, task)
@@ -118,16 +125,51 @@ def fit(
         # Keras warns of `shuffle` for data whose order it cannot change.
         shuffle = shuffle and isinstance(x, keras.utils.PyDataset)
         options |= {"x": x, "class_weight": class_weight, "shuffle": shuffle}
-        batch, labels = data.batch_parts(x) or (None, None)
-        batch_checks.warn_of(model, batch)
+        weighted, order = None, None
+        like, labels = data.batch_parts(x) or (None, None)
+        batch_checks.warn_of(model, like)
     checks.check_monitors(model, callbacks, validated=options["validation_data"] is not None)
     _follow_label_form(model, task, labels, options["validation_data"])
+    source = None
+    if cached.worth_it(model, settings, like):
+        source = _source(model, x, weighted, order, options, settings)
+    if weighted is not None and not isinstance(source, cached.Samples):
+        options |= _array_options(weighted, options, shuffle, order)
     try:
-        return model.fit(**options)
+        if source is None:
+            return model.fit(**options)
+        return cached.fit(model, options, source, settings, checks.callback_list(callbacks))
     finally:
         for callback in checks.callback_list(callbacks):
             if isinstance(callback, TemporaryInjection):
                 callback.restore()
+
+
+def _source(
+    model: keras.Model,
+    x: Any,
+    weighted: arrays.Arrays | None,
+    order: Order | None,
+    options: dict[str, Any],
+    settings: cached.Settings,
+) -> cached.Samples | cached.Stream | None:
+    """The data as features are computed from; None if they can be walked only once."""
+    steps = options.get("steps_per_epoch")
+    if weighted is not None and steps is None:
+        if cached.flat_arrays(model, weighted.x) is None:
+            return None
+        size = options["batch_size"] or cached.BATCH_SIZE
+        return cached.Samples(weighted, model, size, settings, order=order)
+    if weighted is not None:
+        return cached.Stream(weighted.x, steps, settings, "samples")
+    found = cached.stream(x, steps, settings, "samples")
+    if found is None:
+        say(
+            f"`x`, a {type(x).__name__}, can be walked only once, so the frozen part is computed "
+            "in each epoch; arrays, tf.data pipelines and PyDatasets spare that",
+            options["verbose"],
+        )
+    return found
 
 
 def _prepare(model: Any) -> Task | None:
@@ -151,20 +193,28 @@ def _prepare(model: Any) -> Task | None:
     return batch_checks.known_task(model)
 
 
+def _order(samples: int, options: dict[str, Any], shuffle: bool, seed: int | None) -> Order | None:
+    """Epoch -> the order of the samples; None if they stay as they are, or Keras orders them."""
+    if shuffle and options.get("steps_per_epoch") is not None:
+        say("with steps_per_epoch the order of arrays is left to Keras, which may repeat it")
+        return None
+    if not shuffle:
+        return None
+    # An order, not a secret.
+    return functools.partial(
+        epoch_order, samples, random.randrange(2**32) if seed is None else seed
+    )
+
+
 def _array_options(
-    train: arrays.Arrays, options: dict[str, Any], shuffle: bool, seed: int | None
+    train: arrays.Arrays, options: dict[str, Any], shuffle: bool, order: Order | None
 ) -> dict[str, Any]:
     """How `model.fit` gets the arrays: as they are, or in our order."""
-    by_keras = shuffle and options.get("steps_per_epoch") is not None
-    if by_keras:
-        say("with steps_per_epoch the order of arrays is left to Keras, which may repeat it")
-    if not shuffle or by_keras:
+    if order is None:
         return {"x": train.x, "y": train.y, "sample_weight": train.weights, "shuffle": shuffle}
-    if seed is None:
-        seed = random.randrange(2**32)  # An order, not a secret.
-    size = options["batch_size"] or _BATCH_SIZE
+    size = options["batch_size"] or cached.BATCH_SIZE
     return {
-        "x": OrderedBatches(train.parts(), size, seed, options["initial_epoch"]),
+        "x": OrderedBatches(train.parts(), size, order, options["initial_epoch"]),
         "shuffle": False,
         "batch_size": None,
         "validation_batch_size": options.get("validation_batch_size") or size,

@@ -3,25 +3,28 @@
 On TensorFlow, a seeded Keras `fit` on arrays repeats one order in every epoch and every later fit.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 
+Order = Callable[[int], np.ndarray]  # Epoch -> the order of the samples.
+
 
 class OrderedBatches(keras.utils.PyDataset):
-    """Batches of arrays, in an order that depends on the seed and the epoch alone."""
+    """Batches of arrays, in an order that depends on the epoch alone."""
 
     def __init__(
-        self, data: tuple[Any, ...], batch_size: int, seed: int, first_epoch: int = 0
+        self, data: tuple[Any, ...], batch_size: int, order: Order, first_epoch: int = 0
     ) -> None:
         super().__init__()
         self._data = data
         self._batch_size = batch_size
-        self._seed = seed
+        self._order_of = order
         self._samples = len(keras.tree.flatten(data)[0])
         self._epoch = first_epoch - 1
-        self._order = epoch_order(self._samples, seed, first_epoch)
+        self._order = order(first_epoch)
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""
@@ -38,7 +41,7 @@ class OrderedBatches(keras.utils.PyDataset):
     def on_epoch_begin(self) -> None:
         """Draws the order of the epoch."""
         self._epoch += 1
-        self._order = epoch_order(self._samples, self._seed, self._epoch)
+        self._order = self._order_of(self._epoch)
 
 
 def _batch(array: Any) -> Any:

@@ -1,0 +1,234 @@
+"""Which calls does a model consist of, once nested models are opened?"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+
+from finetunekit import _keras, graph
+
+
+@dataclass(eq=False, slots=True)
+class Value:
+    """A tensor on its way through the model: what stands for it while the calls are listed."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+
+
+@dataclass(eq=False, slots=True)
+class Call:
+    """One call of a layer or operation, on values, inside the nested models named."""
+
+    operation: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    outputs: list[Value]
+    inside: tuple[keras.layers.Layer, ...] = ()
+
+    @property
+    def inputs(self) -> list[Value]:
+        """The values that it takes."""
+        return values_in((self.args, self.kwargs))
+
+    @property
+    def path(self) -> str:
+        """Where it stands, as `finetunekit.find_layers` writes it."""
+        return "/".join(part.name for part in (*self.inside, self.operation))
+
+
+@dataclass(eq=False)
+class Calls:
+    """A whole model as a list of calls."""
+
+    inputs: list[Value]
+    calls: list[Call]
+    outputs: Any  # Values, in the structure of the model's output.
+    closed: dict[str, str] = field(default_factory=dict)  # Subclassed models: path -> why.
+
+
+def values_in(structure: Any) -> list[Value]:
+    """All values in a structure of arguments."""
+    return [leaf for leaf in keras.tree.flatten(structure) if isinstance(leaf, Value)]
+
+
+def list_calls(model: keras.Model, like: Any = None) -> Calls:
+    """Lists the calls of a model, nested ones opened, those of subclassed models traced.
+
+    Args:
+        model: Any model.
+        like: For a subclassed model that is not part of a graph, a batch of inputs or their specs,
+            with `shape` and `dtype`.
+    """
+    lister = _Lister()
+    if graph.is_graph(model):
+        source: Any = model
+    else:
+        source, lister.closed[model.name] = _traced(model, like)
+    if source is None:
+        return Calls([], [], None, lister.closed)
+    inputs = [_value(tensor) for tensor in source.inputs]
+    outputs = lister.enter(source, inputs, ())
+    # A list of one is what Keras unpacks.
+    if isinstance(outputs, (list, tuple)) and len(outputs) == 1:
+        outputs = outputs[0]
+    return Calls(inputs, lister.calls, outputs, {p: why for p, why in lister.closed.items() if why})
+
+
+def run(calls: Iterable[Call], known: dict[Value, Any], training: bool) -> None:
+    """Calls them on tensors, in place: `known` receives the tensor of each output."""
+
+    def tensor_of(leaf: Any) -> Any:
+        return known[leaf] if isinstance(leaf, Value) else leaf
+
+    for call in calls:
+        args, kwargs = keras.tree.map_structure(tensor_of, (call.args, call.kwargs))
+        if _keras.takes_training(call.operation):
+            kwargs["training"] = training
+        results = keras.tree.flatten(call.operation(*args, **kwargs))
+        known.update(zip(call.outputs, results, strict=True))
+
+
+class _Lister:
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.closed: dict[str, str] = {}
+
+    def enter(self, model: Any, inputs: list[Value], inside: tuple[Any, ...]) -> Any:
+        """Lists the calls of a graph on given inputs; its outputs as values."""
+        known = {id(t): value for t, value in zip(model.inputs, inputs, strict=True)}
+
+        def value_of(leaf: Any) -> Any:
+            return known[id(leaf)] if isinstance(leaf, keras.KerasTensor) else leaf
+
+        for operation, args, kwargs, outputs in _keras.graph_calls(model):
+            args, kwargs = keras.tree.map_structure(value_of, (args, kwargs))
+            given = self._nested(operation, args, kwargs, inside)
+            added = getattr(vars(operation).get("call"), "followed_by", None)
+            if given is not None and added is not None:
+                given = [self._follow(added, value, inside) for value in given]
+            if given is None:
+                given = [_value(tensor) for tensor in outputs]
+                self.calls.append(Call(operation, args, dict(kwargs), given, inside))
+            known.update(zip(map(id, outputs), given, strict=True))
+        return keras.tree.map_structure(value_of, _keras.structures(model)[1])
+
+    def _nested(self, operation: Any, args: Any, kwargs: Any, inside: Any) -> list[Value] | None:
+        """The outputs of a nested model whose calls were listed; None if it stays one call."""
+        if not isinstance(operation, keras.Model) or len(args) != 1:
+            return None
+        if not hasattr(vars(operation).get("call"), "followed_by") and "call" in vars(operation):
+            return None
+        graph_of: Any = operation
+        path = "/".join(part.name for part in (*inside, operation))
+        if not graph.is_graph(operation):
+            if not operation.trainable_variables:
+                return None  # Constant as a whole, or not at all.
+            specs = keras.tree.map_structure(
+                lambda v: keras.KerasTensor(v.shape, v.dtype) if isinstance(v, Value) else v,
+                args[0],
+            )
+            graph_of, self.closed[path] = _traced(operation, specs)
+        inputs = None if graph_of is None else _matched(graph_of, args[0])
+        mask = kwargs.get("mask")
+        if inputs is None or any(values_in(v) for k, v in kwargs.items() if k != "mask"):
+            return None
+        if mask is not None:
+            masks = keras.tree.flatten(mask)
+            inputs = [self._masked(v, m, inside) for v, m in zip(inputs, masks, strict=True)]
+        return keras.tree.flatten(self.enter(graph_of, inputs, (*inside, operation)))
+
+    def _follow(self, layer: Any, value: Value, inside: Any) -> Value:
+        """What `DropoutInjection` has put behind a nested model for the time of a fit."""
+        output = Value(value.name, value.shape, value.dtype)
+        self.calls.append(Call(layer, (value,), {}, [output], inside))
+        return output
+
+    def _masked(self, value: Value, mask: Any, inside: Any) -> Value:
+        """Keras attaches the mask that a nested model was called with to its input."""
+        if mask is None:
+            return value
+        output = Value(value.name, value.shape, value.dtype)
+        self.calls.append(Call(_attach, (value, mask), {}, [output], inside))
+        return output
+
+
+class _Attach:
+    """Stands in the place of an operation: gives the tensor back with a mask attached."""
+
+    name = "mask"
+
+    def __call__(self, tensor: Any, mask: Any) -> Any:
+        tensor = keras.ops.copy(tensor)
+        _keras.attach_mask(tensor, mask)
+        return tensor
+
+
+_attach = _Attach()
+
+
+def _value(tensor: Any) -> Value:
+    return Value(tensor.name, tuple(tensor.shape), keras.backend.standardize_dtype(tensor.dtype))
+
+
+def _matched(model: Any, given: Any) -> list[Value] | None:
+    """The values for a nested graph's inputs, in order; None if Keras would convert them."""
+    wanted, _ = _keras.structures(model)
+    if isinstance(wanted, dict) and isinstance(given, dict) and given.keys() >= wanted.keys():
+        given = {key: given[key] for key in wanted}
+    values = keras.tree.flatten(given)
+    if len(values) != len(model.inputs) or not all(isinstance(v, Value) for v in values):
+        return None
+    for value, tensor in zip(values, model.inputs, strict=True):
+        if value.dtype != tensor.dtype or len(value.shape) != len(tensor.shape):
+            return None
+    return values
+
+
+def _traced(model: keras.Model, like: Any) -> tuple[Any, str]:
+    """A subclassed model as a graph, or None and what stands in the way.
+
+    Its `call` is run on symbolic inputs, once for training and once for inference; only if both
+    make the same calls, the graph tells what the model does.
+    """
+    if like is None:
+        return None, "it is subclassed, and no batch shows what it is called with"
+    graphs = []
+    for training in (True, False):
+        inputs = keras.tree.map_structure(
+            lambda part: keras.KerasTensor((None, *part.shape[1:]), _dtype(part)), like
+        )
+        try:
+            with _keras.one_call(model, training):
+                extra = {"training": training} if _keras.takes_training(model) else {}
+                graphs.append(keras.Function(inputs, model.call(inputs, **extra)))
+            if _keras.takes_own_losses(model):
+                return None, "its `call` adds losses"
+        except Exception as error:
+            # Whatever a user's own code raises on symbolic tensors: the model is taken whole.
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+            return None, f"its `call` cannot be followed ({type(error).__name__}: {reason[:120]})"
+    train, infer = graphs
+    if _wiring(train) != _wiring(infer):
+        return None, "its `call` does other things while training than afterwards"
+    return train, ""
+
+
+def _dtype(part: Any) -> str:
+    return keras.backend.standardize_dtype(getattr(part.dtype, "name", part.dtype))
+
+
+def _wiring(function: Any) -> list[Any]:
+    """Which operations are called on what, `training` left out."""
+    numbers = {id(tensor): number for number, tensor in enumerate(function.inputs)}
+    rows = []
+    for operation, args, kwargs, outputs in _keras.graph_calls(function):
+        for tensor in outputs:
+            numbers[id(tensor)] = len(numbers)
+        leaves = keras.tree.flatten((args, {k: v for k, v in kwargs.items() if k != "training"}))
+        taken = [numbers.get(id(x), repr(x)) for x in leaves]
+        layer = isinstance(operation, keras.layers.Layer)
+        rows.append((id(operation) if layer else type(operation), taken))
+    return rows

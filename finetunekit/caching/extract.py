@@ -1,0 +1,190 @@
+"""How do samples become features? In batches, by the engine that saves most, into a store."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from finetunekit.caching import engines, identity
+from finetunekit.caching.cut import FrozenSplit, NotConstant
+from finetunekit.caching.engines import Engine, Features
+from finetunekit.caching.store import Column, FeatureStore
+
+# Rows of a batch and of a part of it may differ by rounding, not by more.
+_BY_SAMPLE = 1e-3
+_PROBED = 3
+
+Batch = list[np.ndarray]
+
+
+class Extractor:
+    """Runs the prefix on batches; settles on an engine while it does.
+
+    Args:
+        split: The model in two parts.
+        engine: `"auto"`, or the name of one.
+    """
+
+    def __init__(self, split: FrozenSplit, engine: str = "auto") -> None:
+        self.split = split
+        self.chosen = engine
+        self.why = "asked for"
+        self.engine: Engine | None = None
+        self._seconds = 0.0  # For a row, by the engine that runs.
+        self._refused: set[str] = set()
+        self._batches = 0
+
+    def __call__(self, batch: Batch, rows_left: int) -> Features:
+        """The features of a batch, masks behind them.
+
+        Args:
+            batch: A batch for each input.
+            rows_left: How many rows are still to come, this batch included.
+
+        Raises:
+            NotConstant: If the rows of a batch depend on each other, or something in it is random.
+            ValueError: If an engine was asked for that cannot run the prefix.
+        """
+        if self.engine is None:
+            return self._first(batch, rows_left)
+        start = time.perf_counter()
+        features = self.engine(batch)
+        # The first call prepares more than it computes.
+        seconds = (time.perf_counter() - start) / len(batch[0])
+        self._seconds = min(self._seconds, seconds) if self._batches else seconds
+        self._batches += 1
+        if self.chosen == "auto" and self._batches in (1, 2, 8, 64):
+            self._consider(batch, features, rows_left - len(batch[0]))
+        return features
+
+    @property
+    def name(self) -> str:
+        """The engine that runs."""
+        return self.engine.name if self.engine is not None else "none"
+
+    def _first(self, batch: Batch, rows_left: int) -> Features:
+        keras_engine = Engine("keras", self.split)
+        if self.chosen == "keras" or not self._starts_with_graph(rows_left):
+            self.engine = keras_engine
+            self.why = self.why if self.chosen == "keras" else "little work"
+            features = keras_engine(batch)
+            _check_by_sample(keras_engine, batch, features)
+            if self.chosen not in ("auto", "keras"):
+                self.engine = engines.checked(self.chosen, self.split, batch, features)
+            return features
+        few = [part[:_PROBED] for part in batch]
+        wanted = [feature.numpy() for feature in self.split.run_prefix_flat(few)]
+        engine = Engine("graph", self.split)
+        try:
+            features = engine(batch)
+        except NotConstant:
+            raise
+        except Exception:
+            # Constants in the place of weights are refused by some operation: Keras can run it.
+            self._refused.add("graph")
+            return self._first(batch, rows_left)
+        if engines.disagreement([f[:_PROBED] for f in features], wanted) > engines.TOLERANCE:
+            self._refused.add("graph")
+            return self._first(batch, rows_left)
+        _check_by_sample(engine, batch, features)
+        self.engine, self.why = engine, "its weights are small: constants fuse at little cost"
+        return features
+
+    def _starts_with_graph(self, rows_left: int) -> bool:
+        """Whether folding the weights in costs so little that no measurement is needed."""
+        return (
+            self.chosen == "auto"
+            and "graph" not in self._refused
+            and not engines.on_gpu()
+            and rows_left >= 256
+            and engines.preparation("graph", self.split) < 1.0
+        )
+
+    def _consider(self, batch: Batch, features: Features, rows_left: int) -> None:
+        """Changes to another engine if that saves time on the rows that are left."""
+        left = self._seconds * rows_left
+        for name in engines.promising(self.split, left):
+            if name == self.name or name in self._refused:
+                continue
+            self._refused.add(name)  # Tried once.
+            try:
+                engine = engines.checked(name, self.split, batch, features)
+            except ValueError:
+                continue
+            seconds = engines.seconds_a_row(engine, batch)
+            if seconds < self._seconds:
+                saved = (self._seconds - seconds) * rows_left
+                self.why = f"saves about {saved:.0f} s on {rows_left:,} samples"
+                self.engine, self._seconds = engine, seconds
+                return
+
+
+def _check_by_sample(engine: Engine, batch: Batch, features: Features) -> None:
+    rows = len(batch[0])
+    if any(feature.ndim == 0 or len(feature) != rows for feature in features):
+        raise NotConstant("the frozen part does not give one row for each sample")
+    first = min(1, rows - 1)
+    part = slice(first, first + _PROBED)
+    again = engine([x[part] for x in batch])
+    if engines.disagreement(again, [feature[part] for feature in features]) > _BY_SAMPLE:
+        raise NotConstant(
+            "the frozen part gives other features for the same sample: it is random, or the "
+            "samples of a batch depend on each other"
+        )
+
+
+def columns_of(split: FrozenSplit, features: Features, dtype: str = "float32") -> dict[str, Column]:
+    """The columns of a store for such features; masks are named after theirs."""
+    masks = [number for number, masked in enumerate(split.masked) if masked]
+    names = [f"feature_{number}" for number in range(len(split.features))]
+    columns = {}
+    for name, feature in zip([*names, *(f"mask_{n}" for n in masks)], features, strict=True):
+        stored = dtype if feature.dtype == np.float32 and dtype != "float32" else None
+        columns[name] = Column(tuple(feature.shape[1:]), str(feature.dtype), stored)
+    return columns
+
+
+def fill(
+    store: FeatureStore | None,
+    extractor: Extractor,
+    batches: Callable[[int], Iterator[Batch]],
+    rows: int,
+    make: Callable[[Features], FeatureStore],
+    told: Callable[[int, Extractor], None],
+    *,
+    digests: bool = False,
+) -> FeatureStore:
+    """Computes what a store lacks; an interruption leaves what was computed in it.
+
+    Args:
+        store: A store that has been begun, or None.
+        extractor: What computes the features.
+        batches: Gives the batches from a row on.
+        rows: The number of samples in all.
+        make: Makes the store once the first features show their shapes.
+        told: Called after each batch with the rows that are done.
+        digests: Whether to note the content of each sample.
+
+    Returns:
+        The complete store.
+    """
+    try:
+        for batch in batches(store.done if store is not None else 0):
+            done = store.done if store is not None else 0
+            features = extractor(batch, rows - done)
+            if store is None:
+                store = make(features)
+            contents = identity.row_digests(batch) if digests else None
+            store.append(dict(zip(store.columns, features, strict=True)), contents)
+            told(store.done, extractor)
+    finally:
+        if store is not None:
+            store.flush()
+    assert store is not None  # There is at least one batch, and it made the store.
+    return store
+
+
+def numbers_key(engine: str, size: int) -> dict[str, str]:
+    """What makes two runs of the same prefix agree bit for bit, if that was asked for."""
+    return {"engine": f"keras in batches of {size}"} if engine == "keras" else {"engine": "any"}

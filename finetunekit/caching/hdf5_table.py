@@ -1,0 +1,316 @@
+"""How does a table survive a kill? An HDF5 file of full size, of which only numbers change."""
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+_KIND = "finetunekit features"
+_FORMAT = 1
+_FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
+
+Layout = Mapping[str, tuple[tuple[int, ...], str]]
+
+
+class StoreMismatch(ValueError):
+    """A file holds features of something else."""
+
+
+class StoreBusy(OSError):
+    """Another process is writing a file."""
+
+
+def create(
+    path: str | os.PathLike[str], layout: Layout, rows: int, key: dict[str, str], columns: Any
+) -> "Hdf5Table":
+    """A new file with room for all rows; it appears under its name only when it is whole.
+
+    Raises:
+        FileExistsError: If there is a file already.
+        OSError: If the disk is full, or the folder is missing or read-only.
+    """
+    target = Path(path)
+    if target.exists():
+        raise FileExistsError(
+            f"`path` exists already and is not overwritten. Give another one, or delete it with "
+            f"`clear_cache(path)`. Received: path={str(target)!r}"
+        )
+    size = rows * sum(
+        int(np.prod(shape, dtype=np.int64)) * np.dtype(kind).itemsize
+        for shape, kind in layout.values()
+    )
+    _check_folder(target, size)
+    _remove_leftovers(target)
+    draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with _telling_full(target, size), h5py.File(draft, "w", locking=True) as file:
+            _write_head(file, layout, rows, key, columns)
+            file.flush()
+        with _telling_full(target, size), open(draft, "rb") as written:
+            os.fsync(written.fileno())
+        os.link(draft, target)  # Unlike a rename, never over a file that has come meanwhile.
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            draft.unlink()
+    return open_table(target, write=True)[0]
+
+
+def _write_head(file: Any, layout: Layout, rows: int, key: Any, columns: Any) -> None:
+    file.attrs["kind"], file.attrs["format"] = _KIND, _FORMAT
+    file.attrs["key"], file.attrs["columns"] = json.dumps(key), json.dumps(columns)
+    file.attrs["rows"] = rows
+    for name, (shape, kind) in layout.items():
+        _dataset(file, name, (rows, *shape), kind)
+    _dataset(file, "done", (1,), "int64").write_direct(np.zeros(1, "int64"))
+
+
+def _dataset(file: Any, name: str, shape: tuple[int, ...], kind: str) -> Any:
+    """A contiguous dataset whose room is taken at once, so that nothing moves later."""
+    settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    settings.set_layout(h5py.h5d.CONTIGUOUS)
+    settings.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    settings.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    settings.set_obj_track_times(False)
+    space = h5py.h5s.create_simple(shape)
+    dtype = h5py.h5t.py_create(np.dtype(kind), logical=True)
+    return h5py.Dataset(h5py.h5d.create(file.id, name.encode(), dtype, space, settings))
+
+
+def open_table(
+    path: str | os.PathLike[str], write: bool
+) -> tuple["Hdf5Table", dict[str, str], dict[str, Any]]:
+    """The table in a file, its key and its columns.
+
+    Raises:
+        FileNotFoundError: If there is no file.
+        StoreBusy: If another process is writing it.
+        ValueError: If it is no file of ours, damaged, or of a newer version.
+    """
+    if not os.path.exists(path):
+        raise FileNotFoundError(
+            f"`path` does not exist. `cache_features` writes such a file. Received: path={path!r}"
+        )
+    file = _opened(path, "r")
+    try:
+        head = _read_head(file, path)
+        complete = int(file["done"][0]) == head[0]
+        if write and not complete:
+            file.close()
+            file = _opened(path, "r+")
+        table = Hdf5Table(path, file, head[0], writable=write and not complete)
+    except (KeyError, OSError) as error:
+        file.close()
+        raise ValueError(_damaged(path)) from error
+    except ValueError:
+        file.close()
+        raise
+    return table, head[1], head[2]
+
+
+def _opened(path: str | os.PathLike[str], mode: str) -> Any:
+    try:
+        return h5py.File(path, mode, locking=True)
+    except BlockingIOError as error:
+        raise StoreBusy(
+            "`path` is being written by another process. Wait until it has finished, or give "
+            f"another path. Received: path={os.fspath(path)!r}"
+        ) from error
+    except PermissionError:
+        raise
+    except OSError as error:
+        if "unable to lock" in str(error) or error.errno == errno.EAGAIN:
+            raise StoreBusy(
+                "`path` is being written by another process. Wait until it has finished, or give "
+                f"another path. Received: path={os.fspath(path)!r}"
+            ) from error
+        raise ValueError(_damaged(path)) from error
+
+
+def _damaged(path: Any) -> str:
+    return (
+        "`path` is no HDF5 file of features, or it was cut off. It is left as it is; give another "
+        f"path, or delete it. Received: path={os.fspath(path)!r}"
+    )
+
+
+def _read_head(file: Any, path: Any) -> tuple[int, dict[str, str], dict[str, Any]]:
+    if file.attrs.get("kind") != _KIND:
+        raise ValueError(
+            "`path` is an HDF5 file, but not one of features. It is left as it is; give another "
+            f"path. Received: path={os.fspath(path)!r}"
+        )
+    if file.attrs["format"] > _FORMAT:
+        raise ValueError(
+            f"`path` was written by a newer finetunekit, in format {file.attrs['format']}; this "
+            f"one reads up to {_FORMAT}. Update it, or give another path. "
+            f"Received: path={os.fspath(path)!r}"
+        )
+    key, columns = json.loads(file.attrs["key"]), json.loads(file.attrs["columns"])
+    return int(file.attrs["rows"]), key, columns
+
+
+def check_key(path: Any, found: Mapping[str, str], wanted: Mapping[str, str]) -> None:
+    """Raises if the features are of something else.
+
+    Raises:
+        StoreMismatch: Naming what differs.
+    """
+    names = [name for name in {**wanted, **found} if found.get(name) != wanted.get(name)]
+    if names:
+        shown = " and ".join(
+            f"other {name}" if len(found.get(name, "")) == 64 else _both(name, found, wanted)
+            for name in names
+        )
+        raise StoreMismatch(
+            f"`path` holds features of {shown}; they are not used, and not touched. Give another "
+            f"path, or delete it with `clear_cache(path)`. Received: path={os.fspath(path)!r}"
+        )
+
+
+def _both(name: str, found: Mapping[str, str], wanted: Mapping[str, str]) -> str:
+    return f"other {name} ({found.get(name, 'none')}, now {wanted.get(name, 'none')})"
+
+
+class Hdf5Table:
+    """The rows in a file. They are read past HDF5, whose selections are slow."""
+
+    def __init__(self, path: Any, file: Any, rows: int, *, writable: bool) -> None:
+        self.rows = rows
+        self.done = int(file["done"][0])
+        self._path = path
+        self._sets = {name: file[name] for name in file if name != "done"}
+        self._places = {name: (d.id.get_offset(), d.shape, d.dtype) for name, d in self._sets.items()}
+        self._file = file if writable else None
+        self._descriptor = os.open(path, os.O_RDONLY)
+        size = os.fstat(self._descriptor).st_size
+        ends = [o + int(np.prod(s, dtype=np.int64)) * k.itemsize for o, s, k in self._places.values()]
+        if not writable:
+            self._sets = {}
+            file.close()  # And with it the lock: what is complete has many readers.
+        if not 0 <= self.done <= rows or max(ends, default=0) > size:
+            self.close()
+            raise ValueError(_damaged(path))
+
+    def write(self, name: str, first: int, values: np.ndarray) -> None:
+        """Writes rows; they count once `set_done` says so."""
+        with _telling_full(self._path, values.nbytes):
+            self._sets[name][first : first + len(values)] = values
+
+    def set_done(self, done: int) -> None:
+        """Brings the rows to the file, then their number."""
+        if self._file is None:
+            raise ValueError("The store was not opened for writing.")
+        with _telling_full(self._path, 0):
+            self._file.flush()
+            self._file["done"][0] = done
+            self._file.flush()
+        self.done = done
+        if done == self.rows:  # From now on it has many readers.
+            self._sets = {}
+            self._file.close()
+            self._file = None
+
+    def read(self, name: str, rows: np.ndarray) -> np.ndarray:
+        """Rows in any order, those close to each other in one go."""
+        offset, shape, kind = self._places[name]
+        values = np.empty((len(rows), *shape[1:]), kind)
+        each = int(np.prod(shape[1:], dtype=np.int64)) * kind.itemsize
+        flat = values.reshape(len(rows), -1).view(np.uint8) if each else values
+        start = 0
+        while start < len(rows) and each:
+            stop = start + 1
+            while stop < len(rows) and rows[stop] == rows[stop - 1] + 1:
+                stop += 1
+            self._fill(memoryview(flat[start:stop]).cast("B"), offset + int(rows[start]) * each)
+            start = stop
+        return values
+
+    def _fill(self, target: memoryview, place: int) -> None:
+        while target:
+            count = os.preadv(self._descriptor, [target[: 1 << 30]], place)
+            if not count:
+                raise ValueError(_damaged(self._path))
+            target, place = target[count:], place + count
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def read_key(path: str | os.PathLike[str]) -> dict[str, str]:
+    """What the features in a file are of.
+
+    Raises:
+        ValueError: If it is no such file.
+    """
+    table, key, _ = open_table(path, write=False)
+    table.close()
+    return key
+
+
+@contextlib.contextmanager
+def _telling_full(path: Any, size: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        # HDF5 puts the number into its text only.
+        numbers = {error.errno} | {n for n in _FULL if f"errno = {n}" in str(error)}
+        if numbers & _FULL:
+            raise OSError(errno.ENOSPC, _no_room(path, size)) from error
+        raise
+
+
+def _no_room(path: Any, size: int) -> str:
+    free = shutil.disk_usage(Path(path).parent).free
+    return (
+        f"`path` lies on a disk with {free / 1e6:,.0f} MB free, and {size / 1e6:,.0f} MB are "
+        "needed. Make room, give a path on another disk, or keep the features in memory. "
+        f"Received: path={os.fspath(path)!r}"
+    )
+
+
+def _check_folder(target: Path, size: int) -> None:
+    folder = target.parent
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"`path` lies in a folder that does not exist. Make it first. "
+            f"Received: path={str(target)!r}"
+        )
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(
+            f"`path` lies in a folder that cannot be written to. Give another path. "
+            f"Received: path={str(target)!r}"
+        )
+    if size > shutil.disk_usage(folder).free:
+        raise OSError(errno.ENOSPC, _no_room(target, size))
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Removes the drafts of processes that were killed."""
+    for draft in target.parent.glob(f".{target.name}.*.tmp"):
+        process = draft.name.split(".")[-2]
+        if process.isdigit() and not _is_alive(int(process)):
+            with contextlib.suppress(FileNotFoundError):
+                draft.unlink()
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

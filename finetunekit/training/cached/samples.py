@@ -1,0 +1,237 @@
+"""How do arrays become features and batches? Computed once, kept, and given out in order."""
+
+import math
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from finetunekit import _keras, graph
+from finetunekit.caching import extract, identity, kept, memory
+from finetunekit.caching.cut import FrozenSplit, NotConstant
+from finetunekit.caching.extract import Extractor
+from finetunekit.caching.store import FeatureStore
+from finetunekit.messages import say
+from finetunekit.training.arrays import Arrays
+from finetunekit.training.cached.progress import Progress
+from finetunekit.training.cached.settings import Settings
+from finetunekit.training.order import Order
+from finetunekit.training.tail import Parts
+
+
+def flat_arrays(model: keras.Model, x: Any) -> list[np.ndarray] | None:
+    """The arrays for the model's inputs, in its order; None if they do not match one by one."""
+    if not graph.is_graph(model):
+        return keras.tree.flatten(x)
+    wanted, _ = _keras.structures(model)
+    if not isinstance(x, dict):
+        found = keras.tree.flatten(x)
+        return found if len(found) == len(model.inputs) else None
+    names = wanted if isinstance(wanted, dict) else {t.name: t for t in model.inputs}
+    by_tensor = {id(tensor): x.get(name) for name, tensor in names.items()}
+    arrays = [by_tensor.get(id(tensor)) for tensor in model.inputs]
+    return None if any(array is None for array in arrays) else arrays
+
+
+class Samples:
+    """Arrays with their features, by position.
+
+    Args:
+        arrays: Inputs, labels and weights.
+        model: The model that they are for.
+        size: Samples in a batch.
+        settings: Where the features are kept, and who computes them.
+        order: Epoch -> the order of the samples; None for their own.
+        name: What the samples are, for messages.
+    """
+
+    def __init__(
+        self,
+        arrays: Arrays,
+        model: keras.Model,
+        size: int,
+        settings: Settings,
+        *,
+        order: Order | None = None,
+        name: str = "samples",
+    ) -> None:
+        flat = flat_arrays(model, arrays.x)
+        assert flat is not None
+        self.inputs = [_plain(array) for array in flat]
+        self.arrays, self.size, self.settings, self.name = arrays, size, settings, name
+        self.rows = len(self.inputs[0])
+        self.steps = math.ceil(self.rows / size)
+        self.like = arrays.x
+        self.told = ""  # What the last extraction did, in words.
+        self._order = order
+        self._data_key: dict[str, str] | None = None
+        self._store: FeatureStore | None = None
+        self._split: FrozenSplit | None = None
+        self._tensors: Parts | None = None
+
+    def load(self, split: FrozenSplit, key: dict[str, str], engine: Extractor) -> None:
+        """Gets the features of a split: kept ones if they are the same, else computed now.
+
+        Raises:
+            NotConstant: If a batch shows that they cannot be computed once.
+            StoreMismatch: If the file holds features of something else.
+        """
+        self._tensors, self._split, self._store = None, split, None
+        if not split.features:
+            return
+        key = key | self._data() | extract.numbers_key(self.settings.engine, self.size)
+        layer = split.layers[0]
+        store = kept.find(layer, key) if self.settings.path is None else self._in_file(key)
+        known = store.done if store is not None else 0
+        if store is None or not store.complete:
+            progress = Progress(self.rows, self.settings.verbose, self.name)
+            store = extract.fill(
+                store, engine, self._batches, self.rows, self._maker(split, key), progress.told
+            )
+        self.told = self._words(store, known, engine)
+        self._store = store
+        if store.path is None:
+            kept.keep(layer, store, self.settings.memory_limit)
+
+    def windows(self, epoch: int) -> Iterator[tuple[Parts, np.ndarray, int]]:
+        """The samples of an epoch: tensors, the order of their rows, the number of steps."""
+        if self._fits():
+            if self._tensors is None:
+                self._tensors = self._parts(slice(None))
+            order = np.arange(self.rows) if self._order is None else self._order(epoch)
+            yield self._tensors, order, self.steps
+            return
+        for rows in self._blocks(epoch):
+            steps = math.ceil(len(rows) / self.size)
+            first = rows.min()
+            parts = self._parts(slice(first, rows.max() + 1)) if _is_run(rows) else self._parts(rows)
+            order = rows - first if _is_run(rows) else np.arange(len(rows))
+            yield parts, order, steps
+
+    def _fits(self) -> bool:
+        """Whether the features are in memory, or may be."""
+        if self._store is None or self._store.path is None:
+            return True
+        return self._store.nbytes <= self.settings.memory_limit // 2
+
+    def _blocks(self, epoch: int) -> Iterator[np.ndarray]:
+        """Rows of as many samples as memory may hold; shuffled, they are drawn from runs of rows.
+
+        Runs in random order, and the rows of some of them at a time in random order.
+        """
+        assert self._store is not None
+        each = max(1, self._store.nbytes // self.rows)
+        room = max(self.size, self.settings.memory_limit // 4 // each // self.size * self.size)
+        if self._order is None:
+            for first in range(0, self.rows, room):
+                yield np.arange(first, min(first + room, self.rows))
+            return
+        run = max(1, room // 16)
+        random = np.random.default_rng(self._order(epoch)[: min(self.rows, 8)])
+        starts = random.permutation(np.arange(0, self.rows, run))
+        rows = np.concatenate([np.arange(s, min(s + run, self.rows)) for s in starts])
+        for first in range(0, self.rows, room):
+            yield random.permutation(rows[first : first + room])
+
+    def _parts(self, rows: Any) -> Parts:
+        import tensorflow as tf
+
+        split, store = self._split, self._store
+        assert split is not None
+
+        def column(name: str) -> Any:
+            if store is None or name not in store.columns:
+                return None
+            whole = store.array(name) if isinstance(rows, slice) else None
+            return tf.constant(store.read(name, rows)) if whole is None else _tensor(whole[rows])
+
+        passed = [self.inputs[split.inputs.index(value)] for value in split.passed]
+        numbers = range(len(split.features))
+        return Parts(
+            [column(f"feature_{number}") for number in numbers],
+            [column(f"mask_{number}") for number in numbers],
+            [_tensor(array[rows]) for array in passed],
+            *(
+                None if part is None else keras.tree.map_structure(lambda a: _tensor(a[rows]), part)
+                for part in (self.arrays.y, self.arrays.weights)
+            ),
+        )
+
+    def _data(self) -> dict[str, str]:
+        if self._data_key is None:
+            self._data_key = identity.data_key(self.inputs)
+        return self._data_key
+
+    def _batches(self, first: int) -> Iterator[list[Any]]:
+        for start in range(first, self.rows, self.size):
+            yield [_text(array[start : start + self.size]) for array in self.inputs]
+
+    def _in_file(self, key: dict[str, str]) -> FeatureStore | None:
+        path = self.settings.path
+        assert path is not None
+        return FeatureStore.open(path, key, write=True) if Path(path).exists() else None
+
+    def _maker(self, split: FrozenSplit, key: dict[str, str]) -> Any:
+        def make(features: list[np.ndarray]) -> FeatureStore:
+            columns = extract.columns_of(split, features)
+            return new_store(self.settings, columns, self.rows, key, self.name)
+
+        return make
+
+    def _words(self, store: FeatureStore, known: int, engine: Extractor) -> str:
+        where = "in memory" if store.path is None else f"in {store.path}"
+        size = memory.size_text(store.nbytes)
+        if known == self.rows:
+            return f"{self.rows:,} {self.name}: found {where} ({size})"
+        begun = f", {known:,} of them found" if known else ""
+        return f"{self.rows:,} {self.name}: {size} {where}{begun}; engine {engine.name} ({engine.why})"
+
+
+def new_store(
+    settings: Settings, columns: Any, rows: int, key: dict[str, str], name: str, **options: Any
+) -> FeatureStore:
+    """A store where the settings want it; in a temporary file if memory does not do."""
+    from finetunekit.caching.store import size_of
+
+    size = size_of(columns, rows)
+    if settings.path is not None:
+        return FeatureStore.create(settings.path, columns, rows, key, **options)
+    if size <= settings.memory_limit:
+        return FeatureStore.in_memory(columns, rows, key, **options)
+    folder = tempfile.TemporaryDirectory(prefix="finetunekit-")
+    say(
+        f"the features of the {name} take {memory.size_text(size)}, more than the "
+        f"{memory.size_text(settings.memory_limit)} of `memory_limit`: they go to a temporary file "
+        f"in {folder.name}",
+        settings.verbose,
+    )
+    path = str(Path(folder.name) / "features.h5")
+    store = FeatureStore.create(path, columns, rows, key, **options)
+    store.folder = folder  # Removed together with the store.
+    return store
+
+
+def _is_run(rows: np.ndarray) -> bool:
+    return bool(rows.max() - rows.min() + 1 == len(rows))
+
+
+def _plain(array: Any) -> np.ndarray:
+    return array if isinstance(array, np.ndarray) else keras.ops.convert_to_numpy(array)
+
+
+def _text(array: np.ndarray) -> Any:
+    return keras.ops.convert_to_tensor(array, dtype="string") if array.dtype == object else array
+
+
+def _tensor(array: np.ndarray) -> Any:
+    import tensorflow as tf
+
+    if array.dtype == object:
+        return tf.constant(array, tf.string)
+    return tf.convert_to_tensor(array)
+
+
+__all__ = ["NotConstant", "Samples", "flat_arrays", "new_store"]

@@ -1,0 +1,93 @@
+"""How shall features be computed and kept? The arguments of `fit` that say it, checked."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from finetunekit.caching import engines, memory
+from finetunekit.messages import closest
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What was asked for."""
+
+    cache: str | bool = "auto"  # "auto", True, False; a path stands in `path`.
+    path: str | None = None
+    engine: str = "auto"
+    frozen_dropout: bool = False
+    deterministic: bool = False
+    memory_limit: int = 0
+    verbose: Any = "auto"
+
+    @property
+    def insists(self) -> bool:
+        """Whether caching was asked for, rather than left to us."""
+        return self.cache is True or self.path is not None
+
+    def for_validation(self) -> "Settings":
+        """The same, with a file of its own: `features.validation.h5` beside `features.h5`."""
+        if self.path is None:
+            return self
+        path = Path(self.path)
+        return replace(self, path=str(path.with_suffix(f".validation{path.suffix}")))
+
+
+def read(
+    cache: Any,
+    engine: Any,
+    frozen_dropout: Any,
+    deterministic: Any,
+    memory_limit: Any,
+    verbose: Any,
+) -> Settings:
+    """The arguments, checked.
+
+    Raises:
+        TypeError: If one has a wrong type.
+        ValueError: If one has a value that there is not.
+    """
+    check_engine(engine)
+    for name, flag in (("frozen_dropout", frozen_dropout), ("deterministic", deterministic)):
+        if not isinstance(flag, bool):
+            raise TypeError(f"`{name}` must be True or False. Received: {name}={flag!r}")
+    path = None
+    if isinstance(cache, os.PathLike) or (isinstance(cache, str) and cache != "auto"):
+        path = os.fspath(cache)
+        if not str(path).endswith((".h5", ".hdf5")):
+            raise ValueError(
+                "`cache` must be 'auto', True, False, or the path of an HDF5 file, such as "
+                f"'features.h5'. Received: cache={cache!r}"
+            )
+    elif not isinstance(cache, (bool, str)):
+        raise TypeError(
+            "`cache` must be 'auto', True, False, or the path of an HDF5 file, such as "
+            f"'features.h5'. Received: cache={cache!r}"
+        )
+    return Settings(
+        True if path else cache,
+        path,
+        engine,
+        frozen_dropout,
+        deterministic,
+        memory.limit_of(memory_limit),
+        verbose,
+    )
+
+
+def check_engine(engine: Any) -> None:
+    """Raises for an engine that there is not.
+
+    Raises:
+        ValueError: If it is unknown, or not installed.
+    """
+    names = ("auto", *engines.ENGINES)
+    if not isinstance(engine, str) or engine not in names:
+        hint = closest(engine, names) if isinstance(engine, str) else ""
+        raise ValueError(f"`engine` must be one of {names}. {hint}Received: engine={engine!r}")
+    if engine != "auto" and not engines.available(engine):
+        raise ValueError(
+            "`engine='litert'` needs the package ai-edge-litert and no GPU: "
+            "`pip install 'finetunekit[fast]'`. Received: engine='litert'"
+        )
