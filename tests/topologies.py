@@ -155,10 +155,13 @@ def subclassed() -> Made:
 def recurrent_wrappers() -> Made:
     """Layers that hold others, frozen, with dropout of their own behind the cut."""
     inputs = keras.Input((5, 3))
-    x = L.TimeDistributed(L.Dense(4), trainable=False)(inputs)
-    x = L.Bidirectional(L.LSTM(3, return_sequences=True), trainable=False)(x)
+    x = L.TimeDistributed(L.Dense(4), name="each")(inputs)
+    x = L.Bidirectional(L.LSTM(3, return_sequences=True), name="both")(x)
     x = L.GRU(4, dropout=0.2, seed=2)(x)
-    return keras.Model(inputs, L.Dense(1)(x)), numbers(5, 3), numbers(1), "mse"
+    model = keras.Model(inputs, L.Dense(1)(x))
+    for name in ("each", "both"):
+        model.get_layer(name).trainable = False
+    return model, numbers(5, 3), numbers(1), "mse"
 
 
 def two_towers() -> Made:

@@ -69,7 +69,7 @@ def list_calls(model: keras.Model, like: Any = None) -> Calls:
         source, lister.closed[model.name] = _traced(model, like)
     if source is None:
         return Calls([], [], None, lister.closed)
-    inputs = [_value(tensor) for tensor in source.inputs]
+    inputs = [_value(tensor, {tensor.shape[0]}) for tensor in source.inputs]
     outputs = lister.enter(source, inputs, ())
     # A list of one is what Keras unpacks.
     if isinstance(outputs, (list, tuple)) and len(outputs) == 1:
@@ -99,6 +99,8 @@ class _Lister:
     def enter(self, model: Any, inputs: list[Value], inside: tuple[Any, ...]) -> Any:
         """Lists the calls of a graph on given inputs; its outputs as values."""
         known = {id(t): value for t, value in zip(model.inputs, inputs, strict=True)}
+        # A model that was built by a call has the size of that batch for its own.
+        sizes = {tensor.shape[0] for tensor in model.inputs if tensor.shape}
 
         def value_of(leaf: Any) -> Any:
             return known[id(leaf)] if isinstance(leaf, keras.KerasTensor) else leaf
@@ -110,7 +112,7 @@ class _Lister:
             if given is not None and added is not None:
                 given = [self._follow(added, value, inside) for value in given]
             if given is None:
-                given = [_value(tensor) for tensor in outputs]
+                given = [_value(tensor, sizes) for tensor in outputs]
                 self.calls.append(Call(operation, args, dict(kwargs), given, inside))
             known.update(zip(map(id, outputs), given, strict=True))
         return keras.tree.map_structure(value_of, _keras.structures(model)[1])
@@ -169,8 +171,11 @@ class _Attach:
 _attach = _Attach()
 
 
-def _value(tensor: Any) -> Value:
-    return Value(tensor.name, tuple(tensor.shape), keras.backend.standardize_dtype(tensor.dtype))
+def _value(tensor: Any, sizes: set[int | None]) -> Value:
+    shape = tuple(tensor.shape)
+    if shape and shape[0] in sizes:
+        shape = (None, *shape[1:])
+    return Value(tensor.name, shape, keras.backend.standardize_dtype(tensor.dtype))
 
 
 def _matched(model: Any, given: Any) -> list[Value] | None:

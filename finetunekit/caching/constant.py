@@ -11,11 +11,13 @@ _STRENGTHS = ("rate", "stddev", "dropout", "recurrent_dropout", "drop_rate")
 _KNOWN = ("keras.", "keras_hub.", "finetunekit.")
 
 
-def obstacle(call: Call, *, frozen_dropout: bool) -> str:
+def obstacle(call: Call, trained: set[int], *, frozen_dropout: bool) -> str:
     """Why the outputs of a call may change between epochs; empty if they do not.
 
     Args:
         call: A call whose inputs are constant.
+        trained: `id(variable)` of what the model trains. A layer that was made with
+            `trainable=False` says that it trains nothing, but a model trains the layers in it.
         frozen_dropout: Whether layers that are frozen run as while training, with their dropout.
     """
     for leaf in keras.tree.flatten((call.args, call.kwargs)):
@@ -23,9 +25,9 @@ def obstacle(call: Call, *, frozen_dropout: bool) -> str:
             return f"the weight {leaf.path!r} is used outside of a layer"
     if not isinstance(call.operation, keras.layers.Layer):
         return ""
-    if call.operation.trainable_variables:
+    if any(id(variable) in trained for variable in call.operation.variables):
         return "its weights are trainable"
-    frozen = _is_frozen(call)
+    frozen = _is_frozen(call, trained)
     for layer in [call.operation, *(place.layer for place in graph.walk(call.operation))]:
         reason = _obstacle_in(layer, frozen or not layer.trainable, frozen_dropout)
         if reason:
@@ -64,11 +66,11 @@ def _obstacle_in(layer: keras.layers.Layer, frozen: bool, frozen_dropout: bool) 
     return ""
 
 
-def _is_frozen(call: Call) -> bool:
+def _is_frozen(call: Call, trained: set[int]) -> bool:
     """Whether the layer, or a nested model around it, is frozen as a whole."""
     around = [layer for layer in call.inside if layer.weights]
     return not call.operation.trainable or any(
-        not layer.trainable or not layer.trainable_variables for layer in around
+        not any(id(variable) in trained for variable in layer.variables) for layer in around
     )
 
 

@@ -161,12 +161,15 @@ def split_frozen(
         )
     listed_calls = calls.list_calls(model, like)
     frozen = set(listed_calls.inputs)
+    trained = {id(variable) for variable in model.trainable_variables}
     prefix, tail = [], []
     blockers = [Blocker(path, why) for path, why in listed_calls.closed.items()]
     for call in listed_calls.calls:
         reason = "its input changes" if not frozen.issuperset(call.inputs) else ""
         if not reason:
-            reason = _not_by_sample(call) or constant.obstacle(call, frozen_dropout=frozen_dropout)
+            reason = _not_by_sample(call) or constant.obstacle(
+                call, trained, frozen_dropout=frozen_dropout
+            )
             if reason:
                 blockers.append(Blocker(call.path, reason))
         if reason:
@@ -224,8 +227,7 @@ def describe(split: FrozenSplit) -> str:
 def _not_by_sample(call: Call) -> str:
     """Features are kept by sample, so the first axis must be the samples'."""
     if any(not value.shape or value.shape[0] is not None for value in call.outputs):
-        fixed = all(v.shape and v.shape[0] == call.outputs[0].shape[0] for v in call.inputs)
-        return "" if fixed and call.inputs else "its output is not made of one row for each sample"
+        return "its output is not made of one row for each sample"
     return ""
 
 

@@ -26,7 +26,9 @@ def worth_it(model: keras.Model, settings: Settings, like: Any) -> bool:
     """Whether a part of the model can be computed once; if it was asked for, says why not."""
     if settings.cache is False:
         return False
-    frozen = any(_keras.own_weights(p.layer) and not p.layer.trainable_variables for p in graph.walk(model))
+    trained = {id(variable) for variable in model.trainable_variables}
+    made = [v for place in graph.leaves(model) for v in _keras.own_trainable_variables(place.layer)]
+    frozen = any(id(variable) not in trained for variable in made)
     reason = _excluded(model)
     if not frozen:
         reason = "nothing in it is frozen"
