@@ -306,3 +306,13 @@ def is_validating_on(model: keras.Model, iterator: Any) -> bool:
     """
     validation = getattr(model, "_eval_epoch_iterator", None)
     return validation is not None and validation._current_iterator is iterator
+
+
+def build_metrics(model: keras.Model, y: Any, y_pred: Any) -> None:
+    """Makes the variables of the compiled metrics, if the first step would make them.
+
+    A traced function that makes variables is traced twice.
+    """
+    metrics = model._compile_metrics
+    if metrics is not None and not metrics.built:
+        metrics.build(y, y_pred)

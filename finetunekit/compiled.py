@@ -20,8 +20,8 @@ _traced_from: "weakref.WeakKeyDictionary[Any, tuple[Any, ...]]" = weakref.WeakKe
 def renew(model: keras.Model) -> None:
     """Makes a compiled model follow its layers as they are now, in place.
 
-    Keras traces the train and test functions once and keeps them. They are dropped here, to be
-    traced anew by the next `fit`, and the optimizer is fitted to the variables that train now;
+    Keras traces the train and test functions once and keeps them. They are made anew here, also in
+    the middle of a `fit`, to be traced at their next call, and the optimizer is fitted to the variables that train now;
     its step, its rate and the moments of variables that it knew stay as they are.
     """
     if not model.compiled:
@@ -29,8 +29,10 @@ def renew(model: keras.Model) -> None:
     follows = _trains_something_else(model)
     if follows:
         check_refittable(model)
-    model.train_function = None
-    model.test_function = None
+    if model.train_function is not None:
+        model.make_train_function(force=True)
+    if model.test_function is not None:
+        model.make_test_function(force=True)
     if follows:
         refit_optimizer(model.optimizer, model.trainable_variables)
     _traced_from[model] = _fingerprint(model)

@@ -68,8 +68,10 @@ def _obstacle_in(layer: keras.layers.Layer, frozen: bool, frozen_dropout: bool) 
 
 def _is_frozen(call: Call, trained: set[int]) -> bool:
     """Whether the layer, or a nested model around it, is frozen as a whole."""
+    if not call.operation.trainable:
+        return True
     around = [layer for layer in call.inside if layer.weights]
-    return not call.operation.trainable or any(
+    return any(
         not any(id(variable) in trained for variable in layer.variables) for layer in around
     )
 

@@ -156,13 +156,22 @@ def _read_head(file: Any, path: Any) -> tuple[int, dict[str, str], dict[str, Any
     return int(file.attrs["rows"]), key, columns
 
 
+def differences(found: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
+    """The entries of a key that do not fit; "any" fits all."""
+    return [
+        name
+        for name in {**wanted, **found}
+        if wanted.get(name) not in (found.get(name), "any")
+    ]
+
+
 def check_key(path: Any, found: Mapping[str, str], wanted: Mapping[str, str]) -> None:
     """Raises if the features are of something else.
 
     Raises:
         StoreMismatch: Naming what differs.
     """
-    names = [name for name in {**wanted, **found} if found.get(name) != wanted.get(name)]
+    names = differences(found, wanted)
     if names:
         shown = " and ".join(
             f"other {name}" if len(found.get(name, "")) == 64 else _both(name, found, wanted)

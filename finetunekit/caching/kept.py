@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import keras
 
+from finetunekit.caching.hdf5_table import differences
 from finetunekit.caching.store import FeatureStore
 
 # By a layer of the prefix: a new head on the same backbone finds them too.
@@ -15,7 +16,8 @@ _kept: "weakref.WeakKeyDictionary[keras.layers.Layer, list[FeatureStore]]" = (
 
 def find(layer: keras.layers.Layer, key: Mapping[str, str]) -> FeatureStore | None:
     """A store of these features, complete or not."""
-    return next((s for s in _kept.get(layer, []) if s.key == dict(key)), None)
+    stores = reversed(_kept.get(layer, []))
+    return next((store for store in stores if not differences(store.key, key)), None)
 
 
 def keep(layer: keras.layers.Layer, store: FeatureStore, limit: int) -> None:

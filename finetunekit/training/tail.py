@@ -32,6 +32,7 @@ class Tail:
     def __init__(self, model: keras.Model, split: FrozenSplit) -> None:
         self.model = model
         self.split = split
+        self._prepared = False
         _build_optimizer(model)
         self._many = {True: self._loop(self._train), False: self._loop(self._test)}
         self._one = {True: self._single(self._train), False: self._single(self._test)}
@@ -44,13 +45,23 @@ class Tail:
         Returns:
             The values of the metrics afterwards.
         """
+        self._prepare(parts)
         results: dict[str, Any] = self._many[training](parts.structure, order, size, first, last)
         return results
 
     def step(self, parts: Parts, *, training: bool) -> dict[str, Any]:
         """Runs one step on a batch."""
+        self._prepare(parts)
         results: dict[str, Any] = self._one[training](parts.structure)
         return results
+
+    def _prepare(self, parts: Parts) -> None:
+        if not self._prepared:
+            self._prepared = True
+            outputs = keras.tree.map_structure(
+                lambda value: keras.KerasTensor(value.shape, value.dtype), self.split.outputs
+            )
+            _keras.build_metrics(self.model, parts.y, outputs)
 
     def _forward(self, parts: Parts, training: bool) -> Any:
         return self.split.run_tail(parts.features, parts.passed, parts.masks, training)

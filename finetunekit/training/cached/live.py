@@ -193,7 +193,7 @@ class Stream:
         )
 
     def _hardly_hits(self) -> bool:
-        judged = self._passes == 2 and self._batches == _JUDGED
+        judged = self._passes == 2 and self._batches == min(_JUDGED, self.steps)
         return judged and self._hits < _ENOUGH * self._seen
 
     def _stop(self, why: str) -> None:

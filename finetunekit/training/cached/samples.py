@@ -3,6 +3,7 @@
 import math
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,10 @@ class Samples:
         self.like = arrays.x
         self.told = ""  # What the last extraction did, in words.
         self._order = order
-        self._data_key: dict[str, str] | None = None
+        # Digests are made while Python is busy with other things.
+        pool = ThreadPoolExecutor(1)
+        self._data: Future[dict[str, str]] = pool.submit(identity.data_key, self.inputs)
+        pool.shutdown(wait=False)
         self._store: FeatureStore | None = None
         self._split: FrozenSplit | None = None
         self._tensors: Parts | None = None
@@ -82,7 +86,7 @@ class Samples:
         self._tensors, self._split, self._store = None, split, None
         if not split.features:
             return
-        key = key | self._data() | extract.numbers_key(self.settings.engine, self.size)
+        key = key | self._data.result() | extract.numbers_key(self.settings.engine, self.size)
         layer = split.layers[0]
         store = kept.find(layer, key) if self.settings.path is None else self._in_file(key)
         known = store.done if store is not None else 0
@@ -159,11 +163,6 @@ class Samples:
                 for part in (self.arrays.y, self.arrays.weights)
             ),
         )
-
-    def _data(self) -> dict[str, str]:
-        if self._data_key is None:
-            self._data_key = identity.data_key(self.inputs)
-        return self._data_key
 
     def _batches(self, first: int) -> Iterator[list[Any]]:
         for start in range(first, self.rows, self.size):
