@@ -7,6 +7,14 @@ from finetunekit.backbones.report import LoadReport, load_report
 from finetunekit.backbones.saved_model import SavedModelLayer
 from finetunekit.backbones.taps import backbone_features
 from finetunekit.backbones.weights import WeightsReport, WeightsRow, load_weights
+from finetunekit.caching.cut import FrozenSplit, split_frozen
+from finetunekit.caching.features import (
+    CachedFeatures,
+    cache_features,
+    clear_cache,
+    load_features,
+)
+from finetunekit.caching.store import FeatureStore
 from finetunekit.freezing import (
     TrainableSummary,
     freeze_layers,
@@ -18,13 +26,17 @@ from finetunekit.regularization import inject_dropout, inject_regularizer, remov
 from finetunekit.saving import load, save
 from finetunekit.selection import find_layers
 from finetunekit.tasks import Prediction, add_head, build_head, predict_labels, replace_head
-from finetunekit.training import check_batch, compile_for_task, fit
+from finetunekit.training import Plan, check_batch, compile_for_task, explain, fit
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CachedFeatures",
+    "FeatureStore",
+    "FrozenSplit",
     "InputContract",
     "LoadReport",
+    "Plan",
     "Prediction",
     "SavedModelLayer",
     "Task",
@@ -34,9 +46,12 @@ __all__ = [
     "add_head",
     "backbone_features",
     "build_head",
+    "cache_features",
     "callbacks",
     "check_batch",
+    "clear_cache",
     "compile_for_task",
+    "explain",
     "find_layers",
     "fit",
     "freeze_layers",
@@ -45,12 +60,14 @@ __all__ = [
     "input_contract",
     "load",
     "load_backbone",
+    "load_features",
     "load_report",
     "load_weights",
     "predict_labels",
     "remove_regularizer",
     "replace_head",
     "save",
+    "split_frozen",
     "trainable_summary",
     "unfreeze_layers",
 ]

@@ -21,8 +21,9 @@ def renew(model: keras.Model) -> None:
     """Makes a compiled model follow its layers as they are now, in place.
 
     Keras traces the train and test functions once and keeps them. They are made anew here, also in
-    the middle of a `fit`, to be traced at their next call, and the optimizer is fitted to the variables that train now;
-    its step, its rate and the moments of variables that it knew stay as they are.
+    the middle of a `fit`, to be traced at their next call, and the optimizer is fitted to the
+    variables that train now; its step, its rate and the moments of variables that it knew stay as
+    they are.
     """
     if not model.compiled:
         return

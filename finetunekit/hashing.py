@@ -36,9 +36,11 @@ def arrays_digest(arrays: Iterable[Any]) -> str:
             if values.dtype.hasobject:
                 digest.update(repr(values.tolist()).encode())
                 continue
-            data = memoryview(values.reshape(-1).view(np.uint8))
+            data = values.reshape(-1).view(np.uint8).data
             starts = range(0, len(data), _PART)
-            for part in pool.map(lambda s, d=data: hashlib.sha256(d[s : s + _PART]).digest(), starts):
+            for part in pool.map(
+                lambda s, d=data: hashlib.sha256(d[s : s + _PART]).digest(), starts
+            ):
                 digest.update(part)
     return digest.hexdigest()
 

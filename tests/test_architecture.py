@@ -19,11 +19,25 @@ MAY_IMPORT_TENSORFLOW: frozenset[str] = frozenset(
         "backbones/saved_model/folder.py",
         "backbones/saved_model/layer.py",
         "backbones/saved_model/safety.py",
+        "caching/engines.py",
+        "caching/identity.py",
+        "training/cached/redirect.py",
+        "training/cached/samples.py",
+        "training/explain.py",
+        "training/tail.py",
     }
 )
 
 # Imported by nobody at module level: they cost seconds, or are extras.
-LATE_ONLY = {"PIL", "matplotlib", "skimage", "tensorflow", "tensorflow_hub", "tf_keras"}
+LATE_ONLY = {
+    "PIL",
+    "ai_edge_litert",
+    "matplotlib",
+    "skimage",
+    "tensorflow",
+    "tensorflow_hub",
+    "tf_keras",
+}
 
 GROUND = {
     "_keras",

@@ -47,9 +47,7 @@ def residual_nested() -> Made:
 
 def sequential_in_sequential() -> Made:
     """The cut lies inside the inner one."""
-    inner = keras.Sequential(
-        [keras.Input((8,)), L.Dense(8, trainable=False), L.ReLU(), L.Dense(5)]
-    )
+    inner = keras.Sequential([keras.Input((8,)), L.Dense(8, trainable=False), L.ReLU(), L.Dense(5)])
     model = keras.Sequential([keras.Input((8,)), inner, L.Dense(2)])
     return model, numbers(8), numbers(2), "mse"
 
@@ -174,7 +172,12 @@ def two_towers() -> Made:
     head = L.Dense(3, activation="softmax", kernel_regularizer="l2", activity_regularizer="l1")
     classes = np.arange(ROWS) % 3
     model = keras.Model([a, b], head(x))
-    return model, [numbers(4, 4, 3), numbers(4, 4, 3) + 1], classes, "sparse_categorical_crossentropy"
+    return (
+        model,
+        [numbers(4, 4, 3), numbers(4, 4, 3) + 1],
+        classes,
+        "sparse_categorical_crossentropy",
+    )
 
 
 def frozen_output() -> Made:

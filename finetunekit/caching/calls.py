@@ -77,6 +77,18 @@ def list_calls(model: keras.Model, like: Any = None) -> Calls:
     return Calls(inputs, lister.calls, outputs, {p: why for p, why in lister.closed.items() if why})
 
 
+def as_one(model: keras.Model, like: Any) -> Calls:
+    """A model that cannot be followed, as one call of itself."""
+    given = keras.tree.map_structure(
+        lambda part: keras.KerasTensor((None, *part.shape[1:]), _dtype(part)), like
+    )
+    outputs = model(given)
+    inside = keras.tree.map_structure(lambda tensor: _value(tensor, {None}), given)
+    results = keras.tree.map_structure(lambda tensor: _value(tensor, {None}), outputs)
+    call = Call(model, (inside,), {}, keras.tree.flatten(results))
+    return Calls(values_in(inside), [call], results)
+
+
 def run(calls: Iterable[Call], known: dict[Value, Any], training: bool) -> None:
     """Calls them on tensors, in place: `known` receives the tensor of each output."""
 

@@ -71,9 +71,7 @@ def _is_frozen(call: Call, trained: set[int]) -> bool:
     if not call.operation.trainable:
         return True
     around = [layer for layer in call.inside if layer.weights]
-    return any(
-        not any(id(variable) in trained for variable in layer.variables) for layer in around
-    )
+    return any(not any(id(variable) in trained for variable in layer.variables) for layer in around)
 
 
 def _is_random(layer: keras.layers.Layer) -> bool:

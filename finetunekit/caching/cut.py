@@ -216,6 +216,47 @@ def uncut(split: FrozenSplit, reason: str) -> FrozenSplit:
     )
 
 
+def as_prefix(model: keras.Model, like: Any = None) -> FrozenSplit:
+    """The whole of a model as a prefix, for the features that it gives at inference.
+
+    Args:
+        model: Any model, frozen or not.
+        like: For a subclassed model, a batch of its inputs.
+    """
+    found = calls.list_calls(model, like)
+    if found.outputs is None:
+        found = calls.as_one(model, like)
+    features = list(dict.fromkeys(calls.values_in(found.outputs)))
+    return FrozenSplit(
+        model,
+        [(value.name, value.shape, value.dtype) for value in features],
+        [],
+        [],
+        _layers_with_weights(found.calls),
+        found.inputs,
+        _needed(found.calls, features),
+        [],
+        features,
+        [],
+        found.outputs,
+        found.calls,
+    )
+
+
+def flat_inputs(model: keras.Model, x: Any) -> list[Any] | None:
+    """The arrays for the model's inputs, in its order; None if they do not match one by one."""
+    if not graph.is_graph(model):
+        return keras.tree.flatten(x)
+    wanted, _ = _keras.structures(model)
+    if not isinstance(x, dict):
+        found = keras.tree.flatten(x)
+        return found if len(found) == len(model.inputs) else None
+    names = wanted if isinstance(wanted, dict) else {t.name: t for t in model.inputs}
+    by_tensor = {id(tensor): x.get(name) for name, tensor in names.items()}
+    arrays = [by_tensor.get(id(tensor)) for tensor in model.inputs]
+    return None if any(array is None for array in arrays) else arrays
+
+
 def describe(split: FrozenSplit) -> str:
     """Where the prefix ends, in words."""
     if not split.blocked_by:
@@ -253,7 +294,10 @@ def _layers_with_weights(prefix: list[Call]) -> list[keras.layers.Layer]:
 
 def _converted(tensor: Any, value: Value) -> Any:
     """An input as a Functional model converts it: its dtype, and a last axis of one."""
-    if isinstance(tensor, np.ndarray) or keras.backend.standardize_dtype(tensor.dtype) != value.dtype:
+    if (
+        isinstance(tensor, np.ndarray)
+        or keras.backend.standardize_dtype(tensor.dtype) != value.dtype
+    ):
         tensor = keras.ops.convert_to_tensor(tensor, dtype=value.dtype)
     if len(tensor.shape) == len(value.shape) + 1 and tensor.shape[-1] == 1:
         return keras.ops.squeeze(tensor, axis=-1)

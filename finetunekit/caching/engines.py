@@ -37,7 +37,7 @@ class Engine:
         Args:
             inputs: For each input of the model, in order, a batch.
         """
-        key = tuple((tuple(x.shape[1:]), str(x.dtype)) for x in inputs)
+        key: tuple[Any, ...] = tuple((tuple(x.shape[1:]), str(x.dtype)) for x in inputs)
         if self.name in ("xla", "litert"):  # These are made for one size of batch.
             key = (*key, self._size_for(inputs, key))
         if key not in self._made:

@@ -10,6 +10,7 @@ from finetunekit.caching import engines, identity
 from finetunekit.caching.cut import FrozenSplit, NotConstant
 from finetunekit.caching.engines import Engine, Features
 from finetunekit.caching.store import Column, FeatureStore
+from finetunekit.messages import closest
 
 # Rows of a batch and of a part of it may differ by rounding, not by more.
 _BY_SAMPLE = 1e-3
@@ -71,7 +72,7 @@ class Extractor:
         wanted = [feature.numpy() for feature in self.split.run_prefix_flat(few)]
         engine = Engine("graph", self.split)
         try:
-            features = engine(batch)
+            features = checked_by_sample(engine, batch)
         except NotConstant:
             raise
         except Exception:
@@ -81,14 +82,12 @@ class Extractor:
         if engines.disagreement([f[:1] for f in features], wanted) > engines.TOLERANCE:
             self._refused.add("graph")
             return self._first_by_keras(batch)
-        _check_by_sample(engine, batch, features)
         self.engine, self.why = engine, "its weights are small: constants fuse at little cost"
         return features
 
     def _first_by_keras(self, batch: Batch) -> Features:
         self.engine = Engine("keras", self.split)
-        features = self.engine(batch)
-        _check_by_sample(self.engine, batch, features)
+        features = checked_by_sample(self.engine, batch)
         if self.chosen == "auto":
             self.why = "little work is left for another one"
         elif self.chosen != "keras":
@@ -123,7 +122,13 @@ class Extractor:
                 return
 
 
-def _check_by_sample(engine: Engine, batch: Batch, features: Features) -> None:
+def checked_by_sample(engine: Engine, batch: Batch) -> Features:
+    """The features of a batch, once it is seen that each row is made of its sample alone.
+
+    Raises:
+        NotConstant: If a row depends on the other samples, or on chance.
+    """
+    features = engine(batch)
     rows = len(batch[0])
     if any(feature.ndim == 0 or len(feature) != rows for feature in features):
         raise NotConstant("the frozen part does not give one row for each sample")
@@ -135,14 +140,22 @@ def _check_by_sample(engine: Engine, batch: Batch, features: Features) -> None:
             "the frozen part gives other features for the same sample: it is random, or the "
             "samples of a batch depend on each other"
         )
+    return features
+
+
+def names_of(split: FrozenSplit) -> list[str]:
+    """The names of the features, and of the masks behind them, once the prefix has run."""
+    masks = [number for number, masked in enumerate(split.masked) if masked]
+    return [
+        *(f"feature_{number}" for number in range(len(split.features))),
+        *(f"mask_{number}" for number in masks),
+    ]
 
 
 def columns_of(split: FrozenSplit, features: Features, dtype: str = "float32") -> dict[str, Column]:
     """The columns of a store for such features; masks are named after theirs."""
-    masks = [number for number, masked in enumerate(split.masked) if masked]
-    names = [f"feature_{number}" for number in range(len(split.features))]
     columns = {}
-    for name, feature in zip([*names, *(f"mask_{n}" for n in masks)], features, strict=True):
+    for name, feature in zip(names_of(split), features, strict=True):
         stored = dtype if feature.dtype == np.float32 and dtype != "float32" else None
         columns[name] = Column(tuple(feature.shape[1:]), str(feature.dtype), stored)
     return columns
@@ -184,10 +197,28 @@ def fill(
     finally:
         if store is not None:
             store.flush()
-    assert store is not None  # There is at least one batch, and it made the store.
+    if store is None:
+        raise ValueError("There are no samples to compute features of.")
     return store
 
 
 def numbers_key(engine: str, size: int) -> dict[str, str]:
     """What makes two runs of the same prefix agree bit for bit, if that was asked for."""
     return {"engine": f"keras in batches of {size}"} if engine == "keras" else {"engine": "any"}
+
+
+def check_engine(engine: Any) -> None:
+    """Raises for an engine that there is not.
+
+    Raises:
+        ValueError: If it is unknown, or not installed.
+    """
+    names = ("auto", *engines.ENGINES)
+    if not isinstance(engine, str) or engine not in names:
+        hint = closest(engine, names) if isinstance(engine, str) else ""
+        raise ValueError(f"`engine` must be one of {names}. {hint}Received: engine={engine!r}")
+    if engine != "auto" and not engines.available(engine):
+        raise ValueError(
+            "`engine='litert'` needs the package ai-edge-litert and no GPU: "
+            "`pip install 'finetunekit[fast]'`. Received: engine='litert'"
+        )

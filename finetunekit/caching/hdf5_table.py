@@ -16,6 +16,8 @@ _KIND = "finetunekit features"
 _FORMAT = 1
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 
+_COUNTS = ("rows", "done")
+
 Layout = Mapping[str, tuple[tuple[int, ...], str]]
 
 
@@ -65,9 +67,10 @@ def create(
 def _write_head(file: Any, layout: Layout, rows: int, key: Any, columns: Any) -> None:
     file.attrs["kind"], file.attrs["format"] = _KIND, _FORMAT
     file.attrs["key"], file.attrs["columns"] = json.dumps(key), json.dumps(columns)
-    file.attrs["rows"] = rows
     for name, (shape, kind) in layout.items():
         _dataset(file, name, (rows, *shape), kind)
+    # As numbers in datasets, these two can change without a change of the file's structure.
+    _dataset(file, "rows", (1,), "int64").write_direct(np.array([rows]))
     _dataset(file, "done", (1,), "int64").write_direct(np.zeros(1, "int64"))
 
 
@@ -153,15 +156,13 @@ def _read_head(file: Any, path: Any) -> tuple[int, dict[str, str], dict[str, Any
             f"Received: path={os.fspath(path)!r}"
         )
     key, columns = json.loads(file.attrs["key"]), json.loads(file.attrs["columns"])
-    return int(file.attrs["rows"]), key, columns
+    return int(file["rows"][0]), key, columns
 
 
 def differences(found: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
     """The entries of a key that do not fit; "any" fits all."""
     return [
-        name
-        for name in {**wanted, **found}
-        if wanted.get(name) not in (found.get(name), "any")
+        name for name in {**wanted, **found} if wanted.get(name) not in (found.get(name), "any")
     ]
 
 
@@ -173,18 +174,30 @@ def check_key(path: Any, found: Mapping[str, str], wanted: Mapping[str, str]) ->
     """
     names = differences(found, wanted)
     if names:
-        shown = " and ".join(
-            f"other {name}" if len(found.get(name, "")) == 64 else _both(name, found, wanted)
-            for name in names
-        )
-        raise StoreMismatch(
-            f"`path` holds features of {shown}; they are not used, and not touched. Give another "
-            f"path, or delete it with `clear_cache(path)`. Received: path={os.fspath(path)!r}"
+        raise mismatch(
+            path,
+            [
+                f"other {name}"
+                if len(found.get(name, "")) == 64
+                else f"other {name} ({found.get(name, 'none')}, now {wanted.get(name, 'none')})"
+                for name in names
+            ],
         )
 
 
-def _both(name: str, found: Mapping[str, str], wanted: Mapping[str, str]) -> str:
-    return f"other {name} ({found.get(name, 'none')}, now {wanted.get(name, 'none')})"
+def mismatch(path: Any, differences: list[str]) -> StoreMismatch:
+    """The error for features of something else."""
+    return StoreMismatch(
+        f"`path` holds features of {' and '.join(differences)}; they are not used, and not "
+        "touched. Give another path, or delete it with `clear_cache(path)`. "
+        f"Received: path={os.fspath(path)!r}"
+    )
+
+
+def validation_path(path: str | os.PathLike[str]) -> Path:
+    """Where the features of the validation samples stand beside those of a fit."""
+    target = Path(path)
+    return target.with_suffix(f".validation{target.suffix}")
 
 
 class Hdf5Table:
@@ -194,12 +207,16 @@ class Hdf5Table:
         self.rows = rows
         self.done = int(file["done"][0])
         self._path = path
-        self._sets = {name: file[name] for name in file if name != "done"}
-        self._places = {name: (d.id.get_offset(), d.shape, d.dtype) for name, d in self._sets.items()}
+        self._sets = {name: file[name] for name in file if name not in _COUNTS}
+        self._places = {
+            name: (d.id.get_offset(), d.shape, d.dtype) for name, d in self._sets.items()
+        }
         self._file = file if writable else None
         self._descriptor = os.open(path, os.O_RDONLY)
         size = os.fstat(self._descriptor).st_size
-        ends = [o + int(np.prod(s, dtype=np.int64)) * k.itemsize for o, s, k in self._places.values()]
+        ends = [
+            o + int(np.prod(s, dtype=np.int64)) * k.itemsize for o, s, k in self._places.values()
+        ]
         if not writable:
             self._sets = {}
             file.close()  # And with it the lock: what is complete has many readers.
@@ -226,6 +243,13 @@ class Hdf5Table:
             self._file.close()
             self._file = None
 
+    def set_rows(self, rows: int) -> None:
+        """Makes do with fewer rows than there is room for."""
+        if self._file is not None:
+            self._file["rows"][0] = rows
+            self.rows = rows
+            self.set_done(self.done)
+
     def read(self, name: str, rows: np.ndarray) -> np.ndarray:
         """Rows in any order, those close to each other in one go."""
         offset, shape, kind = self._places[name]
@@ -237,7 +261,7 @@ class Hdf5Table:
             stop = start + 1
             while stop < len(rows) and rows[stop] == rows[stop - 1] + 1:
                 stop += 1
-            self._fill(memoryview(flat[start:stop]).cast("B"), offset + int(rows[start]) * each)
+            self._fill(flat[start:stop].data.cast("B"), offset + int(rows[start]) * each)
             start = stop
         return values
 

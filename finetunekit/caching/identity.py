@@ -50,7 +50,9 @@ def data_key(arrays: Iterable[np.ndarray]) -> dict[str, str]:
 def row_digests(arrays: list[np.ndarray]) -> np.ndarray:
     """The content of each sample: `(rows, 16)` bytes."""
     return np.frombuffer(
-        b"".join(hashing.row_digest([array[row] for array in arrays]) for row in range(len(arrays[0]))),
+        b"".join(
+            hashing.row_digest([array[row] for array in arrays]) for row in range(len(arrays[0]))
+        ),
         dtype=np.uint8,
     ).reshape(-1, 16)
 

@@ -58,6 +58,7 @@ class FeatureStore:
         done: How many rows are filled.
         key: Of what the features are.
         path: The file, or None.
+        folder: A temporary folder of the file that goes when the store does, or None.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class FeatureStore:
         self._block = max(1, BLOCK // max(1, size_of(columns, 1)))
         self._waiting: list[dict[str, np.ndarray]] = []
         self._digests: dict[bytes, int] | None = None
+        self.folder: Any = None  # A temporary one, which goes when the store does.
 
     @classmethod
     def in_memory(
@@ -159,9 +161,7 @@ class FeatureStore:
         """The size of all rows."""
         return size_of(self.columns, self.rows)
 
-    def append(
-        self, values: Mapping[str, np.ndarray], digests: np.ndarray | None = None
-    ) -> None:
+    def append(self, values: Mapping[str, np.ndarray], digests: np.ndarray | None = None) -> None:
         """Adds rows after the last one.
 
         Args:
@@ -191,6 +191,12 @@ class FeatureStore:
             self._table.write(name, self._table.done, parts)
         self._table.set_done(self.done)
         self._waiting = []
+
+    def finish(self) -> None:
+        """Takes the rows that are filled for all there are."""
+        self.flush()
+        self.rows = self.done
+        self._table.set_rows(self.done)
 
     def read(self, column: str, rows: np.ndarray | slice) -> np.ndarray:
         """Rows of a column, in any order.
@@ -288,6 +294,9 @@ class _Arrays:
 
     def set_done(self, done: int) -> None:
         self.done = done
+
+    def set_rows(self, rows: int) -> None:
+        """The room stays taken."""
 
     def read(self, name: str, rows: np.ndarray) -> np.ndarray:
         values: np.ndarray = self.arrays[name][rows]

@@ -2,7 +2,16 @@
 
 from finetunekit.training.batch_checks import check_batch
 from finetunekit.training.compiling import compile_for_task
+from finetunekit.training.explain import Plan, explain
 from finetunekit.training.fitting import fit
 from finetunekit.training.stopping import EarlyStopping, SaveBest
 
-__all__ = ["EarlyStopping", "SaveBest", "check_batch", "compile_for_task", "fit"]
+__all__ = [
+    "EarlyStopping",
+    "Plan",
+    "SaveBest",
+    "check_batch",
+    "compile_for_task",
+    "explain",
+    "fit",
+]

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from finetunekit import compiled, inputs
+from finetunekit.caching.cut import flat_inputs
 from finetunekit.messages import say
 from finetunekit.metadata import Task
 from finetunekit.regularization import TemporaryInjection
@@ -42,7 +43,11 @@ def fit(
     memory_limit: int | str | None = None,
     **fit_options: Any,
 ) -> keras.callbacks.History:
-    """Trains a compiled model in place: `model.fit` with the data checked and a fresh order.
+    """Trains a compiled model in place: `model.fit`, with nothing computed twice.
+
+    The part of the model that is frozen gives the same in every epoch: it is computed once for
+    each sample, and the rest trains on these features, with the model's own loss, metrics,
+    optimizer and callbacks. `explain` says beforehand what that saves.
 
     Before the first step it checks inputs and labels as `check_batch` does, and renews
     train functions that have gone stale since layers were frozen or thawed. Arrays are shuffled
@@ -68,6 +73,19 @@ def fit(
         initial_epoch: The epoch at which to start.
         seed: Seed of the order. Defaults to a number drawn from Python's `random`, which
             `keras.utils.set_random_seed` seeds.
+        cache: `"auto"` computes the frozen part once where there is one and keeps its features in
+            memory; True says why if that cannot be; False is `model.fit`. The path of an HDF5
+            file keeps them there, for this run if it is interrupted and for later ones; those of
+            validation samples go into `features.validation.h5` beside `features.h5`.
+        engine: Who computes the features: `"auto"` takes what is fastest for this amount of work;
+            `"keras"` gives what `model.fit` gives, bit for bit, unless it shuffles; `"graph"`,
+            `"xla"`, and `"litert"`, which needs `finetunekit[fast]`, agree with Keras to 1e-4.
+        frozen_dropout: Whether Dropout inside frozen layers stays active, as in Keras; those
+            layers cannot be computed once then.
+        deterministic: Whether a pipeline is known to give the same batches in each epoch, so that
+            it need not be read again.
+        memory_limit: Bytes, or a text such as `"2 GB"`, that features may take in memory; beyond,
+            they go to a temporary file. Defaults to half of what is free.
         **fit_options: The other arguments of `model.fit`.
 
     Returns:
@@ -156,11 +174,11 @@ def _source(
     """The data as features are computed from; None if they can be walked only once."""
     steps = options.get("steps_per_epoch")
     if weighted is not None and steps is None:
-        if cached.flat_arrays(model, weighted.x) is None:
+        if flat_inputs(model, weighted.x) is None:
             return None
         size = options["batch_size"] or cached.BATCH_SIZE
         return cached.Samples(weighted, model, size, settings, order=order)
-    if weighted is not None:
+    if weighted is not None and steps is not None:
         return cached.Stream(weighted.x, steps, settings, "samples")
     found = cached.stream(x, steps, settings, "samples")
     if found is None:

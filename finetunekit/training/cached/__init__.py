@@ -6,16 +6,17 @@ import keras
 
 from finetunekit import _keras, graph
 from finetunekit.caching import cut
+from finetunekit.caching.cut import flat_inputs
 from finetunekit.messages import say
 from finetunekit.training import data
 from finetunekit.training.arrays import Arrays
 from finetunekit.training.cached.callbacks import StepCallbacks
 from finetunekit.training.cached.live import Stream
 from finetunekit.training.cached.redirect import Redirected, marker
-from finetunekit.training.cached.samples import Samples, flat_arrays
+from finetunekit.training.cached.samples import Samples
 from finetunekit.training.cached.settings import Settings
 
-__all__ = ["BATCH_SIZE", "Samples", "Settings", "Stream", "fit", "flat_arrays", "stream", "worth_it"]
+__all__ = ["BATCH_SIZE", "Samples", "Settings", "Stream", "fit", "stream", "worth_it"]
 
 BATCH_SIZE = 32  # Keras' own.
 
@@ -105,7 +106,7 @@ def _validation(
     settings = settings.for_validation()
     if isinstance(given, tuple):
         held_out = Arrays(*given)
-        if steps is not None or flat_arrays(model, held_out.x) is None:
+        if steps is not None or flat_inputs(model, held_out.x) is None:
             return None
         size = options.get("validation_batch_size") or options.get("batch_size") or BATCH_SIZE
         return Samples(held_out, model, size, settings, name="validation samples")

@@ -1,4 +1,4 @@
-"""What if a pipeline gives other samples in each epoch? Features are found by content, not place."""
+"""What if a pipeline gives other samples in each epoch? Features are found by their content."""
 
 from pathlib import Path
 from typing import Any
@@ -7,11 +7,11 @@ import keras
 import numpy as np
 
 from finetunekit.caching import extract, identity, kept, memory
-from finetunekit.caching.cut import FrozenSplit, NotConstant
+from finetunekit.caching.cut import FrozenSplit, NotConstant, flat_inputs
 from finetunekit.caching.extract import Extractor
 from finetunekit.caching.store import FeatureStore
 from finetunekit.messages import say, warn
-from finetunekit.training.cached.samples import flat_arrays, new_store
+from finetunekit.training.cached.samples import new_store
 from finetunekit.training.cached.settings import Settings
 from finetunekit.training.tail import Parts
 
@@ -37,11 +37,12 @@ class Stream:
         self.capacity = 0
         self.told = ""
         self.stopped = False
-        self._split: FrozenSplit | None = None
-        self._extractor: Extractor | None = None
-        self._store: FeatureStore | None = None
+        self._split: FrozenSplit  # Set by `load`, like the two below.
+        self._extractor: Extractor
+        self._store: FeatureStore  # Set once the first features are there.
+        self._has_store = False
         self._rows: dict[bytes, int] = {}
-        self._key: dict[str, str] = {}
+        self._key: dict[str, str]
         self._iterator: Any = None
         self._passes = 0
         self._batches = self._hits = self._seen = 0
@@ -56,11 +57,14 @@ class Stream:
         self._key = key | {"data": "by content"} | extract.numbers_key(self.settings.engine, 0)
         path = self.settings.path
         if path is None:
-            self._store = kept.find(split.layers[0], self._key)
+            store = kept.find(split.layers[0], self._key)
         else:
             exists = Path(path).exists()
-            self._store = FeatureStore.open(path, self._key, write=True) if exists else None
-        self._rows = dict(self._store.digest_rows()) if self._store is not None else {}
+            store = FeatureStore.open(path, self._key, write=True) if exists else None
+        self._has_store = store is not None
+        if store is not None:
+            self._store = store
+        self._rows = dict(store.digest_rows()) if store is not None else {}
         found = f", {len(self._rows):,} found" if self._rows else ""
         self.told = f"{self.name}: by the content of each sample{found}"
 
@@ -82,22 +86,30 @@ class Stream:
             logs = fit.tail.step(parts, training=training)
         return logs
 
+    def close(self) -> None:
+        """Writes what is waiting, and lets go of the file."""
+        if self._has_store and self.settings.path is not None:
+            self._store.close()
+        elif self._has_store:
+            self._store.flush()
+
     def _end_pass(self) -> None:
         self._passes += 1
         self._batches = self._hits = self._seen = 0
-        if self._store is not None:
+        if self._has_store:
             self._store.flush()
 
     def _next(self, iterator: Any, model: keras.Model) -> Parts | None:
         if self.settings.deterministic and self._passes > 1:
-            rows, parts = self._recorded[self._batches % len(self._recorded)]
+            known, parts = self._recorded[self._batches % len(self._recorded)]
             self._batches += 1
-            return self._with_features(rows, parts)
+            return self._with_features(known, parts)
         self._batch = next(iterator)
         x, y, weights = keras.utils.unpack_x_y_sample_weight(self._batch)
-        assert self._split is not None
-        flat = flat_arrays(model, x)
-        assert flat is not None
+        flat = flat_inputs(model, x)
+        if flat is None:
+            self._stop("the batches do not hold one array for each input of the model")
+            return None
         arrays = [keras.ops.convert_to_numpy(part) for part in flat]
         try:
             rows, features = self._found(arrays)
@@ -133,39 +145,41 @@ class Stream:
             whole = len(new) == len(names)
             batch = arrays if whole else [array[new] for array in arrays]
             features = self._compute(batch)
-            if self._store is None:
-                self._store = self._make(features)
-            assert self._store is not None
+            if not self._has_store:
+                self._store, self._has_store = self._make(features), True
             if self._store.done + len(new) > self._store.rows:
                 return None, self._mixed(names, new, features)
             try:
-                self._store.append(dict(zip(self._store.columns, features, strict=True)), digests[new])
+                self._store.append(
+                    dict(zip(self._store.columns, features, strict=True)), digests[new]
+                )
             except ValueError as error:
-                raise NotConstant(f"samples differ in shape from batch to batch ({error})") from error
+                raise NotConstant(
+                    f"samples differ in shape from batch to batch ({error})"
+                ) from error
             start = self._store.done - len(new)
             self._rows.update({names[n]: start + place for place, n in enumerate(new)})
         return np.array([self._rows[name] for name in names]), None
 
     def _compute(self, batch: list[np.ndarray]) -> list[np.ndarray]:
-        assert self._extractor is not None
         return self._extractor(batch, self.capacity - len(self._rows))
 
     def _mixed(self, names: list[bytes], new: list[int], features: Any) -> Any:
         """Features of a batch, some from the store and some that it has no room for."""
-        assert self._store is not None
         place = {names[n]: number for number, n in enumerate(new)}
         rows = [self._rows.get(name) for name in names]
         mixed = []
         for column, computed in zip(self._store.columns, features, strict=True):
             parts = [
-                computed[place[name]] if row is None else self._store.read(column, np.array([row]))[0]
+                computed[place[name]]
+                if row is None
+                else self._store.read(column, np.array([row]))[0]
                 for name, row in zip(names, rows, strict=True)
             ]
             mixed.append(np.stack(parts))
         return mixed
 
     def _make(self, features: list[np.ndarray]) -> FeatureStore:
-        assert self._split is not None
         columns = extract.columns_of(self._split, features)
         store = new_store(self.settings, columns, self.capacity, self._key, self.name, digests=True)
         if store.path is None:
@@ -177,11 +191,9 @@ class Stream:
         return store
 
     def _with_features(self, rows: np.ndarray, parts: Parts) -> Parts:
-        assert self._store is not None
         return self._of([self._store.read(name, rows) for name in self._store.columns], parts)
 
     def _of(self, features: list[Any], parts: Parts) -> Parts:
-        assert self._split is not None and self._store is not None
         named = dict(zip(self._store.columns, features, strict=True))
         numbers = range(len(self._split.features))
         return Parts(

@@ -61,7 +61,7 @@ class Redirected:
         self._first_epoch = 0
         self._plain: dict[bool, Any] = {}
         self._split: FrozenSplit | None = None
-        self._tail: Tail | None = None
+        self.tail: Tail  # Set by the first step.
         self._stale = True
         self._told = False
         self._weights = ""
@@ -85,6 +85,9 @@ class Redirected:
         try:
             yield
         finally:
+            for side in self._sides.values():
+                if side is not None:
+                    side.close()
             for name in ("make_train_function", "make_test_function"):
                 vars(model).pop(name, None)
             if model.train_function is held[0]:
@@ -111,8 +114,7 @@ class Redirected:
     def _run(self, iterator: Any, *, training: bool) -> Any:
         side = self._sides[training]
         spec = getattr(iterator, "element_spec", None)
-        if isinstance(spec, dict) and _MARK in spec:
-            assert isinstance(side, Samples)
+        if isinstance(spec, dict) and _MARK in spec and isinstance(side, Samples):
             self._refresh(training)
             return self._epoch(side, training)
         own = training or _keras.is_validating_on(self.model, iterator)
@@ -125,12 +127,6 @@ class Redirected:
     def keras_step(self, batch: Any, training: bool) -> Any:
         """Keras' own step on a batch that was drawn already."""
         return self._keras(training)(iter([batch]))
-
-    @property
-    def tail(self) -> Tail:
-        """The part that trains."""
-        assert self._tail is not None
-        return self._tail
 
     @property
     def epoch(self) -> int:
@@ -165,7 +161,7 @@ class Redirected:
         for side in self._sides.values():
             if side is not None:
                 side.load(split, key, extractor)
-        self._split, self._tail = split, Tail(self.model, split)
+        self._split, self.tail = split, Tail(self.model, split)
         if split.features:
             self._tell(split, time.perf_counter() - start)
 

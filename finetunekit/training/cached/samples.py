@@ -10,31 +10,16 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit import _keras, graph
 from finetunekit.caching import extract, identity, kept, memory
-from finetunekit.caching.cut import FrozenSplit, NotConstant
+from finetunekit.caching.cut import FrozenSplit, flat_inputs
 from finetunekit.caching.extract import Extractor
+from finetunekit.caching.progress import Progress
 from finetunekit.caching.store import FeatureStore
 from finetunekit.messages import say
 from finetunekit.training.arrays import Arrays
-from finetunekit.training.cached.progress import Progress
 from finetunekit.training.cached.settings import Settings
 from finetunekit.training.order import Order
 from finetunekit.training.tail import Parts
-
-
-def flat_arrays(model: keras.Model, x: Any) -> list[np.ndarray] | None:
-    """The arrays for the model's inputs, in its order; None if they do not match one by one."""
-    if not graph.is_graph(model):
-        return keras.tree.flatten(x)
-    wanted, _ = _keras.structures(model)
-    if not isinstance(x, dict):
-        found = keras.tree.flatten(x)
-        return found if len(found) == len(model.inputs) else None
-    names = wanted if isinstance(wanted, dict) else {t.name: t for t in model.inputs}
-    by_tensor = {id(tensor): x.get(name) for name, tensor in names.items()}
-    arrays = [by_tensor.get(id(tensor)) for tensor in model.inputs]
-    return None if any(array is None for array in arrays) else arrays
 
 
 class Samples:
@@ -59,9 +44,7 @@ class Samples:
         order: Order | None = None,
         name: str = "samples",
     ) -> None:
-        flat = flat_arrays(model, arrays.x)
-        assert flat is not None
-        self.inputs = [_plain(array) for array in flat]
+        self.inputs = [_plain(array) for array in flat_inputs(model, arrays.x) or []]
         self.arrays, self.size, self.settings, self.name = arrays, size, settings, name
         self.rows = len(self.inputs[0])
         self.steps = math.ceil(self.rows / size)
@@ -73,7 +56,7 @@ class Samples:
         self._data: Future[dict[str, str]] = pool.submit(identity.data_key, self.inputs)
         pool.shutdown(wait=False)
         self._store: FeatureStore | None = None
-        self._split: FrozenSplit | None = None
+        self._split: FrozenSplit  # Set by `load`.
         self._tensors: Parts | None = None
 
     def load(self, split: FrozenSplit, key: dict[str, str], engine: Extractor) -> None:
@@ -88,7 +71,8 @@ class Samples:
             return
         key = key | self._data.result() | extract.numbers_key(self.settings.engine, self.size)
         layer = split.layers[0]
-        store = kept.find(layer, key) if self.settings.path is None else self._in_file(key)
+        path = self.settings.path
+        store = kept.find(layer, key) if path is None else _in_file(path, key)
         known = store.done if store is not None else 0
         if store is None or not store.complete:
             progress = Progress(self.rows, self.settings.verbose, self.name)
@@ -99,6 +83,11 @@ class Samples:
         self._store = store
         if store.path is None:
             kept.keep(layer, store, self.settings.memory_limit)
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        if self._store is not None and self.settings.path is not None:
+            self._store.close()
 
     def windows(self, epoch: int) -> Iterator[tuple[Parts, np.ndarray, int]]:
         """The samples of an epoch: tensors, the order of their rows, the number of steps."""
@@ -111,7 +100,9 @@ class Samples:
         for rows in self._blocks(epoch):
             steps = math.ceil(len(rows) / self.size)
             first = rows.min()
-            parts = self._parts(slice(first, rows.max() + 1)) if _is_run(rows) else self._parts(rows)
+            parts = (
+                self._parts(slice(first, rows.max() + 1)) if _is_run(rows) else self._parts(rows)
+            )
             order = rows - first if _is_run(rows) else np.arange(len(rows))
             yield parts, order, steps
 
@@ -126,8 +117,7 @@ class Samples:
 
         Runs in random order, and the rows of some of them at a time in random order.
         """
-        assert self._store is not None
-        each = max(1, self._store.nbytes // self.rows)
+        each = 1 if self._store is None else max(1, self._store.nbytes // self.rows)
         room = max(self.size, self.settings.memory_limit // 4 // each // self.size * self.size)
         if self._order is None:
             for first in range(0, self.rows, room):
@@ -144,7 +134,6 @@ class Samples:
         import tensorflow as tf
 
         split, store = self._split, self._store
-        assert split is not None
 
         def column(name: str) -> Any:
             if store is None or name not in store.columns:
@@ -168,11 +157,6 @@ class Samples:
         for start in range(first, self.rows, self.size):
             yield [_text(array[start : start + self.size]) for array in self.inputs]
 
-    def _in_file(self, key: dict[str, str]) -> FeatureStore | None:
-        path = self.settings.path
-        assert path is not None
-        return FeatureStore.open(path, key, write=True) if Path(path).exists() else None
-
     def _maker(self, split: FrozenSplit, key: dict[str, str]) -> Any:
         def make(features: list[np.ndarray]) -> FeatureStore:
             columns = extract.columns_of(split, features)
@@ -186,7 +170,9 @@ class Samples:
         if known == self.rows:
             return f"{self.rows:,} {self.name}: found {where} ({size})"
         begun = f", {known:,} of them found" if known else ""
-        return f"{self.rows:,} {self.name}: {size} {where}{begun}; engine {engine.name} ({engine.why})"
+        return (
+            f"{self.rows:,} {self.name}: {size} {where}{begun}; engine {engine.name} ({engine.why})"
+        )
 
 
 def new_store(
@@ -213,6 +199,10 @@ def new_store(
     return store
 
 
+def _in_file(path: str, key: dict[str, str]) -> FeatureStore | None:
+    return FeatureStore.open(path, key, write=True) if Path(path).exists() else None
+
+
 def _is_run(rows: np.ndarray) -> bool:
     return bool(rows.max() - rows.min() + 1 == len(rows))
 
@@ -231,6 +221,3 @@ def _tensor(array: np.ndarray) -> Any:
     if array.dtype == object:
         return tf.constant(array, tf.string)
     return tf.convert_to_tensor(array)
-
-
-__all__ = ["NotConstant", "Samples", "flat_arrays", "new_store"]

@@ -2,11 +2,9 @@
 
 import os
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from finetunekit.caching import engines, memory
-from finetunekit.messages import closest
+from finetunekit.caching import extract, hdf5_table, memory
 
 
 @dataclass(frozen=True)
@@ -30,8 +28,7 @@ class Settings:
         """The same, with a file of its own: `features.validation.h5` beside `features.h5`."""
         if self.path is None:
             return self
-        path = Path(self.path)
-        return replace(self, path=str(path.with_suffix(f".validation{path.suffix}")))
+        return replace(self, path=str(hdf5_table.validation_path(self.path)))
 
 
 def read(
@@ -48,7 +45,7 @@ def read(
         TypeError: If one has a wrong type.
         ValueError: If one has a value that there is not.
     """
-    check_engine(engine)
+    extract.check_engine(engine)
     for name, flag in (("frozen_dropout", frozen_dropout), ("deterministic", deterministic)):
         if not isinstance(flag, bool):
             raise TypeError(f"`{name}` must be True or False. Received: {name}={flag!r}")
@@ -74,20 +71,3 @@ def read(
         memory.limit_of(memory_limit),
         verbose,
     )
-
-
-def check_engine(engine: Any) -> None:
-    """Raises for an engine that there is not.
-
-    Raises:
-        ValueError: If it is unknown, or not installed.
-    """
-    names = ("auto", *engines.ENGINES)
-    if not isinstance(engine, str) or engine not in names:
-        hint = closest(engine, names) if isinstance(engine, str) else ""
-        raise ValueError(f"`engine` must be one of {names}. {hint}Received: engine={engine!r}")
-    if engine != "auto" and not engines.available(engine):
-        raise ValueError(
-            "`engine='litert'` needs the package ai-edge-litert and no GPU: "
-            "`pip install 'finetunekit[fast]'`. Received: engine='litert'"
-        )
