@@ -221,8 +221,6 @@ def _traced(model: keras.Model, like: Any) -> tuple[Any, str]:
             with _keras.one_call(model, training):
                 extra = {"training": training} if _keras.takes_training(model) else {}
                 graphs.append(keras.Function(inputs, model.call(inputs, **extra)))
-            if _keras.takes_own_losses(model):
-                return None, "its `call` adds losses"
         except Exception as error:
             # Whatever a user's own code raises on symbolic tensors: the model is taken whole.
             reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)

@@ -92,10 +92,12 @@ def disagreement(found: Features, wanted: Features) -> float:
     """The largest difference relative to the largest value, over all features."""
     worst = 0.0
     for one, other in zip(found, wanted, strict=True):
-        if one.shape != other.shape or not np.isfinite(one).all() > np.isfinite(other).all() - 1:
+        finite = np.isfinite(other)
+        if one.shape != other.shape or not np.array_equal(np.isfinite(one), finite):
             return float("inf")
-        scale = float(np.abs(other.astype("float64")).max()) if other.size else 0.0
-        gap = float(np.abs(one.astype("float64") - other.astype("float64")).max(initial=0.0))
+        exact = other[finite].astype("float64")
+        scale = float(np.abs(exact).max(initial=0.0))
+        gap = float(np.abs(one[finite].astype("float64") - exact).max(initial=0.0))
         worst = max(worst, gap / scale if scale else gap)
     return worst
 

@@ -16,6 +16,7 @@ _KIND = "finetunekit features"
 _FORMAT = 1
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 
+_HEAD = 1 << 16  # Bytes that HDF5 and the key take, at most.
 _COUNTS = ("rows", "done")
 
 Layout = Mapping[str, tuple[tuple[int, ...], str]]
@@ -52,16 +53,27 @@ def create(
     _remove_leftovers(target)
     draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
+        # Room is taken before HDF5 has the file, since HDF5 does not recover from a full disk, and
+        # again after, since HDF5 makes a file with holes.
+        with _telling_full(target, size):
+            _take_room(draft, size + _HEAD)
         with _telling_full(target, size), h5py.File(draft, "w", locking=True) as file:
             _write_head(file, layout, rows, key, columns)
             file.flush()
-        with _telling_full(target, size), open(draft, "rb") as written:
-            os.fsync(written.fileno())
+        with _telling_full(target, size):
+            _take_room(draft, draft.stat().st_size)
         os.link(draft, target)  # Unlike a rename, never over a file that has come meanwhile.
     finally:
         with contextlib.suppress(FileNotFoundError):
             draft.unlink()
     return open_table(target, write=True)[0]
+
+
+def _take_room(draft: Path, size: int) -> None:
+    with open(draft, "ab") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        os.fsync(file.fileno())
 
 
 def _write_head(file: Any, layout: Layout, rows: int, key: Any, columns: Any) -> None:
@@ -209,7 +221,7 @@ class Hdf5Table:
         self._path = path
         self._sets = {name: file[name] for name in file if name not in _COUNTS}
         self._places = {
-            name: (d.id.get_offset(), d.shape, d.dtype) for name, d in self._sets.items()
+            name: (d.id.get_offset() or 0, d.shape, d.dtype) for name, d in self._sets.items()
         }
         self._file = file if writable else None
         self._descriptor = os.open(path, os.O_RDONLY)
@@ -255,13 +267,13 @@ class Hdf5Table:
         offset, shape, kind = self._places[name]
         values = np.empty((len(rows), *shape[1:]), kind)
         each = int(np.prod(shape[1:], dtype=np.int64)) * kind.itemsize
-        flat = values.reshape(len(rows), -1).view(np.uint8) if each else values
+        flat = values.reshape(-1).view(np.uint8)
         start = 0
         while start < len(rows) and each:
             stop = start + 1
             while stop < len(rows) and rows[stop] == rows[stop - 1] + 1:
                 stop += 1
-            self._fill(flat[start:stop].data.cast("B"), offset + int(rows[start]) * each)
+            self._fill(flat[start * each : stop * each].data, offset + int(rows[start]) * each)
             start = stop
         return values
 
