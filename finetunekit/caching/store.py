@@ -58,7 +58,6 @@ class FeatureStore:
         done: How many rows are filled.
         key: Of what the features are.
         path: The file, or None.
-        folder: A temporary folder of the file that goes when the store does, or None.
     """
 
     def __init__(
@@ -78,7 +77,6 @@ class FeatureStore:
         self._block = max(1, BLOCK // max(1, size_of(columns, 1)))
         self._waiting: list[dict[str, np.ndarray]] = []
         self._digests: dict[bytes, int] | None = None
-        self.folder: Any = None  # A temporary one, which goes when the store does.
 
     @classmethod
     def in_memory(

@@ -88,10 +88,8 @@ class Stream:
 
     def close(self) -> None:
         """Writes what is waiting, and lets go of the file."""
-        if self._has_store and self.settings.path is not None:
+        if self._has_store and self._store.path is not None:
             self._store.close()
-        elif self._has_store:
-            self._store.flush()
 
     def _end_pass(self) -> None:
         self._passes += 1
@@ -101,7 +99,9 @@ class Stream:
 
     def _next(self, iterator: Any, model: keras.Model) -> Parts | None:
         if self.settings.deterministic and self._passes > 1:
-            known, parts = self._recorded[self._batches % len(self._recorded)]
+            if self._batches == len(self._recorded):
+                raise StopIteration
+            known, parts = self._recorded[self._batches]
             self._batches += 1
             return self._with_features(known, parts)
         self._batch = next(iterator)

@@ -195,10 +195,15 @@ class Redirected:
                 self._note_pace(training, last - step, start, logs)
                 step = last
                 if self._each[training] or step < steps:
-                    self.callbacks.end(done - 1, logs, training=training)
+                    self.callbacks.end(self._last_of(done, training), logs, training=training)
                 if model.stop_training if training else model.stop_evaluating:
                     return logs
         return logs
+
+    def _last_of(self, done: int, training: bool) -> int:
+        """The number of the last step: Keras counts full executions, also at the end."""
+        each = int(self.model.steps_per_execution) if self._each[training] else 1
+        return -(-done // each) * each - 1
 
     def _chunk(self, training: bool, steps: int) -> int:
         """How many steps run without Python in between."""

@@ -1,7 +1,9 @@
 """How do arrays become features and batches? Computed once, kept, and given out in order."""
 
 import math
+import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -86,7 +88,7 @@ class Samples:
 
     def close(self) -> None:
         """Lets go of the file."""
-        if self._store is not None and self.settings.path is not None:
+        if self._store is not None and self._store.path is not None:
             self._store.close()
 
     def windows(self, epoch: int) -> Iterator[tuple[Parts, np.ndarray, int]]:
@@ -186,16 +188,15 @@ def new_store(
         return FeatureStore.create(settings.path, columns, rows, key, **options)
     if size <= settings.memory_limit:
         return FeatureStore.in_memory(columns, rows, key, **options)
-    folder = tempfile.TemporaryDirectory(prefix="finetunekit-")
+    folder = tempfile.mkdtemp(prefix="finetunekit-")
     say(
         f"the features of the {name} take {memory.size_text(size)}, more than the "
         f"{memory.size_text(settings.memory_limit)} of `memory_limit`: they go to a temporary file "
-        f"in {folder.name}",
+        f"in {folder}",
         settings.verbose,
     )
-    path = str(Path(folder.name) / "features.h5")
-    store = FeatureStore.create(path, columns, rows, key, **options)
-    store.folder = folder  # Removed together with the store.
+    store = FeatureStore.create(Path(folder) / "features.h5", columns, rows, key, **options)
+    weakref.finalize(store, shutil.rmtree, folder, ignore_errors=True)
     return store
 
 
