@@ -316,3 +316,15 @@ def build_metrics(model: keras.Model, y: Any, y_pred: Any) -> None:
     metrics = model._compile_metrics
     if metrics is not None and not metrics.built:
         metrics.build(y, y_pred)
+
+
+def adam_moments(optimizer: keras.optimizers.Optimizer, variable: Any) -> tuple[Any, Any]:
+    """The two moments that Adam keeps of a variable."""
+    index = optimizer._get_variable_index(variable)
+    return optimizer._momentums[index], optimizer._velocities[index]
+
+
+def is_plain_adam(optimizer: keras.optimizers.Optimizer) -> bool:
+    """Whether the optimizer's step is that of Adam itself, without AMSGrad; so is AdamW's."""
+    step = getattr(type(optimizer), "update_step", None)
+    return step is keras.optimizers.Adam.update_step and not optimizer.amsgrad

@@ -24,6 +24,7 @@ MAY_IMPORT_TENSORFLOW: frozenset[str] = frozenset(
         "training/cached/redirect.py",
         "training/cached/samples.py",
         "training/explain.py",
+        "training/fused_adam.py",
         "training/tail.py",
     }
 )

@@ -407,3 +407,130 @@ def test_keras_trains_on_pixels_of_a_wrong_scale(recwarn: pytest.WarningsRecorde
     model.compile("sgd", "mse")
     model.fit(images(4, size=4) / 255, np.zeros(4), verbose=0)
     assert not list(recwarn)
+
+
+class TestFrozenPrefix:
+    """What `caching/` and `training/cached/` rest on."""
+
+    def test_calls_of_a_graph(self) -> None:
+        inner = keras.Sequential([keras.Input((4,)), L.Dense(3, name="a"), L.ReLU(name="b")])
+        inputs = keras.Input((4,))
+        model = keras.Model(inputs, keras.ops.tanh(inner(inputs)))
+        names = [operation.name for operation, *_ in _keras.graph_calls(model)]
+        assert names[0] == inner.name
+        assert names[1].startswith("tanh")
+        calls = _keras.graph_calls(inner)
+        assert [operation.name for operation, *_ in calls] == ["a", "b"]
+        assert calls[1][1][0] is calls[0][3][0]
+        assert _keras.structures(inner)[0] is not None
+        assert keras.tree.flatten(_keras.structures(model)[1])[0] is model.outputs[0]
+
+    def test_a_call_context_counts_losses_once_and_says_training(self) -> None:
+        dense = L.Dense(2, activity_regularizer="l2")
+        drop = L.Dropout(0.5)
+        model = keras.Sequential([keras.Input((4,)), dense, drop])
+        x = np.ones((3, 4), "float32")
+        for _ in range(2):
+            with _keras.one_call(model, training=True):
+                dense(x)
+                dense(x)
+                assert (np.asarray(drop(np.ones((50, 2), "float32"))) == 0).any()
+            assert len(model.losses) == 2
+        with _keras.one_call(model, training=False):
+            assert not (np.asarray(drop(np.ones((50, 2), "float32"))) == 0).any()
+        assert _keras.takes_own_losses(dense) is False
+        dense(x)
+        assert _keras.takes_own_losses(dense) is True
+        assert not model.losses
+
+    def test_layers_that_draw_or_are_told_of_training(self) -> None:
+        assert _keras.has_seed(L.Dropout(0.5))
+        assert _keras.has_seed(L.RandomFlip())
+        assert not _keras.has_seed(L.Dense(1))
+        assert _keras.takes_training(L.Dropout(0.5))
+        assert not _keras.takes_training(L.Flatten())
+        assert not _keras.takes_training(keras.ops.tanh)
+
+    def test_masks_are_attached_to_tensors(self) -> None:
+        embedded = L.Embedding(5, 2, mask_zero=True)(np.array([[1, 0]]))
+        mask = _keras.mask_of(embedded)
+        assert np.asarray(mask).tolist() == [[True, False]]
+        other = keras.ops.ones((1, 2, 2))
+        _keras.attach_mask(other, mask)
+        pooled = L.GlobalAveragePooling1D()(other * 1)
+        assert np.asarray(pooled).tolist() == [[1, 1]]
+        assert _keras.mask_of(other) is mask
+
+    def test_loss_tracker_and_metrics(self) -> None:
+        model = keras.Sequential([keras.Input((4,)), L.Dense(1)])
+        model.compile("sgd", "mse", metrics=["mae"])
+        assert _keras.loss_tracker(model) is model.metrics[0]
+        y = keras.KerasTensor((None, 1))
+        _keras.build_metrics(model, y, y)
+        assert len(model.metrics_variables) == 4
+
+    def test_fit_calls_the_exchanged_functions(self) -> None:
+        """Why `redirect.Redirected` works, and how it tells the validation of a fit."""
+        model, x, y = fitted([L.Dense(1)])
+        held, seen = (model.train_function, model.test_function), []
+
+        def train(iterator: object) -> object:
+            seen.append("train")
+            return held[0](iterator)
+
+        model.make_test_function()
+        test = model.test_function
+
+        def own(iterator: object) -> object:
+            seen.append(_keras.is_validating_on(model, iterator))
+            return test(iterator)
+
+        class Evaluates(keras.callbacks.Callback):
+            def on_epoch_end(self, epoch: int, logs: object = None) -> None:
+                self.model.evaluate(x, y, verbose=0)
+
+        model.train_function, model.test_function = train, own
+        options = {"validation_data": (x, y), "callbacks": [Evaluates()], "verbose": 0}
+        model.fit(x, y, batch_size=32, **options)
+        assert seen == ["train", True, False]
+
+    def test_keras_passes_a_callback_list_on(self) -> None:
+        """Why `StepCallbacks` may stand between Keras and the callbacks."""
+        model, x, y = fitted([L.Dense(1)])
+
+        class Own(keras.callbacks.CallbackList):
+            batches = 0
+
+            def on_train_batch_end(self, batch: int, logs: object = None) -> None:
+                self.batches += 1
+
+        callbacks = Own([], add_history=True, model=model, epochs=1, verbose=0)
+        history = model.fit(x, y, batch_size=8, callbacks=callbacks, verbose=0)
+        assert callbacks.batches == 4
+        assert "loss" in history.history
+
+    def test_a_frozen_parent_may_hold_what_trains(self) -> None:
+        """Why `constant.obstacle` asks the model, not the layer."""
+        inputs = keras.Input((3, 4))
+        each = L.TimeDistributed(L.Dense(2), trainable=False)
+        model = keras.Model(inputs, each(inputs))
+        assert not each.trainable_variables
+        assert len(model.trainable_variables) == 2
+
+    def test_seeded_random_ops_of_tf_data_repeat_each_epoch(self) -> None:
+        """Why a seeded augmentation in a pipeline is found again by its content."""
+        import tensorflow as tf
+
+        keras.utils.set_random_seed(0)
+        data = tf.data.Dataset.range(3).map(lambda n: tf.random.uniform(()))
+        assert [float(v) for v in data] == [float(v) for v in data]
+
+    def test_adam_keeps_two_moments_and_adamw_is_adam(self) -> None:
+        model, *_ = fitted([L.Dense(1)])
+        moment, velocity = _keras.adam_moments(model.optimizer, model.trainable_variables[0])
+        assert "momentum" in moment.path
+        assert "velocity" in velocity.path
+        assert _keras.is_plain_adam(model.optimizer)
+        assert _keras.is_plain_adam(keras.optimizers.AdamW())
+        for other in (keras.optimizers.Adam(amsgrad=True), keras.optimizers.Nadam()):
+            assert not _keras.is_plain_adam(other)

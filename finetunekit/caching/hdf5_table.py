@@ -62,11 +62,20 @@ def create(
             file.flush()
         with _telling_full(target, size):
             _take_room(draft, draft.stat().st_size)
-        os.link(draft, target)  # Unlike a rename, never over a file that has come meanwhile.
+        _publish(draft, target)
     finally:
         with contextlib.suppress(FileNotFoundError):
             draft.unlink()
     return open_table(target, write=True)[0]
+
+
+def _publish(draft: Path, target: Path) -> None:
+    try:
+        os.link(draft, target)  # Unlike a rename, never over a file that has come meanwhile.
+    except FileExistsError:
+        raise
+    except OSError:  # Some file systems have no links.
+        draft.rename(target)
 
 
 def _take_room(draft: Path, size: int) -> None:
@@ -120,10 +129,10 @@ def open_table(
             file.close()
             file = _opened(path, "r+")
         table = Hdf5Table(path, file, head[0], writable=write and not complete)
-    except (KeyError, OSError) as error:
+    except KeyError as error:
         file.close()
         raise ValueError(_damaged(path)) from error
-    except ValueError:
+    except (ValueError, OSError):
         file.close()
         raise
     return table, head[1], head[2]
@@ -137,8 +146,11 @@ def _opened(path: str | os.PathLike[str], mode: str) -> Any:
             "`path` is being written by another process. Wait until it has finished, or give "
             f"another path. Received: path={os.fspath(path)!r}"
         ) from error
-    except PermissionError:
-        raise
+    except PermissionError as error:
+        raise PermissionError(
+            "`path` may not be read, or not be written to. Change its permissions, or give another "
+            f"path. Received: path={os.fspath(path)!r}"
+        ) from error
     except OSError as error:
         if "unable to lock" in str(error) or error.errno == errno.EAGAIN:
             raise StoreBusy(
@@ -224,6 +236,7 @@ class Hdf5Table:
             name: (d.id.get_offset() or 0, d.shape, d.dtype) for name, d in self._sets.items()
         }
         self._file = file if writable else None
+        self.names = set(self._places)
         self._descriptor = os.open(path, os.O_RDONLY)
         size = os.fstat(self._descriptor).st_size
         ends = [

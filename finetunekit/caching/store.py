@@ -77,6 +77,7 @@ class FeatureStore:
         self._block = max(1, BLOCK // max(1, size_of(columns, 1)))
         self._waiting: list[dict[str, np.ndarray]] = []
         self._digests: dict[bytes, int] | None = None
+        self._has_digests = _DIGESTS in table.names
 
     @classmethod
     def in_memory(
@@ -171,12 +172,19 @@ class FeatureStore:
             OSError: If the disk is full.
         """
         rows = self._checked(values)
-        if digests is not None:
-            rows[_DIGESTS] = np.asarray(digests, np.uint8)
+        count = len(next(iter(rows.values())))
+        if self._has_digests:
+            found = np.asarray([] if digests is None else digests, np.uint8)
+            if found.shape != (count, DIGEST):
+                raise ValueError(
+                    f"`digests` must hold {DIGEST} bytes for each row, as the store was made with "
+                    f"digests. Received: digests of shape {found.shape} for {count} rows"
+                )
+            rows[_DIGESTS] = found.copy()
             if self._digests is not None:
-                self._digests.update(_numbered(rows[_DIGESTS], self.done))
+                self._digests.update(_numbered(found, self.done))
         self._waiting.append(rows)
-        self.done += len(next(iter(rows.values())))
+        self.done += count
         if self.path is None or self.done - self._table.done >= self._block or self.complete:
             self.flush()
 
@@ -205,8 +213,8 @@ class FeatureStore:
         numbers = np.arange(self.done)[rows] if isinstance(rows, slice) else np.asarray(rows)
         if len(numbers) and not 0 <= numbers.min() <= numbers.max() < self.done:
             raise IndexError(
-                f"`rows` must lie in the {self.done} rows that are filled. Received: rows up to "
-                f"{numbers.max()}"
+                f"`rows` must lie in the {self.done} rows that are filled. Received: rows from "
+                f"{numbers.min()} to {numbers.max()}"
             )
         if len(numbers) and numbers.max() >= self._table.done:
             self.flush()
@@ -242,7 +250,7 @@ class FeatureStore:
                 f"`values` must have the columns {list(self.columns)}. "
                 f"Received: values with {list(values)}"
             )
-        counts = {len(part) for part in values.values()}
+        counts = {len(part) for part in values.values()} or {0}
         if len(counts) > 1 or self.done + max(counts) > self.rows:
             raise ValueError(
                 f"`values` must have the same number of rows in each column, at most "
@@ -260,13 +268,14 @@ def _cast(part: np.ndarray, name: str, column: Column) -> np.ndarray:
             f"Received: {part.dtype} of shape {part.shape}"
         )
     if column.stored is None:
-        return part
+        return part.copy()  # It may wait for its block, and the caller may go on with the array.
     with np.errstate(over="ignore"):
         kept = part.astype(column.stored)
-    if np.isinf(kept).any() and not np.isinf(part).any():
+    beyond = np.isinf(kept) & np.isfinite(part)
+    if beyond.any():
         raise ValueError(
             f"`values[{name!r}]` holds numbers beyond what {column.stored} can hold; keep the "
-            f"features as float32. Received: a value of {np.abs(part).max():.3g}"
+            f"features as float32. Received: a value of {part[beyond][0]:.3g}"
         )
     return kept
 
@@ -286,6 +295,7 @@ class _Arrays:
     def __init__(self, layout: dict[str, tuple[tuple[int, ...], str]], rows: int) -> None:
         self.done = 0
         self.arrays = {name: _empty((rows, *shape), kind) for name, (shape, kind) in layout.items()}
+        self.names = set(self.arrays)
 
     def write(self, name: str, first: int, values: np.ndarray) -> None:
         self.arrays[name][first : first + len(values)] = values

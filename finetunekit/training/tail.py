@@ -1,5 +1,6 @@
 """How is the part behind the frozen prefix trained? With the model's own loss and optimizer."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ import keras
 
 from finetunekit import _keras
 from finetunekit.caching.cut import FrozenSplit
+from finetunekit.training.fused_adam import in_one_pass
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,17 @@ class Parts:
 
 
 class Tail:
-    """Training and test steps on features; they update the model that the tail belongs to."""
+    """Training and test steps on features; they update the model that the tail belongs to.
 
-    def __init__(self, model: keras.Model, split: FrozenSplit) -> None:
+    Args:
+        model: The compiled model.
+        split: Where it is cut.
+        exact: Whether each bit must be that of Keras' own step.
+    """
+
+    def __init__(self, model: keras.Model, split: FrozenSplit, *, exact: bool = False) -> None:
         self.model = model
+        self._updates = contextlib.nullcontext if exact else in_one_pass
         self.split = split
         self._prepared = False
         _build_optimizer(model)
@@ -75,7 +84,9 @@ class Tail:
             loss = self._loss(parts, y_pred, training=True)
             loss = model.optimizer.scale_loss(loss)
         weights = model.trainable_weights
-        model.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+        with self._updates(model.optimizer):
+            gradients = tape.gradient(loss, weights)
+            model.optimizer.apply_gradients(zip(gradients, weights, strict=True))
         model.compute_metrics(None, parts.y, y_pred, sample_weight=parts.weights)
 
     def _test(self, parts: Parts) -> None:

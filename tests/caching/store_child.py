@@ -1,6 +1,6 @@
 """Fills a store and says how far it is, row by row: what the kill tests start and kill.
 
-It loads the store without the rest of the package, so that a child starts in a fraction of a second.
+It loads the store without the rest of the package, and so starts in a fraction of a second.
 """
 
 from __future__ import annotations

@@ -8,12 +8,12 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from models import images, small_backbone, small_sequential
-from saved_model_fixtures import reusable
-from topologies import TOPOLOGIES, Made
 
 import finetunekit as ftk
 from finetunekit.caching.cut import split_frozen
+from models import images, small_backbone, small_sequential
+from saved_model_fixtures import reusable
+from topologies import TOPOLOGIES, Made
 
 L = keras.layers
 
@@ -212,5 +212,5 @@ def test_the_model_is_not_changed() -> None:
 
 
 def test_something_else_than_a_model() -> None:
-    with pytest.raises(TypeError, match="must be a keras.Model"):
+    with pytest.raises(TypeError, match=r"must be a keras\.Model"):
         split_frozen("model.h5")  # type: ignore[arg-type]

@@ -8,13 +8,13 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from models import images, small_backbone
 
 import finetunekit as ftk
 from finetunekit.caching import cut, engines
 from finetunekit.caching.cut import NotConstant
 from finetunekit.caching.engines import Engine
 from finetunekit.caching.extract import Extractor
+from models import images, small_backbone
 
 L = keras.layers
 
@@ -55,14 +55,14 @@ def test_several_inputs_and_outputs_keep_their_order() -> None:
 def test_an_engine_that_disagrees_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     split, x = split_of(small_backbone()), images(4)
     wanted = [Engine("keras", split)([x])[0] * 1.001]
-    with pytest.raises(ValueError, match="disagrees with Keras by 1.0e-03"):
+    with pytest.raises(ValueError, match=r"disagrees with Keras by 1\.0e-03"):
         engines.checked("graph", split, [x], wanted)
 
     def broken(*_: Any) -> None:
         raise RuntimeError("no such kernel")
 
     monkeypatch.setitem(engines._MAKERS, "graph", broken)
-    with pytest.raises(ValueError, match="cannot run the frozen part.*no such kernel"):
+    with pytest.raises(ValueError, match=r"cannot run the frozen part.*no such kernel"):
         engines.checked("graph", split, [x], wanted)
     # Left to choose, it goes on with Keras.
     extractor = Extractor(split)

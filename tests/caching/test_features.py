@@ -9,11 +9,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from models import Subclassed, images, labels, small_backbone
 
 import finetunekit as ftk
 from finetunekit.caching import extract
 from finetunekit.caching.hdf5_table import StoreMismatch
+from models import Subclassed, images, labels, small_backbone
 
 X, Y = images(21), labels(21)
 
@@ -45,7 +45,8 @@ def test_features_are_the_models_outputs(kind: str, tmp_path: Path) -> None:
     assert len(found) == 21
     assert np.allclose(found.features, wanted, atol=1e-5)
     if kind in ("tf.data", "PyDataset"):
-        assert found.labels is not None and np.array_equal(found.labels, Y)
+        assert found.labels is not None
+        assert np.array_equal(found.labels, Y)
     else:
         assert found.labels is None
     again = ftk.load_features(path)
@@ -71,7 +72,7 @@ def test_an_interrupted_run_goes_on(
     monkeypatch.setattr(extract.Extractor, "__call__", interrupted)
     with pytest.raises(KeyboardInterrupt):
         ftk.cache_features(model, DATA[kind](), path, batch_size=8, verbose=0)
-    with pytest.raises(ValueError, match="16 of .* samples"):
+    with pytest.raises(ValueError, match=r"16 of .* samples"):
         ftk.load_features(path)
     found = ftk.cache_features(model, DATA[kind](), path, batch_size=8, verbose=0)
     assert batches == [8, 8, 5, 5]
@@ -122,11 +123,11 @@ def test_what_cannot_be_cached_says_why(tmp_path: Path) -> None:
             ftk.cache_features(model, data)
     with pytest.raises(ValueError, match="`dtype` must be one of"):
         ftk.cache_features(model, X, dtype="int8")
-    with pytest.raises(ValueError, match="`engine` must be one of.*Did you mean 'keras'"):
+    with pytest.raises(ValueError, match=r"`engine` must be one of.*Did you mean 'keras'"):
         ftk.cache_features(model, X, engine="kers")
-    with pytest.raises(ValueError, match="end in .h5"):
+    with pytest.raises(ValueError, match=r"end in \.h5"):
         ftk.cache_features(model, X, tmp_path / "features.npz")
-    with pytest.raises(TypeError, match="must be a keras.Model"):
+    with pytest.raises(TypeError, match=r"must be a keras\.Model"):
         ftk.cache_features("resnet50", X)  # type: ignore[arg-type]
     with pytest.raises(FileNotFoundError):
         ftk.clear_cache(tmp_path / "nothing.h5")

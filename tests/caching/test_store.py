@@ -65,7 +65,8 @@ def test_gives_back_what_was_put_in(kind: str, tmp_path: Path) -> None:
     for first in range(0, 50, 7):
         store.append(part(values, first, first + 7), digests[first : first + 7])
         check(store, values, np.arange(store.done)[::-1])
-    assert store.complete and len(store) == 50
+    assert store.complete
+    assert len(store) == 50
     check(store, values, np.random.default_rng(2).integers(0, 50, 90))
     check(store, values, slice(10, 20))
     assert store.digest_rows()[digests[33].tobytes()] == 33
@@ -99,14 +100,15 @@ def test_fewer_rows_than_there_was_room_for(tmp_path: Path) -> None:
         store.append(values)
         store.finish()
     with FeatureStore.open(path) as store:
-        assert store.complete and store.rows == 10
+        assert store.complete
+        assert store.rows == 10
 
 
 def test_other_weights_are_named_and_the_file_is_not_touched(tmp_path: Path) -> None:
     path = tmp_path / "f.h5"
     FeatureStore.create(path, COLUMNS, 4, KEY).close()
     before = path.read_bytes()
-    with pytest.raises(StoreMismatch, match="features of other data;.*clear_cache"):
+    with pytest.raises(StoreMismatch, match=r"features of other data;.*clear_cache"):
         FeatureStore.open(path, KEY | {"data": "e" * 64}, write=True)
     with pytest.raises(StoreMismatch, match=r"other versions \(keras 3, now keras 4\)"):
         FeatureStore.open(path, KEY | {"versions": "keras 4"})
@@ -148,6 +150,35 @@ def test_what_does_not_fit_is_refused_before_anything_is_written() -> None:
     with pytest.raises(ValueError, match="same number of rows"):
         store.append(values | {"a": values["a"][:2]})
     assert store.done == 0
+
+
+def test_arrays_may_be_used_again_before_their_block_is_written(tmp_path: Path) -> None:
+    path, array = tmp_path / "f.h5", np.ones((4, 3), "float32")
+    with FeatureStore.create(path, {"a": Column((3,), "float32")}, 8, KEY) as store:
+        store.append({"a": array})
+        array[:] = 9
+    with FeatureStore.open(path) as store:
+        assert np.array_equal(store.read("a", slice(None)), np.ones((4, 3)))
+
+
+def test_digests_come_with_every_row_or_with_none() -> None:
+    column, rows = {"a": Column((), "float32")}, {"a": np.zeros(2, "float32")}
+    store = FeatureStore.in_memory(column, 4, KEY, digests=True)
+    for digests in (None, np.zeros((2, 8), "uint8"), np.zeros((1, 16), "uint8")):
+        with pytest.raises(ValueError, match="16 bytes for each row"):
+            store.append(rows, digests)
+    half = FeatureStore.in_memory({"a": Column((), "float32", "float16")}, 4, KEY)
+    with pytest.raises(ValueError, match="1e\\+06"):
+        half.append({"a": np.array([np.inf, 1e6], "float32")})
+
+
+def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def link(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(hdf5_table.os, "link", link)
+    FeatureStore.create(tmp_path / "f.h5", COLUMNS, 4, KEY).close()
+    assert [path.name for path in tmp_path.iterdir()] == ["f.h5"]
 
 
 def test_a_full_disk_is_told_beforehand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,9 +272,12 @@ def kills(path: Path, count: int, seconds: float) -> None:
             numbers = np.arange(store.done)
             wanted = (numbers[:, None] * 7 + np.arange(96)).astype("float32")
             assert np.array_equal(store.read("a", slice(None)), wanted)
+            mask = (numbers[:, None] + np.arange(3)) % 2 == 0
+            assert np.array_equal(store.read("m", slice(None)), mask)
     child = started(path)
     output, errors = child.communicate()
-    assert not errors and output.splitlines()[-1].split()[-1] == "4000"
+    assert not errors
+    assert output.splitlines()[-1].split()[-1] == "4000"
 
 
 def test_kills_cost_a_block_at_most(tmp_path: Path) -> None:

@@ -14,12 +14,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from models import images, labels, same, small_backbone, values
-from topologies import ROWS, TOPOLOGIES, Made
 
 import finetunekit as ftk
 from finetunekit.caching import engines, hdf5_table
 from finetunekit.training.cached import redirect
+from models import images, labels, same, small_backbone, values
+from topologies import ROWS, TOPOLOGIES, Made
 
 L = keras.layers
 X, Y = images(21), labels(21)
@@ -100,6 +100,23 @@ def test_bit_equal_to_model_fit(make: Callable[[], Made], rows_run: list[int]) -
     assert same(state(model), state(other))
 
 
+@pytest.mark.parametrize("name", ["Adam", "AdamW"])
+def test_adam_in_one_pass_is_adam(name: str) -> None:
+    models = []
+    for engine in ("keras", "graph"):
+        model = small()
+        rate = keras.optimizers.schedules.ExponentialDecay(1e-2, 3, 0.9)
+        optimizer = getattr(keras.optimizers, name)(rate, epsilon=1e-5, clipnorm=1.0)
+        model.compile(optimizer, "sparse_categorical_crossentropy")
+        ftk.fit(model, X / 255, Y, batch_size=8, epochs=10, seed=0, verbose=0, engine=engine)
+        models.append(model)
+        assert "update_step" not in vars(optimizer)
+    for one, other in zip(values(models[0]).values(), values(models[1]).values(), strict=True):
+        assert np.abs(one - other).max() < 1e-5
+    for one, other in zip(state(models[0]).values(), state(models[1]).values(), strict=True):
+        assert np.allclose(one, other, atol=1e-6, rtol=1e-3)
+
+
 def pipeline(count: int = 21) -> tf.data.Dataset:
     return tf.data.Dataset.from_tensor_slices((X[:count], Y[:count])).batch(8)
 
@@ -151,7 +168,16 @@ DISTINCT = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+# Of the others the slow tests make sure.
+OFTEN = ("own order, split, weights", "tf.data and arrays", "deterministic", "PyDataset")
+
+
+def some(names: Any, often: tuple[str, ...]) -> list[Any]:
+    """The names as parameters, those that are not tested often marked slow."""
+    return [n if n in often else pytest.param(n, marks=pytest.mark.slow) for n in names]
+
+
+@pytest.mark.parametrize("kind", some(KINDS, OFTEN))
 def test_all_kinds_of_data(kind: str, rows_run: list[int]) -> None:
     """As without a cache; each sample goes through the prefix once."""
     plain, ours = small(), small()
@@ -242,8 +268,15 @@ class Watcher(keras.callbacks.Callback):
         self.seen.append((epoch, dict(logs), scores, answers, float(loss)))
 
 
-@pytest.mark.parametrize("kind", ["arrays", "deterministic"])
-@pytest.mark.parametrize("together", [1, 2])
+@pytest.mark.parametrize(
+    ("kind", "together"),
+    [
+        ("arrays", 1),
+        pytest.param("arrays", 2, marks=pytest.mark.slow),
+        pytest.param("deterministic", 1, marks=pytest.mark.slow),
+        pytest.param("deterministic", 2, marks=pytest.mark.slow),
+    ],
+)
 def test_callbacks_see_the_full_model(kind: str, together: int) -> None:
     seen = []
     for cache in (False, "auto"):
@@ -296,7 +329,7 @@ CALLBACKS: dict[str, Callable[[], Any]] = {
 }
 
 
-@pytest.mark.parametrize("kind", CALLBACKS)
+@pytest.mark.parametrize("kind", some(CALLBACKS, ("unfreezing", "weights that move", "dropout")))
 def test_callbacks_that_act(kind: str) -> None:
     models, histories = [], []
     for cache in (False, "auto"):
@@ -382,7 +415,7 @@ def test_a_file_is_used_again_and_only_for_the_same(tmp_path: Path, rows_run: li
     assert same(values(first), values(second))
     before, weights = path.read_bytes(), values(second)
     for change in ({"x": X + 1}, {"engine": "keras"}):
-        with pytest.raises(hdf5_table.StoreMismatch, match="features of other (data|engine)"):
+        with pytest.raises(hdf5_table.StoreMismatch, match=r"features of other (data|engine)"):
             ftk.fit(second, **options | change)
     second.layers[0].get_layer("conv1").bias.assign([1, 2, 3, 4])
     weights = values(second)
@@ -556,5 +589,5 @@ def test_explain_trains_nothing() -> None:
         assert ftk.explain(model, data).samples == 24
     thawed = ftk.explain(ftk.unfreeze_layers(small()), X)
     assert "nothing is computed once" in thawed.text
-    with pytest.raises(TypeError, match="must be a keras.Model"):
+    with pytest.raises(TypeError, match=r"must be a keras\.Model"):
         ftk.explain("model", X)  # type: ignore[arg-type]

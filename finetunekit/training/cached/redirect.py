@@ -161,7 +161,10 @@ class Redirected:
         for side in self._sides.values():
             if side is not None:
                 side.load(split, key, extractor)
-        self._split, self.tail = split, Tail(self.model, split)
+        self._split, self.tail = (
+            split,
+            Tail(self.model, split, exact=self.settings.engine == "keras"),
+        )
         if split.features:
             self._tell(split, time.perf_counter() - start)
 
