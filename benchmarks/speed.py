@@ -27,10 +27,11 @@ PAGE = HERE.parent / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
 
 Each table is written by the command above it. A figure is the median of runs in processes of their
-own, which take turns; in brackets the smallest and the largest ratio of a turn. What is timed is the
-whole call of `fit`, with checks, tracing, conversion and features. *Control* is plain Keras against
-plain Keras: how far from 1 it lies is what chance does on this machine. Models have random
-weights, data are random; a head 128 -> 1, batches of 32, 10 epochs. The works, in `benchmarks/workloads.py`:
+own, which take turns; in brackets the smallest and the largest ratio of a turn. What is timed is
+the whole call of `fit`, with checks, tracing, conversion and features. *Control* is plain Keras
+against plain Keras: how far from 1 it lies is what chance does on this machine. Models have random
+weights, data are random; a head 128 -> 1, batches of 32, 10 epochs. The works stand in
+`benchmarks/workloads.py`:
 
 | work | model | data |
 |---|---|---|
