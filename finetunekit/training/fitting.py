@@ -183,8 +183,9 @@ def _source(
     found = cached.stream(x, steps, settings, "samples")
     if found is None:
         say(
-            f"`x`, a {type(x).__name__}, can be walked only once, so the frozen part is computed "
-            "in each epoch; arrays, tf.data pipelines and PyDatasets spare that",
+            f"`x`, a {type(x).__name__}, can be walked only once, or holds no plain arrays, so the "
+            "frozen part is computed in each epoch; arrays, and tf.data pipelines and PyDatasets "
+            "of arrays, spare that",
             options["verbose"],
         )
     return found

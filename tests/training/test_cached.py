@@ -40,10 +40,11 @@ def built(make: Callable[[], Made]) -> Made:
     return model, x, y, loss
 
 
-def small(**options: Any) -> keras.Model:
+def small(policy: str = "float32", **options: Any) -> keras.Model:
     """A frozen backbone with a head that trains, the same each time."""
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
+    keras.config.set_dtype_policy(policy)
     backbone = small_backbone()
     backbone.trainable = False
     head = L.Dense(2, activation="softmax", name="head")
@@ -231,6 +232,89 @@ def test_a_deterministic_pipeline_is_read_once() -> None:
     assert sorted(reads) == list(range(21))
     ftk.fit(small(), pictures(), epochs=3, verbose=0)
     assert len(reads) == 21 * 4
+
+
+def words(length: int | None) -> keras.Model:
+    """Frozen embeddings, one for each token, and a tail that trains."""
+    keras.utils.clear_session(free_memory=False)
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((length,), dtype="int32")
+    x = L.Embedding(9, 4, trainable=False)(inputs)
+    x = L.GlobalAveragePooling1D()(L.Conv1D(3, 1)(x))
+    model = keras.Model(inputs, L.Dense(1)(x))
+    model.compile("adam", "mse")
+    return model
+
+
+def test_batches_of_other_lengths_are_trained_on_as_ever(caplog: pytest.LogCaptureFixture) -> None:
+    lines = [np.arange(n % 7 + 1, dtype="int32") % 9 for n in range(16)]
+    data = tf.data.Dataset.from_generator(
+        lambda: ((line, [1.0]) for line in lines),
+        output_signature=(tf.TensorSpec((None,), tf.int32), tf.TensorSpec((1,))),
+    )
+    data = data.padded_batch(4).apply(tf.data.experimental.assert_cardinality(4))
+    models = []
+    for cache in (False, "auto"):
+        models.append(words(None))
+        ftk.fit(models[-1], data, epochs=2, verbose=0, cache=cache, engine="keras")
+    assert same(values(models[0]), values(models[1]))
+    assert "samples differ in shape from batch to batch" in caplog.text
+
+
+def test_a_full_disk_is_no_end_if_no_file_was_asked_for(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "no room")
+
+    plain, ours, stream = small(), small(), small()
+    options = ARRAYS | {"shuffle": False, "epochs": 2, "verbose": 0, "engine": "keras"}
+    ftk.fit(plain, **options, cache=False)
+    monkeypatch.setattr("finetunekit.caching.store.FeatureStore.create", full)
+    ftk.fit(ours, **options, memory_limit=100)
+    ftk.fit(stream, pipeline(), epochs=2, verbose=0, engine="keras", memory_limit=100)
+    assert same(values(plain), values(ours))
+    assert same(values(plain), values(stream))
+    assert caplog.text.count("no room") == 2
+    with pytest.raises(OSError, match="no room"):
+        ftk.fit(small(), **options, cache=tmp_path / "f.h5")
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision(policy: str) -> None:
+    models = []
+    for cache in (False, "auto"):
+        model = small(policy)
+        assert model.layers[0].layers[1].compute_dtype != "float32"
+        ftk.fit(model, **ARRAYS, shuffle=False, verbose=0, cache=cache, engine="keras", epochs=2)
+        models.append(model)
+    assert same(values(models[0]), values(models[1]))
+
+
+def test_texts_are_looked_up_once(rows_run: list[int]) -> None:
+    texts = ["a b", "b c", "c", "a", "c b a", "b"] * 3
+    models = []
+    for cache in (False, "auto"):
+        keras.utils.set_random_seed(0)
+        lookup = L.TextVectorization(output_sequence_length=4)
+        lookup.adapt(tf.constant(texts))
+        model = keras.Sequential(
+            [
+                keras.Input((), dtype="string"),
+                lookup,
+                L.Embedding(9, 4, mask_zero=True, trainable=False),
+                L.GlobalAveragePooling1D(),
+                L.Dense(1, activation="sigmoid"),
+            ]
+        )
+        model.compile("adam", "binary_crossentropy")
+        y = np.arange(18) % 2
+        options = {"batch_size": 8, "epochs": 2, "verbose": 0, "engine": "keras", "seed": 1}
+        ftk.fit(model, texts, y, cache=cache, **options)
+        models.append(model)
+    for one, other in zip(values(models[0]).values(), values(models[1]).values(), strict=True):
+        assert np.allclose(one, other, atol=1e-6)
+    assert sum(rows_run) - 3 == 18
 
 
 def test_a_generator_is_trained_on_as_ever(caplog: pytest.LogCaptureFixture) -> None:

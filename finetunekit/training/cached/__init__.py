@@ -113,10 +113,15 @@ def _validation(
     return stream(given, steps, settings, "validation samples")
 
 
+def _is_dense(part: Any) -> bool:
+    """Whether it is an array, a tensor, or the spec of one: nothing ragged or sparse."""
+    return hasattr(part, "shape") and not type(part).__name__.startswith(("Ragged", "Sparse"))
+
+
 def stream(x: Any, steps: int | None, settings: Settings, name: str) -> Stream | None:
-    """A pipeline as a stream of batches; None if it cannot be walked twice."""
+    """A pipeline as a stream of batches; None if it is walked once, or holds no arrays."""
     batches = steps or data.batch_count(x)
     parts = data.batch_parts(x)
-    if parts is None or not batches:
+    if parts is None or not batches or not all(map(_is_dense, keras.tree.flatten(parts[0]))):
         return None
     return Stream(parts[0], batches, settings, name)

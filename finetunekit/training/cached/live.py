@@ -113,7 +113,9 @@ class Stream:
         arrays = [keras.ops.convert_to_numpy(part) for part in flat]
         try:
             rows, features = self._found(arrays)
-        except NotConstant as error:
+        except (NotConstant, OSError) as error:
+            if isinstance(error, OSError) and self.settings.path is not None:
+                raise
             self._stop(str(error))
             return None
         self._batches += 1

@@ -147,7 +147,9 @@ class Redirected:
             )
             try:
                 self._load(split)
-            except NotConstant as error:
+            except (NotConstant, OSError) as error:
+                if isinstance(error, OSError) and self.settings.path is not None:
+                    raise  # The user's own file; a temporary one can be done without.
                 warn(f"nothing is computed once: {error}")
                 self._load(cut.uncut(split, str(error)))
 

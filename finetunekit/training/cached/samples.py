@@ -109,17 +109,22 @@ class Samples:
             yield parts, order, steps
 
     def _fits(self) -> bool:
-        """Whether the features are in memory, or may be."""
-        if self._store is None or self._store.path is None:
-            return True
-        return self._store.nbytes <= self.settings.memory_limit // 2
+        """Whether all that the tail takes is in memory, or may be."""
+        return self._bytes_to_load() <= self.settings.memory_limit // 2
+
+    def _bytes_to_load(self) -> int:
+        """The size of what is in a file, and of inputs that would be copied for the tail."""
+        passed = [self.inputs[self._split.inputs.index(value)] for value in self._split.passed]
+        in_file = self._store is not None and self._store.path is not None
+        stored = self._store.nbytes if self._store is not None and in_file else 0
+        return stored + sum(array.nbytes for array in passed)
 
     def _blocks(self, epoch: int) -> Iterator[np.ndarray]:
         """Rows of as many samples as memory may hold; shuffled, they are drawn from runs of rows.
 
         Runs in random order, and the rows of some of them at a time in random order.
         """
-        each = 1 if self._store is None else max(1, self._store.nbytes // self.rows)
+        each = max(1, self._bytes_to_load() // self.rows)
         room = max(self.size, self.settings.memory_limit // 4 // each // self.size * self.size)
         if self._order is None:
             for first in range(0, self.rows, room):
