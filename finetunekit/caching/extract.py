@@ -194,11 +194,13 @@ def fill(
             contents = identity.row_digests(batch) if digests else None
             store.append(dict(zip(store.columns, features, strict=True)), contents)
             told(store.done, extractor)
-    finally:
+    except BaseException:
         if store is not None:
-            store.flush()
+            store.close()
+        raise
     if store is None:
         raise ValueError("There are no samples to compute features of.")
+    store.flush()
     return store
 
 

@@ -298,9 +298,10 @@ def _fill(
             digests = None if source.is_arrays else identity.row_digests([a[part] for a in arrays])
             store.append(values, digests)
             progress.told(store.done, extractor)
-    finally:
+    except BaseException:
         if store is not None:
-            store.flush()
+            store.close()
+        raise
     if store is None:
         raise ValueError("`data` gives no batches. Received: data without samples")
     store.finish()

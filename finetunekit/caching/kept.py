@@ -22,7 +22,7 @@ def find(layer: keras.layers.Layer, key: Mapping[str, str]) -> FeatureStore | No
 
 def keep(layer: keras.layers.Layer, store: FeatureStore, limit: int) -> None:
     """Keeps a store; the oldest ones go when all together pass the limit in bytes."""
-    stores = [other for other in _kept.get(layer, []) if other is not store]
+    stores = [other for other in _kept.get(layer, []) if other.key != store.key]
     _kept[layer] = [*stores, store]
     everywhere = [(owner, other) for owner in list(_kept) for other in _kept[owner]]
     size = sum(other.nbytes for _, other in everywhere)

@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -212,6 +213,14 @@ def test_pipelines_whose_samples_change_are_not_frozen(caplog: pytest.LogCapture
     shuffled = tf.data.Dataset.from_tensor_slices((X, Y)).shuffle(21).batch(8)
     ftk.fit(small(), shuffled, epochs=3, verbose=0)
     assert "only" not in caplog.text
+
+
+def test_streams_are_kept_too_and_grow(rows_run: list[int]) -> None:
+    model = small()
+    ftk.fit(model, pipeline(16), validation_data=pipeline(8), epochs=2, verbose=0)
+    assert sum(rows_run) - 3 == 24
+    ftk.fit(model, pipeline(21), validation_data=pipeline(8), epochs=3, verbose=0)
+    assert sum(rows_run) - 6 == 29
 
 
 def test_a_deterministic_pipeline_is_read_once() -> None:
@@ -675,3 +684,52 @@ def test_explain_trains_nothing() -> None:
     assert "nothing is computed once" in thawed.text
     with pytest.raises(TypeError, match=r"must be a keras\.Model"):
         ftk.explain("model", X)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def groceries(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photographs of ten kinds of groceries, in train, val and test."""
+    folder = tmp_path_factory.mktemp("grocery10")
+    with zipfile.ZipFile(data_folder / "data" / "grocery10" / "grocery10.zip") as file:
+        file.extractall(folder)
+    return folder
+
+
+def photographs(folder: Path, **options: Any) -> tf.data.Dataset:
+    return keras.utils.image_dataset_from_directory(
+        folder, image_size=(160, 160), batch_size=32, verbose=False, **options
+    )
+
+
+@pytest.mark.real
+def test_real_photographs_from_a_folder(groceries: Path, rows_run: list[int]) -> None:
+    models, histories = [], []
+    for cache in (False, "auto"):
+        keras.utils.clear_session(free_memory=False)
+        keras.utils.set_random_seed(0)
+        backbone = ftk.load_backbone("builtin:mobilenet_v2", input_shape=(160, 160, 3))
+        model = ftk.add_head(ftk.freeze_layers(backbone), "multiclass", 10, dropout=0.2)
+        ftk.compile_for_task(model)
+        train = photographs(groceries / "train", shuffle=False)
+        held_out = photographs(groceries / "val", shuffle=False)
+        options = {"validation_data": held_out, "epochs": 3, "verbose": 0, "engine": "keras"}
+        histories.append(ftk.fit(model, train, cache=cache, **options).history)
+        models.append(model)
+    assert histories[0] == histories[1]
+    assert same(values(models[0]), values(models[1]))
+    assert sum(rows_run) - 3 == 240 + 53
+    # Shuffled anew in each epoch, the samples are found all the same.
+    ftk.fit(models[1], photographs(groceries / "train"), epochs=12, verbose=0)
+    assert sum(rows_run) - 6 <= 240 + 53 + 240
+    scores = models[1].evaluate(photographs(groceries / "test"), verbose=0, return_dict=True)
+    assert scores["accuracy"] > 0.75
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("engine", ["graph", "litert"])
+def test_engines_on_real_photographs(groceries: Path, engine: str) -> None:
+    x = np.concatenate([x for x, _ in photographs(groceries / "test")])
+    backbone = ftk.load_backbone("builtin:mobilenet_v2", input_shape=(160, 160, 3))
+    wanted = backbone.predict(x, verbose=0)
+    found = ftk.cache_features(backbone, x, engine=engine, verbose=0)
+    assert np.abs(found.features - wanted).max() < 1e-5 * np.abs(wanted).max()

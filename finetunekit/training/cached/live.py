@@ -54,7 +54,11 @@ class Stream:
         self._recorded, self._passes, self._iterator = [], 0, None
         if not split.features:
             return
-        self._key = key | {"data": "by content"} | extract.numbers_key(self.settings.engine, 0)
+        self._key = (
+            key
+            | {"data": f"by content, {self.name}"}
+            | extract.numbers_key(self.settings.engine, 0)
+        )
         path = self.settings.path
         if path is None:
             store = kept.find(split.layers[0], self._key)
@@ -149,6 +153,8 @@ class Stream:
             features = self._compute(batch)
             if not self._has_store:
                 self._store, self._has_store = self._make(features), True
+            if self._store.rows < self.capacity and self._store.path is None:
+                self._store = self._larger()
             if self._store.done + len(new) > self._store.rows:
                 return None, self._mixed(names, new, features)
             try:
@@ -190,6 +196,16 @@ class Stream:
             f"{self.name}: room for {memory.size_text(store.nbytes)} of features",
             self.settings.verbose,
         )
+        return store
+
+    def _larger(self) -> FeatureStore:
+        """A store that was kept from a fit on fewer samples, with room for these."""
+        old = self._store
+        store = FeatureStore.in_memory(old.columns, self.capacity, old.key, digests=True)
+        names = sorted(self._rows, key=self._rows.__getitem__)
+        digests = np.frombuffer(b"".join(names), np.uint8).reshape(-1, 16)
+        store.append({name: old.read(name, slice(None)) for name in old.columns}, digests)
+        kept.keep(self._split.layers[0], store, self.settings.memory_limit)
         return store
 
     def _with_features(self, rows: np.ndarray, parts: Parts) -> Parts:

@@ -16,7 +16,7 @@ from finetunekit.caching import extract, identity, kept, memory
 from finetunekit.caching.cut import FrozenSplit, flat_inputs
 from finetunekit.caching.extract import Extractor
 from finetunekit.caching.progress import Progress
-from finetunekit.caching.store import FeatureStore
+from finetunekit.caching.store import FeatureStore, size_of
 from finetunekit.messages import say
 from finetunekit.training.arrays import Arrays
 from finetunekit.training.cached.settings import Settings
@@ -186,10 +186,9 @@ def new_store(
     settings: Settings, columns: Any, rows: int, key: dict[str, str], name: str, **options: Any
 ) -> FeatureStore:
     """A store where the settings want it; in a temporary file if memory does not do."""
-    from finetunekit.caching.store import size_of
-
     size = size_of(columns, rows)
     if settings.path is not None:
+        say(f"the features of the {name} take {memory.size_text(size)}", settings.verbose)
         return FeatureStore.create(settings.path, columns, rows, key, **options)
     if size <= settings.memory_limit:
         return FeatureStore.in_memory(columns, rows, key, **options)
@@ -200,7 +199,11 @@ def new_store(
         f"in {folder}",
         settings.verbose,
     )
-    store = FeatureStore.create(Path(folder) / "features.h5", columns, rows, key, **options)
+    try:
+        store = FeatureStore.create(Path(folder) / "features.h5", columns, rows, key, **options)
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     weakref.finalize(store, shutil.rmtree, folder, ignore_errors=True)
     return store
 
