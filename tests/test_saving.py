@@ -44,6 +44,7 @@ def tuned(task: str) -> tuple[keras.Model, np.ndarray, np.ndarray]:
     return model, x, y
 
 
+@pytest.mark.slow
 def test_predicts_the_same_where_finetunekit_cannot_be_imported(tmp_path: Path) -> None:
     expected = {}
     for task in ("binary", "multiclass", "multilabel", "regression"):

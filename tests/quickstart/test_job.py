@@ -65,6 +65,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, list[str]]:
     return result, told
 
 
+@pytest.mark.slow
 def test_the_job_compares_four_ways(tiny: tuple[Result, list[str]]) -> None:
     result, told = tiny
     assert [row.name for row in result.rows] == [
@@ -79,6 +80,7 @@ def test_the_job_compares_four_ways(tiny: tuple[Result, list[str]]) -> None:
     assert table_text(result.rows) in "\n".join(told)
 
 
+@pytest.mark.slow
 def test_the_job_leaves_a_model_and_a_picture(tiny: tuple[Result, list[str]]) -> None:
     result, told = tiny
     assert zipfile.is_zipfile(result.model_path)
@@ -92,6 +94,7 @@ def test_the_job_leaves_a_model_and_a_picture(tiny: tuple[Result, list[str]]) ->
     ]
 
 
+@pytest.mark.slow
 def test_a_process_without_the_library_predicts_the_same(tiny: tuple[Result, list[str]]) -> None:
     result, told = tiny
     assert result.difference == 0
@@ -99,6 +102,7 @@ def test_a_process_without_the_library_predicts_the_same(tiny: tuple[Result, lis
     assert "30 of 30 labels are the same" in told[-1]
 
 
+@pytest.mark.slow
 def test_the_saved_model_knows_its_classes(tiny: tuple[Result, list[str]]) -> None:
     model = finetunekit.load(tiny[0].model_path)
     examples = load_surfaces(train=1, test=1)
