@@ -18,6 +18,7 @@ import tensorflow as tf
 
 import finetunekit as ftk
 from finetunekit.caching import engines, hdf5_table
+from finetunekit.caching.store import FeatureStore
 from finetunekit.training.cached import redirect
 from models import images, labels, same, small_backbone, values
 from topologies import ROWS, TOPOLOGIES, Made
@@ -523,13 +524,15 @@ def test_a_file_is_used_again_and_only_for_the_same(tmp_path: Path, rows_run: li
 
 def test_streams_in_a_file(tmp_path: Path, rows_run: list[int]) -> None:
     path = tmp_path / "features.h5"
-    plain, first, second = small(), small(), small()
+    plain = small()
     ftk.fit(plain, pipeline(), epochs=2, verbose=0, cache=False)
     for model in (small(), small()):
         ftk.fit(model, pipeline(), epochs=2, verbose=0, cache=path, engine="keras")
         assert same(values(plain), values(model))
     assert sum(rows_run) - 3 == 21
-    del first, second
+    with FeatureStore.open(path) as one, FeatureStore.open(path, write=True) as other:
+        assert one.complete
+        assert len(other) == 21
 
 
 def test_interrupted_and_gone_on_with(tmp_path: Path, rows_run: list[int]) -> None:

@@ -92,14 +92,20 @@ class Stream:
 
     def close(self) -> None:
         """Writes what is waiting, and lets go of the file."""
+        self._finish_whole_file()
         if self._has_store and self._store.path is not None:
             self._store.close()
 
     def _end_pass(self) -> None:
+        self._finish_whole_file()
         self._passes += 1
         self._batches = self._hits = self._seen = 0
-        if self._has_store:
-            self._store.flush()
+
+    def _finish_whole_file(self) -> None:
+        """After a whole pass a file is complete, though there was room for a fuller last batch."""
+        whole = self._passes > 0 and self._batches >= self.steps
+        if whole and self.settings.path is not None and not self._store.complete:
+            self._store.finish()
 
     def _next(self, iterator: Any, model: keras.Model) -> Parts | None:
         if self.settings.deterministic and self._passes > 1:
