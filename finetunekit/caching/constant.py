@@ -43,6 +43,20 @@ def switched_off(call: Call) -> list[keras.layers.Layer]:
     return [layer for layer in layers if _is_random(layer) or _is_unknown(layer)]
 
 
+def state_of_others(calls: list[Call]) -> list[keras.Variable]:
+    """The variables that layers of other libraries might change when they are called.
+
+    Of Keras' own layers it is known which do, and when.
+    """
+    found = {}
+    for call in calls:
+        if isinstance(call.operation, keras.layers.Layer):
+            for layer in [call.operation, *(place.layer for place in graph.walk(call.operation))]:
+                if not type(layer).__module__.startswith(_KNOWN):
+                    found.update({id(v): v for v in _keras.own_weights(layer)})
+    return list(found.values())
+
+
 def _obstacle_in(layer: keras.layers.Layer, frozen: bool, frozen_dropout: bool) -> str:
     if "call" in vars(layer):
         return "its `call` was replaced"

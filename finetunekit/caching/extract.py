@@ -1,16 +1,17 @@
 """How do samples become features? In batches, by the engine that saves most, into a store."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from finetunekit.caching import engines, identity
+from finetunekit.caching import constant, engines, identity
 from finetunekit.caching.cut import FrozenSplit, NotConstant
 from finetunekit.caching.engines import Engine, Features
 from finetunekit.caching.store import Column, FeatureStore
-from finetunekit.messages import closest
+from finetunekit.messages import closest, listed
 
 # Rows of a batch and of a part of it may differ by rounding, not by more.
 _BY_SAMPLE = 1e-3
@@ -48,7 +49,8 @@ class Extractor:
             ValueError: If an engine was asked for that cannot run the prefix.
         """
         if self.engine is None:
-            return self._first(batch, rows_left)
+            with state_unchanged(self.split):
+                return self._first(batch, rows_left)
         start = time.perf_counter()
         features = self.engine(batch)
         # The first call prepares more than it computes.
@@ -120,6 +122,31 @@ class Extractor:
                 self.why = f"{self._seconds / seconds:.1f} times as fast as {self.name}"
                 self.engine, self._seconds = engine, seconds
                 return
+
+
+@contextlib.contextmanager
+def state_unchanged(split: FrozenSplit) -> Iterator[None]:
+    """Whatever is run inside, the layers' own state is afterwards as it was.
+
+    Raises:
+        NotConstant: If a layer has changed it, so that it gives something else each time.
+    """
+    before = [(v, v.numpy().copy()) for v in constant.state_of_others(split.prefix_calls)]
+    failure: NotConstant | None = None
+    changed: list[str] = []
+    try:
+        yield
+    except NotConstant as error:
+        failure = error
+    finally:
+        for variable, value in before:
+            if not np.array_equal(variable.numpy(), value, equal_nan=value.dtype.kind == "f"):
+                changed.append(variable.path)
+                variable.assign(value)
+    if changed:
+        raise NotConstant(f"{listed(changed)} changes each time its layer is called") from failure
+    if failure is not None:
+        raise failure
 
 
 def checked_by_sample(engine: Engine, batch: Batch) -> Features:

@@ -298,6 +298,11 @@ def _fill(
             digests = None if source.is_arrays else identity.row_digests([a[part] for a in arrays])
             store.append(values, digests)
             progress.told(store.done, extractor)
+    except cut.NotConstant as error:
+        raise ValueError(
+            f"`backbone` does not give the same for the same sample: {error}. "
+            f"Received: backbone={split.model.name!r}"
+        ) from error
     except BaseException:
         if store is not None:
             store.close()

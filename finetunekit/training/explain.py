@@ -89,7 +89,8 @@ def explain(
     plan = None
     if split.pays and flat is not None:
         try:
-            plan = _measured(split, flat, samples, epochs)
+            with extract.state_unchanged(split):
+                plan = _measured(split, flat, samples, epochs)
         except NotConstant as error:
             split = cut.uncut(split, str(error))
     if plan is None:

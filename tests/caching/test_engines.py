@@ -114,6 +114,41 @@ def test_what_a_batch_shows(what: str, caplog: pytest.LogCaptureFixture) -> None
         assert np.array_equal(ours.layers[-1].kernel, plain.layers[-1].kernel)
 
 
+class Counts(keras.layers.Layer):
+    """A layer that counts its calls, and multiplies by their number."""
+
+    def build(self, shape: Any) -> None:
+        self.calls = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+    def call(self, x: Any) -> Any:
+        self.calls.assign_add(1.0)
+        return x * self.calls
+
+
+@pytest.mark.parametrize("engine", ["keras", "graph"])
+def test_layers_that_change_themselves_are_found_out_and_set_back(
+    engine: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    models = []
+    for cache in (False, "auto"):
+        keras.utils.set_random_seed(0)
+        layers = [L.Dense(8, trainable=False), Counts(trainable=False), L.Dense(1)]
+        model = keras.Sequential([keras.Input((8,)), *layers])
+        model.compile("sgd", "mse")
+        x = np.random.default_rng(0).random((12, 8), dtype="float32")
+        options = {"batch_size": 4, "epochs": 2, "shuffle": False, "verbose": 0}
+        ftk.fit(model, x, x[:, :1], cache=cache, engine=engine, **options)
+        models.append(model)
+    assert "changes each time its layer is called" in caplog.text
+    for one, other in zip(models[0].weights, models[1].weights, strict=True):
+        assert np.array_equal(one, other)
+    before = float(models[1].layers[1].calls)
+    assert "nothing is computed once" in ftk.explain(models[1], x).text
+    assert float(models[1].layers[1].calls) == before
+    with pytest.raises(ValueError, match="does not give the same for the same sample"):
+        ftk.cache_features(models[1], x, verbose=0)
+
+
 class AddsLoss(keras.layers.Layer):
     """Frozen, and a part of the loss all the same."""
 
