@@ -13,12 +13,17 @@ from typing import Any
 
 import keras
 
-from finetunekit import _keras
+from finetunekit import _keras, graph
+
+_LARGE = 1 << 16  # Numbers
 
 
 @contextlib.contextmanager
 def in_one_pass(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
-    """While a step is traced inside, plain Adam updates each float32 variable in one operation."""
+    """While a step is traced inside, plain Adam updates large float32 variables in one operation.
+
+    Small ones gain little, and keep the bits that `model.fit` gives them.
+    """
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     if not _keras.is_plain_adam(inner) or "update_step" in vars(inner):
         yield
@@ -27,7 +32,7 @@ def in_one_pass(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
 
     def update_step(gradient: Any, variable: Any, learning_rate: Any) -> None:
         dense = hasattr(gradient, "dtype") and not hasattr(gradient, "indices")
-        if not dense or variable.dtype != "float32":
+        if not dense or variable.dtype != "float32" or graph.size(variable) < _LARGE:
             own(gradient, variable, learning_rate)
             return
         _update(inner, gradient, variable, learning_rate)
