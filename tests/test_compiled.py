@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 import numpy as np
+import pytest
 
 import finetunekit as ftk
 from finetunekit import compiled
@@ -41,6 +42,7 @@ def test_renewing_drops_what_was_traced() -> None:
     assert not compiled.renew_if_stale(model)
 
 
+@pytest.mark.slow
 def test_a_carried_compilation_is_equal_and_separate() -> None:
     old = fitted()
     new = keras.Model(old.input, old.outputs[0])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import finetunekit as ftk
+from conftest import often
 from finetunekit import freezing
 from models import L, Subclassed, images, labels, same, small_backbone, values
 
@@ -135,7 +136,7 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", often(OPTIMIZERS, ("Adam", "SGD", "scaled")))
 def test_the_optimizer_keeps_its_state(name: str) -> None:
     model = ftk.add_head(small_backbone(), "binary")
     ftk.compile_for_task(model, optimizer=OPTIMIZERS[name]())

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 
+from conftest import often
 from finetunekit.backbones.weights import load_weights
 from finetunekit.backbones.weights_pairing import Stored, kind_of, pair
 from models import L, Subclassed, images, same, small_backbone, values
@@ -68,7 +69,7 @@ def write(folder: Path, form: str) -> tuple[str, np.ndarray]:
 @pytest.mark.filterwarnings(
     "ignore"
 )  # tf_keras, and the `.h5` of whole models, warn by themselves.
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", often(FORMATS, ("keras2.h5",)))
 def test_a_loaded_model_predicts_as_the_one_that_was_saved(tmp_path: Path, form: str) -> None:
     path, expected = write(tmp_path, form)
     model = fill(mixed_model(keras), seed=4)

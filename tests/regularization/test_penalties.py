@@ -55,6 +55,7 @@ def test_every_kind_of_kernel_by_the_formula() -> None:
     assert model.losses == []
 
 
+@pytest.mark.slow
 def test_survives_the_file_in_plain_keras(tmp_path: Path) -> None:
     model = ftk.inject_regularizer(zoo(), l2=0.02)
     path = ftk.save(model, tmp_path / "model.keras")

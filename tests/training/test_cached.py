@@ -17,6 +17,7 @@ import pytest
 import tensorflow as tf
 
 import finetunekit as ftk
+from conftest import often
 from finetunekit.caching import engines, hdf5_table
 from finetunekit.caching.store import FeatureStore
 from finetunekit.training import fused_adam
@@ -177,12 +178,7 @@ DISTINCT = {
 OFTEN = ("own order, split, weights", "tf.data and arrays", "deterministic", "PyDataset")
 
 
-def some(names: Any, often: tuple[str, ...]) -> list[Any]:
-    """The names as parameters, those that are not tested often marked slow."""
-    return [n if n in often else pytest.param(n, marks=pytest.mark.slow) for n in names]
-
-
-@pytest.mark.parametrize("kind", some(KINDS, OFTEN))
+@pytest.mark.parametrize("kind", often(KINDS, OFTEN))
 def test_all_kinds_of_data(kind: str, rows_run: list[int]) -> None:
     """As without a cache; each sample goes through the prefix once."""
     plain, ours = small(), small()
@@ -218,6 +214,7 @@ def test_pipelines_whose_samples_change_are_not_frozen(caplog: pytest.LogCapture
     assert "only" not in caplog.text
 
 
+@pytest.mark.slow
 def test_streams_are_kept_too_and_grow(rows_run: list[int]) -> None:
     model = small()
     ftk.fit(model, pipeline(16), validation_data=pipeline(8), epochs=2, verbose=0)
@@ -258,6 +255,7 @@ def words(length: int | None) -> keras.Model:
     return model
 
 
+@pytest.mark.slow
 def test_batches_of_other_lengths_are_trained_on_as_ever(caplog: pytest.LogCaptureFixture) -> None:
     lines = [np.arange(n % 7 + 1, dtype="int32") % 9 for n in range(16)]
     data = tf.data.Dataset.from_generator(
@@ -273,6 +271,7 @@ def test_batches_of_other_lengths_are_trained_on_as_ever(caplog: pytest.LogCaptu
     assert "samples differ in shape from batch to batch" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_no_end_if_no_file_was_asked_for(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -292,6 +291,7 @@ def test_a_full_disk_is_no_end_if_no_file_was_asked_for(
         ftk.fit(small(), **options, cache=tmp_path / "f.h5")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision(policy: str) -> None:
     models = []
@@ -303,6 +303,7 @@ def test_mixed_precision(policy: str) -> None:
     assert same(values(models[0]), values(models[1]))
 
 
+@pytest.mark.slow
 def test_texts_are_looked_up_once(rows_run: list[int]) -> None:
     texts = ["a b", "b c", "c", "a", "c b a", "b"] * 3
     models = []
@@ -425,7 +426,7 @@ CALLBACKS: dict[str, Callable[[], Any]] = {
 }
 
 
-@pytest.mark.parametrize("kind", some(CALLBACKS, ("unfreezing", "weights that move")))
+@pytest.mark.parametrize("kind", often(CALLBACKS, ("unfreezing",)))
 def test_callbacks_that_act(kind: str) -> None:
     models, histories = [], []
     for cache in (False, "auto"):
@@ -438,6 +439,7 @@ def test_callbacks_that_act(kind: str) -> None:
     assert same(values(models[0]), values(models[1]))
 
 
+@pytest.mark.slow
 def test_a_callback_that_thaws_everything_computes_with_what_is_left(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -455,6 +457,7 @@ def test_a_callback_that_thaws_everything_computes_with_what_is_left(
     assert same(values(models[0]), values(models[1]))
 
 
+@pytest.mark.slow
 def test_checkpoints_hold_the_whole_model(tmp_path: Path) -> None:
     model, path = small(), tmp_path / "best.keras"
     save = keras.callbacks.ModelCheckpoint(path)
@@ -464,6 +467,7 @@ def test_checkpoints_hold_the_whole_model(tmp_path: Path) -> None:
     assert int(loaded.optimizer.iterations) == 6
 
 
+@pytest.mark.slow
 def test_afterwards_the_model_is_keras_again() -> None:
     models = []
     for cache in (False, "auto"):

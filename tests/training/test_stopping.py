@@ -47,7 +47,14 @@ def run(task: str, name: str, course: list[float], callback: object, **options: 
     ("task", "name", "course", "best"),
     [
         pytest.param("binary", "val_auc", [0.5, 0.9, 0.8, 0.7, 0.6], 1, id="AUC up"),
-        pytest.param("regression", "val_rmse", [3.0, 2.0, 1.0, 2.0, 2.0], 2, id="RMSE down"),
+        pytest.param(
+            "regression",
+            "val_rmse",
+            [3.0, 2.0, 1.0, 2.0, 2.0],
+            2,
+            id="RMSE down",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_stops_by_the_tasks_metric_with_the_best_weights(
@@ -104,6 +111,7 @@ def test_the_best_model_is_saved_with_its_metadata(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["best.keras"]
 
 
+@pytest.mark.slow
 def test_a_second_fit_does_not_overwrite_a_better_file(tmp_path: Path) -> None:
     keep = ftk.callbacks.SaveBest(tmp_path / "best.keras")
     run("binary", "val_auc", [0.5, 0.9], keep)
