@@ -2,51 +2,23 @@
 
 import dataclasses
 import json
-import os
 import re
 import zipfile
 import zlib
-from pathlib import Path
 from typing import Any
 
 import keras
 
 from finetunekit import _keras, budget, graph, metadata, zips
-from finetunekit.messages import closest, listed, warn
+from finetunekit.messages import warn
 from finetunekit.metadata import Choices, InputContract, Task
+from finetunekit.text import tokenizer as tokenizers
 
 MEMBER = "finetunekit.json"
+_TOKENIZER = "finetunekit_tokenizer/"
 _LARGEST_MEMBER = 16 * 2**20
+_LARGEST_TOKENIZER = 256 * 2**20
 _VERSION = 1
-
-
-def check_source(path: Any, name: str) -> str:
-    """A file that is there, as a string.
-
-    Raises:
-        TypeError: If it is no path.
-        OSError: If there is no such file.
-    """
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"`{name}` must be a string or a path. Received: {name}={path!r}")
-    target = os.fspath(path)
-    if os.path.isdir(target):
-        there = sorted(file.name for file in Path(target).iterdir())
-        raise IsADirectoryError(
-            f"`{name}` is a folder. Give a file; there are {listed(there, 6) or 'no files'} in it. "
-            f"Received: {name}={target!r}"
-        )
-    if not os.path.exists(target):
-        folder = Path(target).parent
-        there = [file.name for file in folder.iterdir()] if folder.is_dir() else []
-        hint = closest(Path(target).name, there)
-        if target.startswith("~"):
-            hint = "Expand the home folder: `os.path.expanduser(path)`. "
-        raise FileNotFoundError(
-            f"`{name}` is not there. {hint}It was looked for in {str(folder.resolve())!r}. "
-            f"Received: {name}={target!r}"
-        )
-    return target
 
 
 def read_model(
@@ -142,6 +114,34 @@ def written_by(path: str) -> str:
         return ""  # Keras says what is wrong with it.
 
 
+def write(model: keras.Model, file: zipfile.ZipFile) -> None:
+    """Puts what is known about a model into its open archive."""
+    file.writestr(MEMBER, json.dumps(describe(model), indent=1))
+    tokenizer = metadata.of(model).tokenizer
+    if tokenizer is not None:
+        for name, content in tokenizer.files().items():
+            file.writestr(_TOKENIZER + name, content, zipfile.ZIP_DEFLATED)
+
+
+def _read_tokenizer(path: str, name: str) -> Any:
+    """The tokenizer inside an archive; None if there is none, or it needs what is missing."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            members = [m for m in file.infolist() if m.filename.startswith(_TOKENIZER)]
+            if sum(member.file_size for member in members) > _LARGEST_TOKENIZER:
+                raise ValueError("the size of its tokenizer is absurd")
+            files = {m.filename.removeprefix(_TOKENIZER): file.read(m) for m in members}
+        return tokenizers.from_files(files) if files else None
+    except ImportError as error:
+        warn(f"{path} holds a tokenizer that cannot be made here: {error}")
+        return None
+    except (ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise ValueError(
+            f"`{name}` holds a tokenizer that cannot be read ({_first_line(error)}). Save the "
+            f"model again, or load it with plain Keras. Received: {name}={path!r}"
+        ) from error
+
+
 def describe(model: keras.Model) -> dict[str, Any]:
     """What is known about the model, as JSON."""
     known = metadata.of(model)
@@ -164,6 +164,7 @@ def describe(model: keras.Model) -> dict[str, Any]:
         "head": paths.get(id(known.head)),
         "contract": dataclasses.asdict(known.contract) if known.contract else None,
         "origin": known.origin,
+        "tokenizer": known.tokenizer is not None,
         "preprocessing_layers": {
             path: list(metadata.of(place.layer).preprocessing_layers)
             for place in graph.walk(model)
@@ -180,13 +181,16 @@ def describe(model: keras.Model) -> dict[str, Any]:
 def apply(model: keras.Model, record: dict[str, Any], path: str, name: str) -> None:
     """Puts what `describe` wrote back onto a loaded model."""
     places = {place.path: place.layer for place in graph.walk(model)}
+    tokenizer = _read_tokenizer(path, name) if record.get("tokenizer") else None
     try:
         contract = _contract(record["contract"])
         for place, names in record["preprocessing_layers"].items():
             metadata.remember(places[place] if place else model, preprocessing_layers=tuple(names))
         backbone = places.get(record["backbone"])
         if backbone is not None:
-            metadata.remember(backbone, contract=contract, origin=dict(record["origin"]))
+            metadata.remember(
+                backbone, contract=contract, origin=dict(record["origin"]), tokenizer=tokenizer
+            )
         metadata.remember(
             model,
             task=_task(record["task"]),
@@ -194,6 +198,7 @@ def apply(model: keras.Model, record: dict[str, Any], path: str, name: str) -> N
             head=places.get(record["head"]),
             contract=contract,
             origin=dict(record["origin"]),
+            tokenizer=tokenizer,
             augmentation=tuple(places[place] for place in record["augmentation"]),
             choices=_choices(record["choices"], model),
         )

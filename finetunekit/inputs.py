@@ -9,6 +9,7 @@ import numpy as np
 from finetunekit import graph, metadata
 from finetunekit.messages import closest, listed, warn
 from finetunekit.metadata import InputContract
+from finetunekit.text import attach
 
 _BLOCK = 1 << 24
 
@@ -32,11 +33,14 @@ def read(x: Any, model: keras.Model, name: str = "x", *, compare: bool = True) -
         TypeError: If it is no array.
     """
     if isinstance(x, (str, bytes, os.PathLike)):
-        raise TypeError(
-            f"`{name}` is a path or text, not data. Read pictures with "
-            "`keras.utils.image_dataset_from_directory(path)`, arrays with `np.load(path)`. "
-            f"Received: {name}={x!r}"
+        remedy = (
+            "Give a list of texts, `[text]`. "
+            if metadata.of(model).tokenizer is not None
+            else "Read pictures with `keras.utils.image_dataset_from_directory(path)`, arrays with "
+            "`np.load(path)`. "
         )
+        raise TypeError(f"`{name}` is a path or text, not data. {remedy}Received: {name}={x!r}")
+    x = tokenized(x, model, name)
     wanted = _wanted(model)
     arrays: Any
     if isinstance(x, dict):
@@ -65,6 +69,12 @@ def read(x: Any, model: keras.Model, name: str = "x", *, compare: bool = True) -
     if compare and len(pairs) == 1:
         _compare_range(pairs[0][0], model, name)
     return arrays
+
+
+def tokenized(x: Any, model: keras.Model, name: str = "x") -> Any:
+    """Texts as token ids, if that is what the model takes; anything else as it is."""
+    texts = attach.as_texts(x) if attach.takes_texts(model) else None
+    return x if texts is None else attach.to_arrays(model, texts, name)
 
 
 def _compare_range(x: np.ndarray, model: keras.Model, name: str) -> None:

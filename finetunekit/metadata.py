@@ -55,7 +55,7 @@ class InputContract:
         std: What they are divided by then.
         vocabulary_size: For token ids: how many there are; the largest is one less.
         length: For token ids: how many make a sample, if the model takes only one length.
-        tokenizer: For token ids: the name or folder of the tokenizer.
+        tokenizer: For token ids: what makes them of texts, in words.
 
     Example:
         ```python
@@ -105,6 +105,7 @@ class Metadata:
     preprocessing_layers: tuple[str, ...] = ()
     augmentation: tuple[keras.layers.Layer, ...] = ()
     choices: "Choices | None" = None
+    tokenizer: Any = None
     is_head: bool = False
 
 

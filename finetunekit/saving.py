@@ -1,7 +1,6 @@
 """What is kept, and how does it come back? A `.keras` file with one more member inside."""
 
 import contextlib
-import json
 import os
 import tempfile
 import zipfile
@@ -9,7 +8,7 @@ from typing import Any
 
 import keras
 
-from finetunekit import archive
+from finetunekit import archive, paths
 from finetunekit.messages import say, warn
 
 
@@ -67,7 +66,7 @@ def save(
     try:
         _write(model, partial)
         with zipfile.ZipFile(partial, "a") as file:
-            file.writestr(archive.MEMBER, json.dumps(archive.describe(model), indent=1))
+            archive.write(model, file)
         os.replace(partial, target)
     finally:
         with contextlib.suppress(FileNotFoundError):
@@ -164,7 +163,7 @@ def load(
         assert same.output_shape == model.output_shape
         ```
     """
-    target = archive.check_source(path, "path")
+    target = paths.check_source(path, "path")
     if not target.endswith(".keras"):
         raise ValueError(
             "`path` must be a '.keras' file; `load_backbone` reads other formats. "

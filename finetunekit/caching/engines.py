@@ -26,8 +26,10 @@ class Engine:
 
     name: str
 
-    def __init__(self, name: str, split: FrozenSplit) -> None:
+    def __init__(self, name: str, split: FrozenSplit, *, varying: bool = False) -> None:
         self.name = name
+        # XLA and LiteRT are made for one size only.
+        self.varying = varying and name in ("keras", "graph")
         self.split = split
         self._made: dict[Any, Callable[..., Any]] = {}
 
@@ -37,17 +39,27 @@ class Engine:
         Args:
             inputs: For each input of the model, in order, a batch.
         """
-        key: tuple[Any, ...] = tuple((tuple(x.shape[1:]), str(x.dtype)) for x in inputs)
+        key: tuple[Any, ...] = tuple(
+            (x.ndim if self.varying else tuple(x.shape[1:]), str(x.dtype)) for x in inputs
+        )
         if self.name in ("xla", "litert"):  # These are made for one size of batch.
             key = (*key, self._size_for(inputs, key))
         if key not in self._made:
-            self._made[key] = _MAKERS[self.name](self.split, inputs)
+            like = [_Free(x) for x in inputs] if self.varying else inputs
+            self._made[key] = _MAKERS[self.name](self.split, like)
         return self._made[key](inputs)
 
     def _size_for(self, inputs: list[Any], key: tuple[Any, ...]) -> int:
         """A smaller last batch is filled up rather than compiled for."""
         known = [made[-1] for made in self._made if made[:-1] == key]
         return next((size for size in known if size >= len(inputs[0])), len(inputs[0]))
+
+
+class _Free:
+    """Stands for arrays of one dtype and any size."""
+
+    def __init__(self, x: Any) -> None:
+        self.shape, self.dtype = (None,) * x.ndim, x.dtype
 
 
 def available(name: str) -> bool:
@@ -102,13 +114,15 @@ def disagreement(found: Features, wanted: Features) -> float:
     return worst
 
 
-def checked(name: str, split: FrozenSplit, inputs: list[Any], wanted: Features) -> Engine:
+def checked(
+    name: str, split: FrozenSplit, inputs: list[Any], wanted: Features, *, varying: bool = False
+) -> Engine:
     """An engine that agrees with Keras on a batch.
 
     Raises:
         ValueError: If it cannot run the prefix or disagrees by more than 1e-4 of the largest value.
     """
-    engine = Engine(name, split)
+    engine = Engine(name, split, varying=varying)
     try:
         found = engine(inputs)
     except Exception as error:

@@ -26,9 +26,11 @@ class Extractor:
     Args:
         split: The model in two parts.
         engine: `"auto"`, or the name of one.
+        varying: Whether the samples of each batch have a size of their own, such as a length.
     """
 
-    def __init__(self, split: FrozenSplit, engine: str = "auto") -> None:
+    def __init__(self, split: FrozenSplit, engine: str = "auto", *, varying: bool = False) -> None:
+        self.varying = varying
         self.split = split
         self.chosen = engine
         self.why = "asked for"
@@ -57,7 +59,7 @@ class Extractor:
         seconds = (time.perf_counter() - start) / len(batch[0])
         self._seconds = min(self._seconds, seconds) if self._batches else seconds
         self._batches += 1
-        if self.chosen == "auto" and self._batches in (1, 2, 8, 64):
+        if self.chosen == "auto" and not self.varying and self._batches in (1, 2, 8, 64):
             self._consider(batch, features, rows_left - len(batch[0]))
         return features
 
@@ -88,18 +90,25 @@ class Extractor:
         return features
 
     def _first_by_keras(self, batch: Batch) -> Features:
-        self.engine = Engine("keras", self.split)
+        self.engine = Engine("keras", self.split, varying=self.varying)
         features = checked_by_sample(self.engine, batch)
         if self.chosen == "auto":
-            self.why = "little work is left for another one"
+            self.why = (
+                "others are made anew for each length"
+                if self.varying
+                else "little work is left for another one"
+            )
         elif self.chosen != "keras":
-            self.engine = engines.checked(self.chosen, self.split, batch, features)
+            self.engine = engines.checked(
+                self.chosen, self.split, batch, features, varying=self.varying
+            )
         return features
 
     def _starts_with_graph(self, rows_left: int) -> bool:
         """Whether folding the weights in costs so little that no measurement is needed."""
         return (
             self.chosen == "auto"
+            and not self.varying
             and "graph" not in self._refused
             and not engines.on_gpu()
             and rows_left >= 256

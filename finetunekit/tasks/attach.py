@@ -10,8 +10,9 @@ from finetunekit import _keras, compiled, graph, metadata
 from finetunekit.messages import listed, say
 from finetunekit.metadata import Task
 from finetunekit.tasks.families import make_task
-from finetunekit.tasks.heads import build_head, pooling_layer
+from finetunekit.tasks.heads import build_head
 from finetunekit.tasks.inference import output_activation
+from finetunekit.tasks.pooling import pool_features
 
 
 def add_head(
@@ -42,8 +43,10 @@ def add_head(
         l2: Strength of an L2 penalty on the head's kernels, 0 for none.
         activation: `"auto"` is the task's (sigmoid, softmax, none); None gives logits.
         pooling: `"auto"` averages over space or tokens where there are any (over unmasked tokens
-            if there is a mask); `"avg"`, `"max"`, `"flatten"`, or None.
-        output: Which output of a backbone that has several: a name, a key or an index.
+            if there is a mask), and takes the last token of a model like GPT; `"avg"`, `"max"`,
+            `"first"` (BERT's [CLS]) or `"last"` token, `"flatten"`, or None.
+        output: Which output of a backbone that has several: a name, a key or an index. Of a text
+            model, `"sequence_output"` unless said.
         augmentation: Layers to put in front, active in training only.
 
     Returns:
@@ -73,9 +76,8 @@ def add_head(
     task = make_task(task, num_classes, class_names)
     inputs = graph.new_inputs(backbone)
     features = _pick(backbone(_augmented(inputs, augmentation)), output, backbone)
-    pool = pooling_layer(features.shape[1:], pooling)
     # Outside of the head: a Sequential warns about a mask that its first layer uses well.
-    pooled = features if pool is None else pool(features)
+    pooled = pool_features(features, pooling, backbone, inputs)
     head = build_head(
         pooled.shape[1:],
         task,
@@ -205,6 +207,8 @@ def _pick(outputs: Any, wanted: Any, backbone: keras.Model) -> Any:
     if wanted is None:
         if len(flat) == 1:
             return flat[0]
+        if isinstance(outputs, dict) and set(outputs) == {"sequence_output", "pooled_output"}:
+            return outputs["sequence_output"]
     elif isinstance(outputs, dict):
         if wanted in outputs:
             return outputs[wanted]

@@ -115,9 +115,15 @@ def pooling_layer(
 ) -> keras.layers.Layer | None:
     """The layer that makes one vector of spatial or token features, or None if none is wanted."""
     rank = len(feature_shape) + 1
+    if pooling in ("first", "last"):
+        raise ValueError(
+            f"`pooling={pooling!r}` takes one of the tokens of a sequence, and these are "
+            f"none: give it to `add_head`, on a backbone of features (tokens, numbers). "
+            f"Received: features of shape {(None, *feature_shape)}"
+        )
     if pooling not in ("auto", "avg", "max", "flatten", None):
         raise ValueError(
-            "`pooling` must be 'auto', 'avg', 'max', 'flatten' or None. "
+            "`pooling` must be 'auto', 'avg', 'max', 'first', 'last', 'flatten' or None. "
             f"Received: pooling={pooling!r}"
         )
     if rank < 2 or (rank > 5 and pooling not in ("flatten", None)):

@@ -10,6 +10,7 @@ import numpy as np
 from finetunekit import inputs
 from finetunekit.tasks.families import CLASSIFYING
 from finetunekit.tasks.inference import from_logits, task_of
+from finetunekit.text import lengths as text_lengths
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ def predict_labels(
 
     Args:
         model: A model for classes; logits become probabilities here.
-        x: Inputs as for `model.predict`, `(n, ...)`.
+        x: Inputs as for `model.predict`, `(n, ...)`; or texts, or pairs of texts `(first,
+            second)`, if the model has a tokenizer.
         threshold: From which probability on a label holds, for `"binary"` and `"multilabel"`.
             Defaults to 0.5.
         batch_size: As for `model.predict`.
@@ -95,7 +97,12 @@ def predict_labels(
         )
     _check_threshold(threshold, task.name)
     x = inputs.read(x, model) if is_data(x) else x
-    outputs = model.predict(x, batch_size=batch_size, verbose=verbose)
+    lengths = text_lengths.of(model, x)
+    options = {"batch_size": batch_size, "verbose": verbose}
+    if lengths is not None:
+        outputs = text_lengths.predict(model, x, lengths, **options)
+    else:
+        outputs = model.predict(x, **options)
     table = CLASSIFYING[task.name].probabilities(
         np.asarray(outputs, "float64"), from_logits(model, task)
     )

@@ -23,7 +23,7 @@ class Arrays:
     y: Any
     weights: np.ndarray | None = None
 
-    def rows(self, rows: slice) -> "Arrays":
+    def rows(self, rows: slice | np.ndarray) -> "Arrays":
         """Some of the samples."""
         return Arrays(
             *(

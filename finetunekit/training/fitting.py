@@ -7,6 +7,7 @@ import random
 from typing import Any
 
 import keras
+import numpy as np
 
 from finetunekit import compiled, inputs
 from finetunekit.caching.cut import flat_inputs
@@ -14,6 +15,7 @@ from finetunekit.messages import say
 from finetunekit.metadata import Task
 from finetunekit.regularization import TemporaryInjection
 from finetunekit.tasks.multiclass import is_one_hot
+from finetunekit.text import lengths as text_lengths
 from finetunekit.training import arrays, batch_checks, cached, checks, data
 from finetunekit.training.balance import check_class_weight
 from finetunekit.training.compiling import recompile_for_labels, warn_of_rate
@@ -56,8 +58,9 @@ def fit(
 
     Args:
         model: A compiled model.
-        x: Inputs `(n, ...)` as arrays, or a dict or list of them; or a tf.data pipeline or
-            PyDataset of `(inputs, labels)`, whose samples keep their order.
+        x: Inputs `(n, ...)` as arrays, or a dict or list of them; texts, or pairs of texts
+            `(first, second)`, if the model has a tokenizer; or a tf.data pipeline or PyDataset
+            of `(inputs, labels)`, whose samples keep their order.
         y: Labels, if `x` is arrays.
         batch_size: Samples a step. Defaults to 32.
         epochs: The epoch at which to stop.
@@ -152,7 +155,7 @@ def fit(
     if cached.worth_it(model, settings, like):
         source = _source(model, x, weighted, order, options, settings)
     if weighted is not None and not isinstance(source, cached.Samples):
-        options |= _array_options(weighted, options, shuffle, order)
+        options |= _array_options(model, weighted, options, shuffle, order, settings)
     try:
         if source is None:
             return model.fit(**options)
@@ -226,9 +229,18 @@ def _order(samples: int, options: dict[str, Any], shuffle: bool, seed: int | Non
 
 
 def _array_options(
-    train: arrays.Arrays, options: dict[str, Any], shuffle: bool, order: Order | None
+    model: keras.Model,
+    train: arrays.Arrays,
+    options: dict[str, Any],
+    shuffle: bool,
+    order: Order | None,
+    settings: cached.Settings,
 ) -> dict[str, Any]:
-    """How `model.fit` gets the arrays: as they are, or in our order."""
+    """How `model.fit` gets the arrays: as they are, in our order, or texts by their length."""
+    if settings.cache is not False and options.get("steps_per_epoch") is None:
+        lengths = text_lengths.of(model, train.x)
+        if lengths is not None:
+            return _options_by_length(model, train, lengths, options, order)
     if order is None:
         return {"x": train.x, "y": train.y, "sample_weight": train.weights, "shuffle": shuffle}
     size = options["batch_size"] or cached.BATCH_SIZE
@@ -238,6 +250,36 @@ def _array_options(
         "batch_size": None,
         "validation_batch_size": options.get("validation_batch_size") or size,
     }
+
+
+def _options_by_length(
+    model: keras.Model,
+    train: arrays.Arrays,
+    lengths: np.ndarray,
+    options: dict[str, Any],
+    order: Order | None,
+) -> dict[str, Any]:
+    """Batches no longer than their longest text, of texts of like length if they are shuffled."""
+    size = options["batch_size"] or cached.BATCH_SIZE
+
+    def batched(epoch: int) -> np.ndarray:
+        if order is None:
+            return np.arange(len(lengths))
+        return text_lengths.batched(order(epoch), lengths, size)
+
+    first = options["initial_epoch"]
+    found = {
+        "x": text_lengths.ByLength(train.parts(), lengths, size, batched, first),
+        "shuffle": False,
+        "batch_size": None,
+    }
+    held_out = options.get("validation_data")
+    if isinstance(held_out, tuple) and options.get("validation_steps") is None:
+        its_lengths = text_lengths.of(model, held_out[0])
+        if its_lengths is not None:
+            each = options.get("validation_batch_size") or size
+            found["validation_data"] = text_lengths.ByLength(held_out, its_lengths, each)
+    return found
 
 
 def _follow_label_form(

@@ -159,7 +159,8 @@ class Redirected:
             split = cut.uncut(split, "nothing before it has weights")
         key = identity.prefix_key(split) if split.features else {}
         self._weights = key.get("prefix weights", "")
-        extractor = Extractor(split, self.settings.engine)
+        varying = any(isinstance(s, Samples) and s.varies(split) for s in self._sides.values())
+        extractor = Extractor(split, self.settings.engine, varying=varying)
         for side in self._sides.values():
             if side is not None:
                 side.load(split, key, extractor)

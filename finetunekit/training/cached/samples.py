@@ -18,6 +18,7 @@ from finetunekit.caching.extract import Extractor
 from finetunekit.caching.progress import Progress
 from finetunekit.caching.store import FeatureStore, size_of
 from finetunekit.messages import say
+from finetunekit.text import lengths as text_lengths
 from finetunekit.training.arrays import Arrays
 from finetunekit.training.cached.settings import Settings
 from finetunekit.training.order import Order
@@ -46,6 +47,13 @@ class Samples:
         order: Order | None = None,
         name: str = "samples",
     ) -> None:
+        # Bit for bit what `model.fit` computes: in its batches.
+        lengths = None if settings.engine == "keras" else text_lengths.of(model, arrays.x)
+        if lengths is not None:
+            by_length = np.argsort(lengths, kind="stable")
+            arrays, lengths = arrays.rows(by_length), lengths[by_length]
+            order = _through(order, np.argsort(by_length))
+        self.lengths = lengths
         self.inputs = [_plain(array) for array in flat_inputs(model, arrays.x) or []]
         self.arrays, self.size, self.settings, self.name = arrays, size, settings, name
         self.rows = len(self.inputs[0])
@@ -60,6 +68,7 @@ class Samples:
         self._store: FeatureStore | None = None
         self._split: FrozenSplit  # Set by `load`.
         self._tensors: Parts | None = None
+        self._trims = False
 
     def load(self, split: FrozenSplit, key: dict[str, str], engine: Extractor) -> None:
         """Gets the features of a split: kept ones if they are the same, else computed now.
@@ -74,6 +83,7 @@ class Samples:
         key = key | self._data.result() | extract.numbers_key(self.settings.engine, self.size)
         layer = split.layers[0]
         path = self.settings.path
+        self._trims = self.varies(split)
         store = kept.find(layer, key) if path is None else _in_file(path, key)
         known = store.done if store is not None else 0
         if store is None or not store.complete:
@@ -85,6 +95,11 @@ class Samples:
         self._store = store
         if store.path is None:
             kept.keep(layer, store, self.settings.memory_limit)
+
+    def varies(self, split: FrozenSplit) -> bool:
+        """Whether batches are cut to their longest text: features must not tell how long it was."""
+        shapes = [shape for _, shape, _ in split.boundary[: len(split.features)]]
+        return self.lengths is not None and all(None not in shape[1:] for shape in shapes)
 
     def close(self) -> None:
         """Lets go of the file."""
@@ -162,7 +177,12 @@ class Samples:
 
     def _batches(self, first: int) -> Iterator[list[Any]]:
         for start in range(first, self.rows, self.size):
-            yield [_text(array[start : start + self.size]) for array in self.inputs]
+            rows = slice(start, start + self.size)
+            if self._trims and self.lengths is not None:
+                longest = int(self.lengths[rows].max())
+                yield [array[rows, :longest] for array in self.inputs]
+            else:
+                yield [_text(array[rows]) for array in self.inputs]
 
     def _maker(self, split: FrozenSplit, key: dict[str, str]) -> Any:
         def make(features: list[np.ndarray]) -> FeatureStore:
@@ -180,6 +200,11 @@ class Samples:
         return (
             f"{self.rows:,} {self.name}: {size} {where}{begun}; engine {engine.name} ({engine.why})"
         )
+
+
+def _through(order: Order | None, place: np.ndarray) -> Order:
+    """The same order of samples that lie in other places now."""
+    return lambda epoch: place if order is None else place[order(epoch)]
 
 
 def new_store(

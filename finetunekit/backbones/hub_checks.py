@@ -1,0 +1,113 @@
+"""Is this folder of a model harmless and whole? Looks at config.json before KerasHub does."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+_LARGEST_JSON = 64 * 2**20
+_LARGEST_CONFIG = 2**20
+# Names of sizes in configs of Hugging Face: how many tokens, positions, layers, how wide.
+_WIDTH = ("hidden_size", "n_embd", "dim", "d_model", "embed_dim")
+_TOKENS = ("vocab_size", "max_position_embeddings", "n_positions", "type_vocab_size")
+_LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers")
+_INNER = ("intermediate_size", "n_inner", "hidden_dim", "encoder_ffn_dim")
+# Modules whose classes a preset of KerasHub is made of.
+_HARMLESS = ("keras", "keras_hub", "builtins", "keras_nlp")
+
+
+def read_json(path: Path, largest: int = _LARGEST_JSON) -> dict[str, Any]:
+    """A JSON object out of a file of bounded size.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    fault = ""
+    found = None
+    if path.stat().st_size > largest:
+        fault = f"is larger than {largest / 2**20:g} MiB"
+    else:
+        try:
+            found = json.loads(path.read_bytes())
+        except (ValueError, RecursionError) as error:
+            fault = f"is no JSON ({type(error).__name__})"
+    if not fault and not isinstance(found, dict):
+        fault = "holds no JSON object"
+    if fault:
+        raise ValueError(
+            f"`source` has a {path.name} that {fault}. Copy or download the folder again. "
+            f"Received: source={str(path.parent)!r}"
+        )
+    return cast(dict[str, Any], found)
+
+
+def read_config(folder: str) -> dict[str, Any]:
+    """The folder's config.json.
+
+    Raises:
+        ValueError: If it is damaged.
+    """
+    return read_json(Path(folder) / "config.json", _LARGEST_CONFIG)
+
+
+def check(folder: str, config: dict[str, Any]) -> None:
+    """Raises for a config that asks for foreign code, or for more than the weights hold.
+
+    Raises:
+        ValueError: With what it asks for.
+    """
+    for module, name in _classes(config):
+        if module.split(".")[0] not in _HARMLESS or name == "Lambda":
+            raise ValueError(
+                f"`source` has a config.json that asks for {module}.{name}, which is no part of "
+                "KerasHub; nothing of it was run. Load such a model with its own code and pass "
+                f"the model. Received: source={folder!r}"
+            )
+    asked, held = _asked(config), _held(Path(folder))
+    if held is not None and asked > max(4 * held, 2**22):
+        raise ValueError(
+            f"`source` has a config.json that asks for about {asked:,} numbers, and its weights "
+            f"hold {held:,}. One of the files is of another model. Received: source={folder!r}"
+        )
+
+
+def ignored(config: dict[str, Any]) -> Iterator[str]:
+    """What a BERT config asks for that KerasHub does not do, in words."""
+    if config.get("model_type") != "bert":
+        return
+    if not str(config.get("hidden_act", "gelu")).startswith("gelu"):
+        yield f"hidden_act={config['hidden_act']!r} is not what KerasHub computes, which is GELU"
+    if config.get("position_embedding_type", "absolute") != "absolute":
+        yield "its relative positions are not what KerasHub computes, which are absolute ones"
+    epsilon = config.get("layer_norm_eps", 1e-12)
+    if isinstance(epsilon, (int, float)) and epsilon > 1e-6:
+        yield f"layer_norm_eps={epsilon:g} is not what KerasHub computes with, which is 1e-12"
+
+
+def _classes(config: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(config, dict):
+        if "class_name" in config and isinstance(config.get("module"), str):
+            yield config["module"], str(config["class_name"])
+        for value in config.values():
+            yield from _classes(value)
+    elif isinstance(config, list):
+        for value in config:
+            yield from _classes(value)
+
+
+def _asked(config: dict[str, Any]) -> int:
+    """How many numbers a model of these sizes has, about and at least."""
+
+    def size(names: tuple[str, ...]) -> int:
+        found = [config[n] for n in names if isinstance(config.get(n), int)]
+        return max([0, *found])
+
+    width = size(_WIDTH)
+    tokens = sum(config[n] for n in _TOKENS if isinstance(config.get(n), int))
+    return tokens * width + size(_LAYERS) * width * (width + size(_INNER))
+
+
+def _held(folder: Path) -> int | None:
+    """How many numbers the folder's weights hold at most, of two bytes each; None if unknown."""
+    files = [*folder.glob("*.safetensors"), *folder.glob("*.bin"), *folder.glob("*.h5")]
+    return sum(file.stat().st_size for file in files) // 2 if files else None

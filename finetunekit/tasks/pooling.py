@@ -1,0 +1,65 @@
+"""How do the features of many places or tokens become one vector? Padding never counts."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from finetunekit import graph
+from finetunekit.tasks.heads import pooling_layer
+from finetunekit.text import roles
+
+
+def pool_features(features: Any, pooling: Any, backbone: keras.Model, inputs: Any) -> Any:
+    """One vector a sample, by stock layers and operations of Keras.
+
+    Args:
+        features: A backbone's output.
+        pooling: `"auto"`, `"avg"`, `"max"`, `"first"`, `"last"`, `"flatten"` or None.
+        backbone: What has made them.
+        inputs: What it was called on, a padding mask among them if it takes one.
+
+    Raises:
+        ValueError: If features of this shape cannot be pooled so.
+    """
+    if len(features.shape) != 3 or pooling in (None, "flatten"):
+        layer = pooling_layer(features.shape[1:], pooling)
+        return features if layer is None else layer(features)
+    mask = roles.mask_of(backbone, inputs)
+    if pooling == "auto" and mask is not None and roles.is_causal(backbone):
+        pooling = "last"
+    if mask is None and pooling in ("last", "max"):
+        mask = _implied_mask(backbone, inputs)
+    if pooling == "first":
+        return features[:, 0]
+    if pooling == "last":
+        return features[:, -1] if mask is None else _last(features, mask)
+    pool: Any = pooling_layer(features.shape[1:], pooling)
+    if mask is None:
+        return pool(features)
+    if pooling == "max":
+        away = (1.0 - ops.expand_dims(ops.cast(mask, features.dtype), -1)) * _far(features.dtype)
+        return pool(features - away)
+    return pool(features, mask=mask)
+
+
+def _implied_mask(backbone: keras.Model, inputs: Any) -> Any:
+    """The mask that an Embedding makes of token ids, where it is 0 that fills up."""
+    found = [place.layer for place in graph.walk(backbone)]
+    masks = any(isinstance(layer, keras.layers.Embedding) and layer.mask_zero for layer in found)
+    tensors = keras.tree.flatten(inputs)
+    if not masks or len(tensors) != 1:
+        return None
+    return ops.not_equal(tensors[0], 0)
+
+
+def _last(features: Any, mask: Any) -> Any:
+    """Of each sample the features of its last token."""
+    count = ops.sum(ops.cast(mask, "int32"), axis=1, keepdims=True)
+    place = ops.expand_dims(ops.maximum(count - 1, 0), -1)
+    return ops.squeeze(ops.take_along_axis(features, place, axis=1), 1)
+
+
+def _far(dtype: str) -> float:
+    """Farther away than any feature, in this dtype."""
+    return 3e4 if "float16" in dtype and "b" not in dtype else 1e9
