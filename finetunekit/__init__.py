@@ -7,6 +7,7 @@ from finetunekit.backbones.report import LoadReport, load_report
 from finetunekit.backbones.saved_model import SavedModelLayer
 from finetunekit.backbones.taps import backbone_features
 from finetunekit.backbones.weights import WeightsReport, WeightsRow, load_weights
+from finetunekit.backbones.weights_torch import load_weights_from_torch
 from finetunekit.caching.cut import FrozenSplit, split_frozen
 from finetunekit.caching.features import (
     CachedFeatures,
@@ -26,6 +27,7 @@ from finetunekit.regularization import inject_dropout, inject_regularizer, remov
 from finetunekit.saving import load, save
 from finetunekit.selection import find_layers
 from finetunekit.tasks import Prediction, add_head, build_head, predict_labels, replace_head
+from finetunekit.text import WordPiece, tokenize, use_tokenizer
 from finetunekit.training import Plan, check_batch, compile_for_task, explain, fit
 
 __version__ = "0.1.0"
@@ -43,6 +45,7 @@ __all__ = [
     "TrainableSummary",
     "WeightsReport",
     "WeightsRow",
+    "WordPiece",
     "add_head",
     "backbone_features",
     "build_head",
@@ -63,11 +66,14 @@ __all__ = [
     "load_features",
     "load_report",
     "load_weights",
+    "load_weights_from_torch",
     "predict_labels",
     "remove_regularizer",
     "replace_head",
     "save",
     "split_frozen",
+    "tokenize",
     "trainable_summary",
     "unfreeze_layers",
+    "use_tokenizer",
 ]

@@ -33,6 +33,7 @@ MAY_IMPORT_TENSORFLOW: frozenset[str] = frozenset(
 LATE_ONLY = {
     "PIL",
     "ai_edge_litert",
+    "keras_hub",
     "matplotlib",
     "skimage",
     "tensorflow",
@@ -50,7 +51,9 @@ GROUND = {
     "inputs",
     "messages",
     "metadata",
+    "paths",
     "selection",
+    "text",
     "zips",
 }
 ROOMS = {

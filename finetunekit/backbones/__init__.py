@@ -7,14 +7,18 @@ from urllib.parse import urlsplit
 
 import keras
 
+from finetunekit import hashing
 from finetunekit.backbones import (
     applications,
     builtin,
+    checkpoints,
     contract,
     files,
     handles,
+    hub,
     report,
     saved_model,
+    torch_models,
 )
 from finetunekit.backbones.handles import download
 from finetunekit.messages import closest, listed, say
@@ -46,15 +50,19 @@ def load_backbone(
 
     Args:
         source: A `.keras`, `.h5` or `.hdf5` file of Keras 2 or 3; a SavedModel folder, a
-            `.tar.gz` of one, its http(s) URL, or a handle on tfhub.dev or Kaggle; a name of
+            `.tar.gz` of one, its http(s) URL, or a handle on tfhub.dev or Kaggle; a folder with
+            a config.json, of Hugging Face, timm or KerasHub, `"kerashub:PRESET"` or
+            `"hf:ORGANISATION/NAME"`, which need `finetunekit[hub]`; a torch checkpoint
+            (`.pth`, `.pt`, `.bin`, `.safetensors`) of an architecture of torchvision; a name of
             keras.applications, such as `"resnet50"`; `"builtin:mobilenet_v2"`, which needs no
             download; or a `keras.Model`, which is returned as it is.
-        include_top: For names, whether the classifier comes too; `"auto"` means no.
-        input_shape: For names, height, width and channels; None for any size.
+        include_top: For names and checkpoints, whether the classifier comes too; `"auto"` means
+            no for names, and if it is there for checkpoints.
+        input_shape: For names and checkpoints, height, width and channels; None for any size.
         weights: For names, `"pretrained"`, None for random ones, or the path of a weight file.
-        preprocessing: For names, `"inside"` if the model shall take raw pixels, `"outside"` if
-            you normalise them.
-        dtype: For names, a dtype policy such as `"mixed_bfloat16"`.
+        preprocessing: For names and checkpoints, `"inside"` if the model shall take raw pixels,
+            `"outside"` if you normalise them.
+        dtype: For names and presets, a dtype policy such as `"mixed_bfloat16"`.
         custom_objects: For files, name -> class or function that the file needs.
         safe_mode: For files and SavedModels, whether to refuse those that hold code: Lambda
             layers, and ops that are not known to be harmless.
@@ -69,6 +77,7 @@ def load_backbone(
     Raises:
         ValueError: If the source is unknown, damaged or does not take an option given.
         OSError: If a file is not there or cannot be read, or weights cannot be downloaded.
+        ImportError: If a preset or a folder with a config.json is given without KerasHub.
         TypeError: If the source is neither a path, a name nor a model.
 
     Example:
@@ -99,7 +108,15 @@ def load_backbone(
             f"Received: source={source!r} (a {type(source).__name__})"
         )
     text = os.fspath(source)
-    if handles.is_handle(text) or (os.path.isdir(text) and not _is_name(text)):
+    if hub.is_preset(text):
+        others = {name: value for name, value in named.items() if name != "dtype"}
+        _refuse(others | for_files | for_saved, "a preset or a folder with a config.json")
+        model = hub.read(text, dtype=dtype)
+    elif text.lower().endswith(checkpoints.ENDINGS):
+        others = {name: named[name] for name in ("weights", "dtype")}
+        _refuse(others | for_files | for_saved, "a torch checkpoint")
+        model = _checkpoint(text, named)
+    elif handles.is_handle(text) or (os.path.isdir(text) and not _is_name(text)):
         _refuse(named | {"custom_objects": custom_objects}, "a SavedModel")
         model = _saved_model(text, safe_mode, signature)
     elif text.lower().endswith(_FILE_ENDINGS) or (os.path.exists(text) and not _is_name(text)):
@@ -113,6 +130,19 @@ def load_backbone(
     if reference is not None:
         report.note(model, parity=report.check_parity(model, reference))
     say(report.line(report.load_report(model)))
+    return model
+
+
+def _checkpoint(source: str, options: dict[str, Any]) -> keras.Model:
+    state = checkpoints.read(source)
+    how = {name: options[name] for name in ("include_top", "input_shape", "preprocessing")}
+    model, architecture = torch_models.build(state, source, **how)
+    origin = {
+        "source": os.path.basename(source),
+        "sha256": hashing.file_digest(source),
+        "format": f"torch checkpoint, {architecture}",
+    }
+    _describe(model, origin, torch_models.contract(state, options["preprocessing"]))
     return model
 
 

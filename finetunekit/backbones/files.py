@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from finetunekit import archive, hashing, metadata, zips
+from finetunekit import archive, hashing, metadata, paths, zips
 from finetunekit.backbones import hdf5, keras2
 from finetunekit.messages import say
 
@@ -19,7 +19,7 @@ def read(path: str, *, custom_objects: Any, safe_mode: bool) -> keras.Model:
         ValueError: If the file is damaged, holds weights only, or needs unknown objects.
         OSError: If it is not there or cannot be read.
     """
-    target = archive.check_source(path, "source")
+    target = paths.check_source(path, "source")
     ending = os.path.splitext(target)[1].lower()
     if ending in (".h5", ".hdf5"):
         model, version, kind, changes = _hdf5(target, custom_objects, safe_mode)

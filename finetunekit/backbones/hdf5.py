@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from finetunekit import archive
+from finetunekit import paths
 
 MOST_LINKS = 200_000
 MOST_NAMES = 200_000
@@ -37,7 +37,7 @@ def open_checked(path: str, name: str) -> Iterator[h5py.File]:
         OSError: If the file is not there, damaged, cut short, or no HDF5.
         ValueError: If it points outside of itself, or is of an absurd structure.
     """
-    target = archive.check_source(path, name)
+    target = paths.check_source(path, name)
     if not stat.S_ISREG(os.stat(target).st_mode):
         raise OSError(f"`{name}` must be an ordinary file. Received: {name}={target!r}")
     with _in_words(target, name), h5py.File(target, "r") as file:

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit import _keras, archive, graph
+from finetunekit import _keras, graph, paths
 from finetunekit.backbones import hdf5, weights_files
 from finetunekit.backbones.weights_pairing import Assignment, Disagreement, Stored
 from finetunekit.messages import listed, plural, say
@@ -114,7 +114,7 @@ def load_weights(
         raise TypeError(
             f"`allow_partial` must be True or False. Received: allow_partial={allow_partial!r}"
         )
-    target = archive.check_source(path, "path")
+    target = paths.check_source(path, "path")
     if target.lower().endswith(".keras"):
         raise ValueError(
             "`path` is a whole model, not a file of weights. Load it with `load_backbone(path)`. "

@@ -4,7 +4,7 @@ import dataclasses
 import os
 from pathlib import Path
 
-from finetunekit import archive, hashing
+from finetunekit import hashing, paths
 from finetunekit.backbones.handles import cache, download, hub, unpack
 from finetunekit.messages import listed, say
 
@@ -59,7 +59,7 @@ def resolve(source: str, name: str = "source") -> Resolved:
         return _remote(source, name)
     if os.path.isdir(source):
         return Resolved(_own_folder(source, name))
-    return _local_archive(archive.check_source(source, name), name)
+    return _local_archive(paths.check_source(source, name), name)
 
 
 def _own_folder(folder: str, name: str) -> str:

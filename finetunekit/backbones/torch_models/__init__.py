@@ -1,0 +1,97 @@
+"""Which architecture is a torch state dict of? Told by its keys, built in stock Keras layers."""
+
+import dataclasses
+from typing import Any
+
+import keras
+import numpy as np
+
+from finetunekit.backbones import applications
+from finetunekit.backbones.torch_models import efficientnet, mobilenet_v2, resnet, vgg, vit
+from finetunekit.backbones.torch_models.builder import Builder, Unfit
+from finetunekit.messages import listed
+from finetunekit.metadata import InputContract
+
+# The first whose keys are there counts.
+_FAMILIES = (resnet, mobilenet_v2, efficientnet, vit, vgg)
+FAMILIES = "ResNet, VGG, MobileNetV2, EfficientNet and ViT"
+
+
+# How efficientnet-pytorch feeds the Lite ones: (pixels - 127) / 128.
+_LITE_MEAN, _LITE_STD = 127.0, 128.0
+
+
+def is_lite(builder: Builder) -> bool:
+    """Whether it is one of Google's EfficientNet-Lite, which want pixels scaled otherwise."""
+    return builder.has("_conv_stem.weight") and not builder.has("_blocks.0._se_reduce.weight")
+
+
+def preprocess(builder: Builder, image: Any) -> Any:
+    """Pixels of 0 to 255 as the weights were trained on them, by a stock layer."""
+    if is_lite(builder):
+        layer = keras.layers.Rescaling(1 / _LITE_STD, -_LITE_MEAN / _LITE_STD, name="preprocessing")
+        return layer(image)
+    if image.shape[-1] != 3:
+        raise Unfit(f"it takes {image.shape[-1]} channels: load it with preprocessing='outside'")
+    return applications.preprocess(image, "torch")
+
+
+def contract(state: dict[str, np.ndarray], preprocessing: str) -> InputContract:
+    """What to feed it."""
+    known = applications.contract("torch", preprocessing, (224, 224))
+    if not is_lite(Builder(state)):
+        return known
+    mean, std = (_LITE_MEAN,) * 3, (_LITE_STD,) * 3
+    if preprocessing == "inside":
+        return dataclasses.replace(known, mean=mean, std=std)
+    note = "RGB pixels that you normalise, (pixels - 127) / 128"
+    return dataclasses.replace(known, mean=mean, std=std, value_range=(-1.0, 1.0), note=note)
+
+
+def build(
+    state: dict[str, np.ndarray],
+    source: str,
+    *,
+    include_top: Any,
+    input_shape: tuple[int | None, ...] | None,
+    preprocessing: str,
+) -> tuple[keras.Model, str]:
+    """A new model with a checkpoint's weights, and the name of its architecture.
+
+    Args:
+        state: The state dict.
+        source: The file, for messages.
+        include_top: Whether the classifier comes too; `"auto"` means if it is there.
+        input_shape: Height, width and channels; None for what the architecture takes.
+        preprocessing: `"inside"` if it shall take pixels of 0 to 255.
+
+    Raises:
+        ValueError: If it is of no known architecture, or does not fit the options.
+    """
+    builder = Builder(state)
+    family = next((found for found in _FAMILIES if found.recognises(builder)), None)
+    if family is None:
+        raise ValueError(
+            f"`source` holds the weights of no architecture that is known here: {FAMILIES}, with "
+            "the names of torchvision. Build the model in Keras and use "
+            f"`ftk.load_weights_from_torch(model, path)`. Its keys begin with {listed(state, 4)}. "
+            f"Received: source={source!r}"
+        )
+    there = any(f"{part}.weight" in state for part in family.TOP)
+    top = there if include_top == "auto" else bool(include_top)
+    shape = family.checked_shape(builder, input_shape, top)
+    image = keras.Input(shape, name="image")
+    try:
+        x: Any = image
+        if preprocessing == "inside":
+            x = preprocess(builder, image)
+        outputs, name = family.build(builder, x, top)
+        model = keras.Model(image, outputs, name=name)
+        builder.pour(skipped=() if top else family.TOP)
+    except Unfit as fault:
+        raise ValueError(
+            f"`source` looks like a {family.__name__.rpartition('.')[2]}, but {fault}. Build the "
+            "model in Keras and use `ftk.load_weights_from_torch(model, path)`. "
+            f"Received: source={source!r}"
+        ) from fault
+    return model, name

@@ -1,0 +1,42 @@
+"""State dicts of torchvision's models with numbers of a formula: the same here and in torch."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+
+import numpy as np
+
+
+def numbers(key: str, shape: tuple[int, ...], is_norm: bool) -> np.ndarray:
+    """The tensor of one key: of a size that keeps a deep network's values near 1."""
+    random = np.random.default_rng(zlib.crc32(key.encode()))
+    if key.endswith("running_var"):
+        return random.uniform(0.5, 1.5, shape).astype("float32")
+    if key.endswith("running_mean") or key.endswith("bias"):
+        return random.normal(0, 0.1, shape).astype("float32")
+    if is_norm:
+        return random.uniform(0.3, 0.7, shape).astype("float32")
+    fan_in = max(1, int(np.prod(shape[1:])))
+    return random.normal(0, (2 / fan_in) ** 0.5, shape).astype("float32")
+
+
+def state(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """A state dict of these keys and shapes."""
+    return {
+        key: numbers(key, shape, is_norm=key.endswith("weight") and len(shape) == 1)
+        for key, shape in shapes.items()
+        if not key.endswith("num_batches_tracked")
+    }
+
+
+def cropped(image: np.ndarray) -> np.ndarray:
+    """The square in the middle."""
+    side = min(image.shape[:2])
+    top, left = ((n - side) // 2 for n in image.shape[:2])
+    return image[top : top + side, left : left + side]
+
+
+def pictures(size: int) -> np.ndarray:
+    """Two inputs `(2, size, size, 3)`, normalised already."""
+    return np.random.default_rng(1).normal(0, 1, (2, size, size, 3)).astype("float32")
