@@ -1,6 +1,7 @@
 """Where does a `.weights.h5` file hold the weights of a layer? Its tree of groups, walked."""
 
 import dataclasses
+import functools
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,8 +16,10 @@ from finetunekit.backbones.weights_pairing import (
     Disagreement,
     Pair,
     Stored,
+    base_of,
     difference,
     kind_of,
+    kind_of_class,
     pair,
     paired,
 )
@@ -63,8 +66,13 @@ class Keras3File:
             if child == "vars" or not isinstance(container[child], h5py.Group):
                 continue
             inner = hdf5.child(container, child, name=self.name)
-            name = self._layer_name(inner)
-            entry = self._as_stored(name or child, re.sub(r"_\d+$", "", child), inner)
+            name, kind = self._layer_name(inner), None
+            if key is None:
+                # A subclassed model's: the groups are its attributes, which are named by hand.
+                name = name if name and not _is_automatic(name) else child
+            else:
+                kind = re.sub(r"_\d+$", "", child)
+            entry = self._as_stored(name or child, kind, inner)
             if entry.keys:
                 found.append(dataclasses.replace(entry, named=bool(name)))
         return found
@@ -174,6 +182,20 @@ def _listed(values: Sequence[Any], group: h5py.Group) -> Iterator[tuple[Any, h5p
             place = group.get(f"{kind}_{number}" if number else kind)
             if isinstance(place, h5py.Group):
                 yield value, place
+
+
+@functools.cache
+def _automatic_names() -> frozenset[str]:
+    classes = (v for v in vars(keras.layers).values() if isinstance(v, type))
+    return frozenset(kind_of_class(found.__name__) for found in classes) | {
+        "functional",
+        "sequential",
+    }
+
+
+def _is_automatic(name: str) -> bool:
+    """Whether Keras named a layer so, by its class and a number."""
+    return base_of(name) in _automatic_names()
 
 
 def _natural(key: str) -> list[Any]:

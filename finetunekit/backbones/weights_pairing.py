@@ -45,7 +45,12 @@ class Pair:
 
 def kind_of(layer: keras.layers.Layer) -> str:
     """The name that Keras gives to an unnamed layer of this class: `conv2d` for Conv2D."""
-    name = re.sub(r"\W+", "", type(layer).__name__)
+    return kind_of_class(type(layer).__name__)
+
+
+def kind_of_class(name: str) -> str:
+    """The name that Keras gives to an unnamed layer of a class of this name."""
+    name = re.sub(r"\W+", "", name)
     name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 

