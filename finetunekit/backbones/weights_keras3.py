@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import h5py
@@ -40,7 +40,8 @@ class Keras3File:
     def pairs(self, model: keras.Model) -> tuple[list[Pair], list[Stored]]:
         """The model's layers with what is stored for each, and what is stored for none."""
         if graph.is_graph(model):
-            return paired(model, self._stored_in(self.group))
+            names = [layer.name for layer in model.layers]
+            return paired(model, self._stored_in(self.group, names))
         found = [
             Pair(layer, self._as_stored(layer.name, None, group), "by name")
             for layer, group in self._members(model, self.group)
@@ -58,20 +59,22 @@ class Keras3File:
         shapes = [hdf5.shape_of(group, path, name=self.name) for path in keys]
         return Stored(name, kind, group, tuple(keys), tuple(shapes))
 
-    def _stored_in(self, group: h5py.Group) -> list[Stored]:
+    def _stored_in(self, group: h5py.Group, named: Iterable[str] = ()) -> list[Stored]:
+        """What a group stores of a model's layers; of its attributes, those named as layers."""
         key = next((key for key in LAYERS if key in group), None)
         container = group if key is None else hdf5.child(group, key, name=self.name)
+        # A subclassed model's file has the attributes that hold layers beside what is left.
+        places = [] if key is None else [(group, child) for child in named if child in group]
+        places += [(container, child) for child in sorted(container, key=_natural)]
         found = []
-        for child in sorted(container, key=_natural):
-            if child == "vars" or not isinstance(container[child], h5py.Group):
+        for holder, child in places:
+            if child == "vars" or not isinstance(holder[child], h5py.Group):
                 continue
-            inner = hdf5.child(container, child, name=self.name)
-            name, kind = self._layer_name(inner), None
-            if key is None:
-                # A subclassed model's: the groups are its attributes, which are named by hand.
+            inner = hdf5.child(holder, child, name=self.name)
+            name = self._layer_name(inner)
+            if holder is group:  # Attributes are named by hand.
                 name = name if name and not _is_automatic(name) else child
-            else:
-                kind = re.sub(r"_\d+$", "", child)
+            kind = None if holder is group else re.sub(r"_\d+$", "", child)
             entry = self._as_stored(name or child, kind, inner)
             if entry.keys:
                 found.append(dataclasses.replace(entry, named=bool(name)))
