@@ -16,6 +16,14 @@ from finetunekit.caching.features import (
     load_features,
 )
 from finetunekit.caching.store import FeatureStore
+from finetunekit.choosing import (
+    BackboneRow,
+    BackboneTable,
+    RankedBackbone,
+    Ranking,
+    list_backbones,
+    rank_backbones,
+)
 from finetunekit.freezing import (
     TrainableSummary,
     freeze_layers,
@@ -33,6 +41,8 @@ from finetunekit.training import Plan, check_batch, compile_for_task, explain, f
 __version__ = "0.1.0"
 
 __all__ = [
+    "BackboneRow",
+    "BackboneTable",
     "CachedFeatures",
     "FeatureStore",
     "FrozenSplit",
@@ -40,6 +50,8 @@ __all__ = [
     "LoadReport",
     "Plan",
     "Prediction",
+    "RankedBackbone",
+    "Ranking",
     "SavedModelLayer",
     "Task",
     "TrainableSummary",
@@ -61,6 +73,7 @@ __all__ = [
     "inject_dropout",
     "inject_regularizer",
     "input_contract",
+    "list_backbones",
     "load",
     "load_backbone",
     "load_features",
@@ -68,6 +81,7 @@ __all__ = [
     "load_weights",
     "load_weights_from_torch",
     "predict_labels",
+    "rank_backbones",
     "remove_regularizer",
     "replace_head",
     "save",

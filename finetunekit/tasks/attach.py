@@ -75,7 +75,8 @@ def add_head(
         )
     task = make_task(task, num_classes, class_names)
     inputs = graph.new_inputs(backbone)
-    features = _pick(backbone(_augmented(inputs, augmentation)), output, backbone)
+    features = pick_output(backbone(_augmented(inputs, augmentation)), output, backbone)
+    _freeze_unused(backbone, output)
     # Outside of the head: a Sequential warns about a mask that its first layer uses well.
     pooled = pool_features(features, pooling, backbone, inputs)
     head = build_head(
@@ -196,13 +197,31 @@ def _augmented(inputs: Any, augmentation: Any) -> Any:
     return inputs
 
 
+def _freeze_unused(backbone: keras.Model, output: Any) -> None:
+    """Freezes what only other outputs are made of: it gets no gradients, which Keras warns of."""
+    if len(backbone.outputs) == 1:
+        return
+    picked = pick_output(backbone.output, output, backbone)
+    used = {id(_keras.producer(tensor)) for tensor in graph.upstream(backbone, [picked])}
+    idle = [x for x in backbone.layers if x.trainable_weights and id(x) not in used]
+    for layer in idle:
+        layer.trainable = False
+    if idle:
+        say(f"froze {listed([x.name for x in idle], 4)}: the head does not use what they compute")
+
+
 def _as_layers(augmentation: Any) -> tuple[Any, ...]:
     if augmentation is None:
         return ()
     return tuple(augmentation) if isinstance(augmentation, (list, tuple)) else (augmentation,)
 
 
-def _pick(outputs: Any, wanted: Any, backbone: keras.Model) -> Any:
+def pick_output(outputs: Any, wanted: Any, backbone: keras.Model) -> Any:
+    """One of a backbone's outputs: the only one, the tokens of a text model, or the one wanted.
+
+    Raises:
+        ValueError: If it does not say which.
+    """
     flat = keras.tree.flatten(outputs)
     if wanted is None:
         if len(flat) == 1:

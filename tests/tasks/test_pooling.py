@@ -42,6 +42,16 @@ def test_a_mask_of_an_embedding_counts_too() -> None:
         assert np.allclose(found[0], (np.atleast_2d(wanted)[0] @ kernel + bias), atol=1e-5)
 
 
+def test_what_the_head_does_not_use_rests() -> None:
+    inputs = keras.Input((4,))
+    used = keras.layers.Dense(3, name="used")(inputs)
+    other = keras.layers.Dense(3, name="other")(used)
+    backbone = keras.Model(inputs, {"sequence_output": used, "pooled_output": other})
+    model = ftk.compile_for_task(ftk.add_head(backbone, "regression"))
+    assert not backbone.get_layer("other").trainable
+    ftk.fit(model, np.ones((8, 4)), np.ones(8), verbose=0)  # Without Keras' warning.
+
+
 def test_tokens_need_a_sequence() -> None:
     pictures = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
     with pytest.raises(ValueError, match="one of the tokens"):

@@ -1,0 +1,216 @@
+"""Which of these backbones suits my data best? One pass of features of each, scored."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from finetunekit import inputs
+from finetunekit.backbones import load_backbone
+from finetunekit.caching.features import cache_features
+from finetunekit.choosing.scores import linear_probe, logme
+from finetunekit.messages import listed, say
+from finetunekit.tasks.attach import pick_output
+from finetunekit.tasks.pooling import pool_features
+from finetunekit.text import attach
+
+_REGRESSION = ("regression",)
+_TASKS = ("auto", "classification", *_REGRESSION)
+_FEW = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankedBackbone:
+    """One candidate.
+
+    Args:
+        name: Its name or source.
+        score: What a linear probe reaches on held-out samples: accuracy, or R2.
+        error: The standard error of the score.
+        logme: The logarithm of the maximum evidence, a sample.
+        parameters: How many numbers its weights hold.
+        seconds: Seconds of computing features, for 1,000 samples.
+        problem: Why it could not be tried; the scores are NaN then.
+    """
+
+    name: str
+    score: float = float("nan")
+    error: float = float("nan")
+    logme: float = float("nan")
+    parameters: int = 0
+    seconds: float = float("nan")
+    problem: str = ""
+
+
+class Ranking(tuple[RankedBackbone, ...]):
+    """Candidates, the best first; prints as a table."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        """A line for each."""
+        head = f"{'backbone':<32}{'score':>16}{'LogME':>9}{'parameters':>14}{'s / 1,000':>11}"
+        rows = [
+            f"{row.name:<32}{row.problem}"
+            if row.problem
+            else f"{row.name:<32}{row.score:>8.3f} ± {row.error:.3f}{row.logme:>9.3f}"
+            f"{row.parameters:>14,}{row.seconds:>11.2f}"
+            for row in self
+        ]
+        return "\n".join([head, *rows])
+
+
+def rank_backbones(
+    candidates: Sequence[Any] | Mapping[str, Any],
+    x: Any,
+    y: Any,
+    *,
+    task: str = "auto",
+    batch_size: int = 32,
+    seed: int = 0,
+    verbose: Any = "auto",
+) -> Ranking:
+    """Orders backbones by how well a linear model of their features tells the labels.
+
+    Each computes its features once, frozen, and nothing is trained by gradients; models given are
+    not changed. LogME stands beside: it needs no held-out samples, and its order may differ.
+
+    Args:
+        candidates: Names or files for `load_backbone`, or models; or name -> one of these.
+        x: Inputs as for `fit`: pixels of 0 to 255 for names, texts for text models.
+        y: Class numbers `(samples,)`, or targets for regression.
+        task: `"classification"` or `"regression"`; `"auto"` takes whole numbers for classes.
+        batch_size: Samples a step.
+        seed: How the samples are dealt out to the parts of the probe.
+        verbose: 0 for silence.
+
+    Returns:
+        A `Ranking` of `RankedBackbone`, the best first, those that failed last.
+
+    Raises:
+        ValueError: If the data do not suit, or no candidate could be tried.
+        TypeError: If the candidates are no list or dict.
+
+    Example:
+        ```python
+        import finetunekit as ftk
+
+        found = ftk.rank_backbones(
+            {"trained": "pretrained_model.h5", "random": "pretrained_model.h5"}, x_train, y_train
+        )
+        print(found)
+        ```
+    """
+    named = _named(candidates)
+    labels, regression = _labels(y, task)
+    rows = []
+    for name, source in named.items():
+        try:
+            rows.append(_try(name, source, x, labels, regression, batch_size, seed, verbose))
+        except (ValueError, TypeError, OSError, ImportError) as error:
+            rows.append(RankedBackbone(name=name, problem=str(error).splitlines()[0][:200]))
+    if all(row.problem for row in rows):
+        raise ValueError(
+            "None of the `candidates` could be tried: "
+            f"{'; '.join(f'{row.name}: {row.problem}' for row in rows)} "
+            f"Received: candidates={list(named)}"
+        )
+    found = Ranking(sorted(rows, key=lambda r: (bool(r.problem), -r.score if not r.problem else 0)))
+    say(f"ranked {len(found)} backbones:\n{found}", verbose)
+    return found
+
+
+def _named(candidates: Any) -> dict[str, Any]:
+    if isinstance(candidates, Mapping):
+        found = dict(candidates)
+    elif isinstance(candidates, (list, tuple)):
+        names = [c.name if isinstance(c, keras.Model) else str(c) for c in candidates]
+        found = dict(zip(names, candidates, strict=True))
+        if len(found) != len(names):
+            raise ValueError(
+                "`candidates` must have names of their own; give a dict of name -> candidate. "
+                f"Received: candidates with the names {listed(names)}"
+            )
+    else:
+        raise TypeError(
+            "`candidates` must be a list of names, files or models, or a dict of name -> one of "
+            f"these. Received: candidates={candidates!r}"
+        )
+    if not found:
+        raise ValueError(f"`candidates` is empty. Received: candidates={candidates!r}")
+    return found
+
+
+def _labels(y: Any, task: Any) -> tuple[np.ndarray, bool]:
+    if task not in _TASKS:
+        raise ValueError(f"`task` must be one of {_TASKS}. Received: task={task!r}")
+    labels = inputs.to_numpy(y, "y")
+    inputs.check_finite(labels, "y")
+    whole = labels.dtype.kind in "biu" or bool((labels == np.round(labels)).all())
+    regression = task in _REGRESSION or (task == "auto" and not whole)
+    if not regression and labels.ndim > 1 and labels.shape[-1] > 1:
+        labels = labels.argmax(axis=-1)
+    if not regression:
+        labels = labels.reshape(len(labels)).astype("int64")
+    if len(labels) < _FEW or (not regression and len(np.unique(labels)) < 2):
+        raise ValueError(
+            f"`y` must hold at least {_FEW} samples, and two classes if it is classes. "
+            f"Received: y of {len(labels)} samples"
+        )
+    return labels, regression
+
+
+def _try(
+    name: str,
+    source: Any,
+    x: Any,
+    labels: np.ndarray,
+    regression: bool,
+    batch_size: int,
+    seed: int,
+    verbose: Any,
+) -> RankedBackbone:
+    model = source if isinstance(source, keras.Model) else _load(source, x)
+    start = time.perf_counter()
+    features = _features(model, x, batch_size)
+    seconds = (time.perf_counter() - start) / len(labels) * 1000
+    if len(features) != len(labels):
+        raise ValueError(
+            "`x` and `y` must hold the same number of samples. Received: x with "
+            f"{len(features)}, y with {len(labels)} samples"
+        )
+    probe = linear_probe(features, labels, regression=regression, seed=seed)
+    say(f"{name}: {probe.score:.3f} ± {probe.error:.3f}", verbose)
+    return RankedBackbone(
+        name=name,
+        score=probe.score,
+        error=probe.error,
+        logme=logme(features, labels, regression=regression),
+        parameters=model.count_params(),
+        seconds=seconds,
+    )
+
+
+def _load(source: Any, x: Any) -> keras.Model:
+    shape = np.shape(x)[1:] if attach.as_texts(x) is None and not isinstance(x, dict) else ()
+    try:
+        return load_backbone(source, input_shape=shape if len(shape) == 3 else None)
+    except ValueError as error:
+        if "input_shape" not in str(error):
+            raise
+        return load_backbone(source)  # It has a size of its own.
+
+
+def _features(model: keras.Model, x: Any, batch_size: int) -> np.ndarray:
+    """A vector for each sample."""
+    given = inputs.tokenized(x, model)
+    outputs = pick_output(model.output, None, model)
+    pooled = pool_features(outputs, "auto", model, model.input)
+    vectors = model if pooled is outputs and not isinstance(model.output, dict) else None
+    if vectors is None:
+        vectors = keras.Model(model.input, pooled)
+    found = np.asarray(cache_features(vectors, given, batch_size=batch_size, verbose=0).features)
+    return found.reshape(len(found), -1)
