@@ -135,6 +135,22 @@ def test_position_embeddings_are_resampled(tmp_path: Path) -> None:
         ftk.load_backbone(path, input_shape=(60, 60, 3))
 
 
+@pytest.mark.parametrize("channels", [1, 4, 6])
+def test_other_channels_have_the_same_effect_on_average(tmp_path: Path, channels: int) -> None:
+    path = torch_writer.save(tmp_path / "net.pth", small_resnet())
+    rgb = ftk.load_backbone(path, preprocessing="outside")
+    other = ftk.load_backbone(path, preprocessing="outside", input_shape=(None, None, channels))
+    grey = np.random.default_rng(0).normal(size=(2, 64, 64, 1)).astype("float32")
+    wanted = rgb.predict(np.repeat(grey, 3, axis=-1), verbose=0)
+    found = other.predict(np.repeat(grey, channels, axis=-1), verbose=0)
+    if channels in (1, 6):  # Each of the three kernels counts equally.
+        assert np.allclose(found, wanted, atol=1e-4)
+    kernel = other.get_layer("conv1").get_weights()[0]
+    assert kernel.shape[2] == channels
+    raw = ftk.load_backbone(path, input_shape=(None, None, channels))
+    assert np.isfinite(raw.predict(np.full((1, 64, 64, channels), 127.0), verbose=0)).all()
+
+
 # --- load_weights_from_torch -----------------------------------------------------------------
 
 

@@ -55,6 +55,22 @@ class Builder:
         rest = (key.removeprefix(prefix) for key in self.state if key.startswith(prefix))
         return sorted({int(part) for key in rest if (part := key.split(".")[0]).isdigit()})
 
+    def adapt(self, key: str, channels: int) -> None:
+        """Makes a first kernel take another number of channels, of equal effect on average.
+
+        Summed for one channel, which stands for equal ones; else repeated, and scaled.
+
+        Source: `adapt_input_conv` of timm.
+        """
+        kernel = self.take(f"{key}.weight", 4)
+        known = kernel.shape[1]
+        if channels == 1:
+            changed = kernel.sum(axis=1, keepdims=True)
+        else:
+            times = -(-channels // known)
+            changed = np.tile(kernel, (1, times, 1, 1))[:, :channels] * (known / channels)
+        self.state = {**self.state, f"{key}.weight": changed.astype(kernel.dtype)}
+
     def later(self, layer: Any, arrays: list[np.ndarray]) -> None:
         """Notes what a layer's weights shall be."""
         self._poured.append((layer, arrays))
@@ -147,12 +163,13 @@ def image_shape(given: Any, default: tuple[int | None, ...], smallest: int = 32)
     fits = (
         isinstance(given, (tuple, list))
         and len(given) == 3
-        and given[2] == default[2]
+        and type(given[2]) is int
+        and given[2] > 0
         and all(side is None or (type(side) is int and side >= smallest) for side in given[:2])
     )
     if not fits:
         raise ValueError(
-            f"`input_shape` must be (height, width, {default[2]}), of at least {smallest} pixels "
+            f"`input_shape` must be (height, width, channels), of at least {smallest} pixels "
             f"a side or None for any, such as (224, 224, {default[2]}). "
             f"Received: input_shape={given!r}"
         )

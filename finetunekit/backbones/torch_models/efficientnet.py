@@ -40,6 +40,11 @@ def _is_google(builder: Builder) -> bool:
     return builder.has("_conv_stem.weight")
 
 
+def stem(builder: Builder) -> str:
+    """The key of the first convolution."""
+    return "_conv_stem" if _is_google(builder) else "features.0.0"
+
+
 def checked_shape(builder: Builder, given: Any, top: bool) -> tuple[Any, ...]:
     """The shape of its pictures."""
     stem = "_conv_stem.weight" if _is_google(builder) else "features.0.0.weight"

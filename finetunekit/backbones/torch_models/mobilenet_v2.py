@@ -20,6 +20,11 @@ def recognises(builder: Builder) -> bool:
     return builder.has("features.0.0.weight") and builder.has("features.1.conv.0.0.weight")
 
 
+def stem(builder: Builder) -> str:
+    """The key of the first convolution."""
+    return "features.0.0"
+
+
 def checked_shape(builder: Builder, given: Any, top: bool) -> tuple[Any, ...]:
     """The shape of its pictures."""
     return image_shape(given, (None, None, builder.shape("features.0.0.weight")[1]))

@@ -26,6 +26,11 @@ def recognises(builder: Builder) -> bool:
     return builder.has("conv1.weight") and builder.has("layer1.0.conv1.weight")
 
 
+def stem(builder: Builder) -> str:
+    """The key of the first convolution."""
+    return "conv1"
+
+
 def checked_shape(builder: Builder, given: Any, top: bool) -> tuple[Any, ...]:
     """The shape of its pictures."""
     return image_shape(given, (None, None, builder.shape("conv1.weight")[1]))

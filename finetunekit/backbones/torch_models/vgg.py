@@ -21,12 +21,17 @@ def recognises(builder: Builder) -> bool:
     return first is not None and first.ndim == 4 and not builder.has("features.0.0.weight")
 
 
+def stem(builder: Builder) -> str:
+    """The key of the first convolution."""
+    return "features.0"
+
+
 def checked_shape(builder: Builder, given: Any, top: bool) -> tuple[Any, ...]:
     """The shape of its pictures; its classifier takes one size only."""
     channels = builder.shape("features.0.weight")[1]
     whole = (224, 224, channels)
     shape = image_shape(given, whole if top else (None, None, channels))
-    if top and shape != whole:
+    if top and shape[:2] != whole[:2]:
         raise ValueError(
             f"`input_shape` must be {whole} for VGG with its classifier; leave it out with "
             f"`include_top=False`. Received: input_shape={given!r}"

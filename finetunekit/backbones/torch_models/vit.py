@@ -26,6 +26,11 @@ def recognises(builder: Builder) -> bool:
     return builder.has("conv_proj.weight") and builder.has("encoder.pos_embedding")
 
 
+def stem(builder: Builder) -> str:
+    """The key of the first convolution."""
+    return "conv_proj"
+
+
 def checked_shape(builder: Builder, given: Any, top: bool) -> tuple[Any, ...]:
     """The shape of its pictures, which must be a multiple of the patches."""
     _, channels, patch, _ = builder.shape("conv_proj.weight")
