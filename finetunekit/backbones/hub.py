@@ -1,13 +1,18 @@
 """What is in this folder or preset? Models of KerasHub and Hugging Face, with their tokenizers."""
 
+import contextlib
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from finetunekit import metadata
-from finetunekit.backbones import hub_checks
+from finetunekit.backbones import checkpoints, hub_checks
 from finetunekit.messages import listed, warn
 from finetunekit.metadata import InputContract
 from finetunekit.text import attach, roles
@@ -43,7 +48,8 @@ def read(source: str, *, dtype: str | None) -> keras.Model:
         preset = scheme + preset.removeprefix(prefix) if preset.startswith(prefix) else preset
     options = {} if dtype is None else {"dtype": dtype}
     try:
-        model = hub.models.Backbone.from_preset(preset, **options)
+        with _as_safetensors(folder) as place:
+            model = hub.models.Backbone.from_preset(place or preset, **options)
     except ImportError as error:
         raise ImportError(
             f"`source` needs a package that is missing ({error}). Install it: "
@@ -52,8 +58,24 @@ def read(source: str, *, dtype: str | None) -> keras.Model:
     except Exception as error:  # Of all kinds: what a config lacks, what a download meets.
         raise _unreadable(source, folder, error) from error
     _describe(model, source, config)
+    _give_image_settings(model, hub, preset)
     _give_tokenizer(model, hub, preset, folder, config)
     return model
+
+
+@contextlib.contextmanager
+def _as_safetensors(folder: str | None) -> Iterator[str | None]:
+    """A folder with weights that KerasHub reads: torch's own file is written anew for it."""
+    weights = Path(folder or "") / "pytorch_model.bin"
+    if folder is None or not weights.is_file() or any(Path(folder, n).exists() for n in _WEIGHTS):
+        yield None
+        return
+    from safetensors.numpy import save_file
+
+    with tempfile.TemporaryDirectory() as place:
+        shutil.copy(Path(folder) / CONFIG, place)
+        save_file(checkpoints.read(str(weights)), Path(place) / _WEIGHTS[0])
+        yield place
 
 
 def _unreadable(source: str, folder: str | None, error: Exception) -> Exception:
@@ -93,6 +115,32 @@ def _describe(model: keras.Model, source: str, config: dict[str, Any]) -> None:
             vocabulary_size=size,
         )
         metadata.remember(model, contract=contract)
+
+
+def _give_image_settings(model: keras.Model, hub: Any, preset: str) -> None:
+    """Notes how pictures are scaled for the weights, where a preset tells."""
+    if len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
+        return
+    try:
+        found = hub.layers.ImageConverter.from_preset(preset)
+    except Exception as error:  # There may be none; the model is of use without it.
+        warn(f"how {model.name!r} wants its pixels is not told ({type(error).__name__})")
+        return
+    scale = np.broadcast_to(np.asarray(1.0 if found.scale is None else found.scale), 3)
+    offset = np.broadcast_to(np.asarray(0.0 if found.offset is None else found.offset), 3)
+    mean, std = (tuple(map(float, row.ravel())) for row in (-offset / scale, 1 / scale))
+    ends = np.concatenate([offset, 255 * scale + offset])
+    told = [[round(value, 3) for value in row] for row in (mean, std)]
+    contract = InputContract(
+        value_range=(float(ends.min()), float(ends.max())),
+        size=tuple(found.image_size) if found.image_size else None,
+        preprocessing="outside",
+        note=f"RGB pixels that you normalise, (pixels - mean) / std, mean {told[0]}, std {told[1]}",
+        dtype="float32",
+        mean=mean,
+        std=std,
+    )
+    metadata.remember(model, contract=contract)
 
 
 def _give_tokenizer(

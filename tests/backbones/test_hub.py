@@ -120,6 +120,38 @@ def test_a_folder_of_hugging_face(tmp_path: Path) -> None:
     assert "without accents" in str(report.contract.tokenizer)
 
 
+def test_weights_of_torch_in_a_folder(tmp_path: Path) -> None:
+    from safetensors.numpy import load_file
+
+    import torch_writer
+
+    source = scrambled(bert())
+    folder = hugging_face_bert(tmp_path / "bert", source)
+    torch_writer.save(folder / "pytorch_model.bin", load_file(folder / "model.safetensors"))
+    (folder / "model.safetensors").unlink()
+    model = ftk.load_backbone(folder)
+    tokens = ftk.tokenize(model, ["Café a"])
+    wanted = source.predict(tokens, verbose=0)["sequence_output"]
+    assert np.allclose(model.predict(tokens, verbose=0)["sequence_output"], wanted, atol=1e-6)
+
+
+def test_image_settings_become_the_contract(tmp_path: Path) -> None:
+    import keras_hub
+
+    backbone = keras_hub.models.ViTBackbone((16, 16, 3), (8, 8), 1, 1, 8, 16)
+    converter = keras_hub.layers.ViTImageConverter(
+        image_size=(16, 16), scale=[1 / 127.5] * 3, offset=[-1.0, -1.0, -0.5]
+    )
+    backbone.save_to_preset(str(tmp_path / "vit"))
+    converter.save_to_preset(str(tmp_path / "vit"))
+    contract = ftk.input_contract(ftk.load_backbone(tmp_path / "vit"))
+    assert contract is not None
+    assert contract.mean == pytest.approx((127.5, 127.5, 63.75))
+    assert contract.std == pytest.approx((127.5,) * 3)
+    assert contract.size == (16, 16)
+    assert contract.value_range == pytest.approx((-1.0, 1.5))
+
+
 def test_the_head_sits_on_the_tokens_and_frozen_bert_is_computed_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
