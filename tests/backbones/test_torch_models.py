@@ -97,6 +97,10 @@ def test_it_trains_saves_and_opens_with_keras_alone(tmp_path: Path) -> None:
         ({"layer3__0__bn1__bias": np.zeros(3, "float32")}, "other shapes"),
         ({"extra__weight": np.zeros((2, 2), "float32")}, "nothing takes 'extra.weight'"),
         ({"layer1__0__conv1__weight": np.zeros((8, 5, 3, 3), "float32")}, "takes 5 channels"),
+        ({"conv1__weight": np.zeros(8, "float32")}, "has the shape"),
+        ({"conv1__weight": np.zeros((0, 3, 7, 7), "float32")}, "looks like a resnet"),
+        ({"conv1__weight": np.zeros((8, 3, 0, 0), "float32")}, "looks like a resnet"),
+        ({"conv1__weight": np.zeros((8, 0, 7, 7), "float32")}, "looks like a resnet"),
     ],
 )
 def test_what_does_not_fit_is_named(tmp_path: Path, changes: dict[str, Any], match: str) -> None:

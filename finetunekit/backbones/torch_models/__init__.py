@@ -82,22 +82,32 @@ def build(
         )
     there = any(f"{part}.weight" in state for part in family.TOP)
     top = there if include_top == "auto" else bool(include_top)
-    shape = family.checked_shape(builder, input_shape, top)
-    stem = family.stem(builder)
-    if shape[2] != builder.shape(f"{stem}.weight")[1]:
-        builder.adapt(stem, shape[2])
-    image = keras.Input(shape, name="image")
     try:
+        stem = family.stem(builder)
+        channels = builder.shape(f"{stem}.weight")[1]
+        shape = family.checked_shape(builder, input_shape, top)
+    except Unfit as fault:
+        raise _unfit(family, fault, source) from fault
+    try:
+        if shape[2] != channels:
+            builder.adapt(stem, shape[2])
+        image = keras.Input(shape, name="image")
         x: Any = image
         if preprocessing == "inside":
             x = preprocess(builder, image)
         outputs, name = family.build(builder, x, top)
         model = keras.Model(image, outputs, name=name)
         builder.pour(skipped=() if top else family.TOP)
-    except Unfit as fault:
-        raise ValueError(
-            f"`source` looks like a {family.__name__.rpartition('.')[2]}, but {fault}. Build the "
-            "model in Keras and use `ftk.load_weights_from_torch(model, path)`. "
-            f"Received: source={source!r}"
-        ) from fault
+    except (Unfit, ValueError, TypeError, ArithmeticError, LookupError) as fault:
+        # Keras, too, finds sizes that cannot be.
+        raise _unfit(family, fault, source) from fault
     return model, name
+
+
+def _unfit(family: Any, fault: Exception, source: str) -> ValueError:
+    lines = str(fault).strip().splitlines()
+    return ValueError(
+        f"`source` looks like a {family.__name__.rpartition('.')[2]}, but "
+        f"{lines[0][:300] if lines else type(fault).__name__}. Build the model in Keras and use "
+        f"`ftk.load_weights_from_torch(model, path)`. Received: source={source!r}"
+    )
