@@ -51,7 +51,7 @@ notebooks: $(call installed,quickstart) $(call installed,notebooks)
 
 # What a user gets: the wheel alone, tried from a folder that is not the checkout.
 define try_wheel
-import importlib.metadata, pathlib, numpy, finetunekit
+import importlib.metadata, importlib.util, pathlib, sys, numpy, finetunekit
 package = pathlib.Path(finetunekit.__file__).resolve().parent
 version = importlib.metadata.version("finetunekit")
 print("finetunekit", version, "from", package)
@@ -71,6 +71,18 @@ features = backbone.predict(numpy.zeros((1, *backbone.input_shape[1:]), "float32
 if not numpy.isfinite(features).all():
     raise SystemExit("the built-in backbone predicts numbers that are not finite")
 print("the built-in backbone gives", features.shape)
+sys.path.append("$(abspath tests)")
+import keras, torch_writer
+layer = {"weight": numpy.arange(6, dtype="float32").reshape(2, 3), "bias": numpy.ones(2, "float32")}
+torch_writer.save(pathlib.Path("layer.pth"), {f"0.{key}": array for key, array in layer.items()})
+model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+finetunekit.load_weights_from_torch(model, "layer.pth")
+if not numpy.array_equal(model.get_weights()[0], layer["weight"].T):
+    raise SystemExit("a torch checkpoint came out wrong")
+extras = [name for name in ("torch", "safetensors", "keras_hub", "tensorflow_text") if name in sys.modules]
+if extras or importlib.util.find_spec("safetensors") or importlib.util.find_spec("keras_hub"):
+    raise SystemExit(f"the wheel alone must do without extras: {extras}")
+print("a torch checkpoint is read by the core package alone")
 endef
 export try_wheel
 

@@ -46,7 +46,7 @@ class InputContract:
         value_range: Smallest and largest value of a healthy input.
         size: Height and width in pixels that the weights were trained on, or the only ones that
             the model takes.
-        channel_order: `"rgb"` or `"bgr"`, as the user feeds it.
+        channel_order: `"rgb"` or `"bgr"`, as the user feeds it; empty for other channels.
         preprocessing: `"inside"` if the model normalises raw pixels itself, else `"outside"`.
         note: What the user has to do, in words.
         dtype: The input's dtype, such as `"float32"`, or `"int32"` for token ids.

@@ -59,6 +59,7 @@ def load_backbone(
         include_top: For names and checkpoints, whether the classifier comes too; `"auto"` means
             no for names, and if it is there for checkpoints.
         input_shape: For names and checkpoints, height, width and channels; None for any size.
+            For other channels than RGB, the first kernel is summed (1) or repeated and scaled.
         weights: For names, `"pretrained"`, None for random ones, or the path of a weight file.
         preprocessing: For names and checkpoints, `"inside"` if the model shall take raw pixels,
             `"outside"` if you normalise them.
@@ -276,5 +277,8 @@ def _application(function: Any, options: dict[str, Any]) -> keras.Model:
 
 
 def _describe(model: keras.Model, origin: dict[str, Any], contract: InputContract) -> None:
+    depth = model.input_shape[-1]
+    if depth != 3:
+        contract = applications.for_channels(contract, depth)
     ours = [layer.name for layer in model.layers if layer.name == "preprocessing"]
     remember(model, contract=contract, origin=origin, preprocessing_layers=tuple(ours))

@@ -4,13 +4,17 @@ Half of the families normalise pixels inside the model, half leave it to the cal
 raw RGB pixels of 0 to 255, unless asked otherwise.
 """
 
+import dataclasses
 import inspect
 import os
+import warnings
 from typing import Any
 
 import keras
 
 from finetunekit import _keras, metadata
+from finetunekit.backbones import channels
+from finetunekit.messages import plural
 
 # How a family wants its pixels, by the beginning of the name; the first match counts. "inside"
 # means that the model of Keras does it itself.
@@ -119,6 +123,21 @@ def contract(
     )
 
 
+def for_channels(known: metadata.InputContract, count: int) -> metadata.InputContract:
+    """The contract of a model that was built for another number of channels than three."""
+    mean, std = (
+        None if row is None else tuple(channels.averaged(row, count))
+        for row in (known.mean, known.std)
+    )
+    note = (
+        f"raw pixels of 0 to 255, of {plural(count, 'channel')}"
+        if known.preprocessing == "inside"
+        else f"pixels of {plural(count, 'channel')} that you normalise, (pixels - mean) / std, "
+        f"mean {_rounded(mean)}, std {_rounded(std)}"
+    )
+    return dataclasses.replace(known, mean=mean, std=std, note=note, channel_order="")
+
+
 def _rounded(row: Any) -> list[float]:
     return [round(value, 3) for value in row]
 
@@ -140,14 +159,20 @@ def build(
     _check(function, input_shape, weights)
     how = mode(function)
     options = {"include_top": include_top, "input_shape": input_shape}
-    if how == "inside" and preprocessing == "outside":
+    others = input_shape is not None and input_shape[2] != 3
+    if how == "inside" and (preprocessing == "outside" or others):
         if "include_preprocessing" not in inspect.signature(function).parameters:
+            given = ("input_shape", input_shape) if others else ("preprocessing", preprocessing)
             raise ValueError(
-                f"keras.applications.{function.__name__} always normalises inside. Leave "
-                f"`preprocessing` out. Received: preprocessing={preprocessing!r}"
+                f"keras.applications.{function.__name__} always normalises inside, for three "
+                f"channels. Leave `{given[0]}` out. Received: {given[0]}={given[1]!r}"
             )
         options["include_preprocessing"] = False
-    model = _constructed(function, weights, options)
+        how = outer_mode(function)
+    if others and weights is not None:
+        model = _for_channels(function, weights, options, bgr=how == "caffe")
+    else:
+        model = _constructed(function, weights, options)
     if how == "inside" or preprocessing == "outside":
         return model
     inputs = keras.Input(model.input_shape[1:], name="image")
@@ -157,12 +182,26 @@ def build(
     return keras.Model(inputs, outputs, name=model.name)
 
 
+def _for_channels(
+    function: Any, weights: Any, options: dict[str, Any], *, bgr: bool
+) -> keras.Model:
+    """A pretrained model for other channels than RGB."""
+
+    def make(depth: int, pretrained: bool) -> keras.Model:
+        shape = (*options["input_shape"][:2], depth)
+        given = weights if pretrained else None
+        return _constructed(function, given, options | {"input_shape": shape})
+
+    return channels.with_channels(make, options["input_shape"][2], bgr=bgr)
+
+
 def _check(function: Any, input_shape: Any, weights: Any) -> None:
     """Finds what Keras would find late, or take for a failed download."""
     if input_shape is not None:
         is_shape = isinstance(input_shape, (tuple, list)) and len(input_shape) == 3
         sides = input_shape[:2] if is_shape else ()
-        if not is_shape or any(side is not None and not side >= 32 for side in sides):
+        fits = is_shape and type(input_shape[2]) is int and input_shape[2] > 0
+        if not fits or any(side is not None and not side >= 32 for side in sides):
             raise ValueError(
                 "`input_shape` must be (height, width, channels), of at least 32 pixels a side "
                 "or None for any, such as (224, 224, 3). "
@@ -177,23 +216,31 @@ def _check(function: Any, input_shape: Any, weights: Any) -> None:
 
 
 def preprocess(pixels: Any, how: str) -> Any:
-    """RGB pixels of 0 to 255 as the family wants them, by stock layers and ops."""
+    """RGB pixels of 0 to 255 as the family wants them, by stock layers and ops.
+
+    Of other channels nothing is known but what a pixel is on average.
+    """
+    count = pixels.shape[-1]
     if how == "tf":
         return keras.layers.Rescaling(1 / 127.5, -1.0, name="preprocessing")(pixels)
     if how == "torch":
-        scale = [1 / (255 * std) for std in _IMAGENET_STD]
-        offset = [-m / s for m, s in zip(_IMAGENET_MEAN, _IMAGENET_STD, strict=True)]
+        mean, std = (channels.averaged(row, count) for row in (_IMAGENET_MEAN, _IMAGENET_STD))
+        scale = [1 / (255 * s) for s in std]
+        offset = [-m / s for m, s in zip(mean, std, strict=True)]
         return keras.layers.Rescaling(scale, offset, name="preprocessing")(pixels)
-    bgr = pixels[..., ::-1]
-    offset = [-mean for mean in _CAFFE_MEAN_BGR]
-    return keras.layers.Rescaling([1.0, 1.0, 1.0], offset, name="preprocessing")(bgr)
+    bgr = pixels[..., ::-1] if count == 3 else pixels
+    offset = [-mean for mean in channels.averaged(_CAFFE_MEAN_BGR, count)]
+    return keras.layers.Rescaling([1.0] * count, offset, name="preprocessing")(bgr)
 
 
 def _constructed(function: Any, weights: Any, options: dict[str, Any]) -> keras.Model:
     if weights == "pretrained":
         weights = "imagenet"
     try:
-        return function(weights=weights, **options)
+        with warnings.catch_warnings():
+            # Four channels are meant: they are asked for.
+            warnings.filterwarnings("ignore", message="This model usually expects")
+            return function(weights=weights, **options)
     except ValueError:
         raise
     except Exception as error:  # `get_file` raises a bare Exception when a download fails.

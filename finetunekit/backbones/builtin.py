@@ -13,6 +13,8 @@ from typing import Literal
 import keras
 import numpy as np
 
+from finetunekit.backbones import channels
+
 MEAN = (0.485, 0.456, 0.406)
 """Mean of the RGB channels that the weights were trained with, in units of 0..1."""
 STD = (0.229, 0.224, 0.225)
@@ -35,6 +37,7 @@ _STAGES = (
     (6, 320, 1, 1),
 )
 _SMALLEST = 32
+_FIRST = "Conv1/kernel"
 _REINSTALL = (
     "Reinstall the package: pip install --force-reinstall --no-deps finetunekit, "
     'or use weights=None for random weights. Received: weights="pretrained"'
@@ -57,7 +60,8 @@ def build_mobilenet_v2(
 
     Args:
         input_shape: Height, width and channels of an image. Height and width are at least 32
-            pixels, or `None` for any size; there are 3 channels, in the order RGB.
+            pixels, or `None` for any size; 3 channels are in the order RGB. For another number the
+            first kernel is summed (1) or repeated and scaled.
         weights: `"pretrained"` for the ImageNet weights of the package, `None` for random ones.
         preprocessing: `"inside"`: the model takes pixels of 0..255 and normalises them itself.
             `"outside"`: it takes `(pixels / 255 - MEAN) / STD`.
@@ -66,7 +70,7 @@ def build_mobilenet_v2(
         name: Name of the model.
 
     Returns:
-        A model from images `(batch, height, width, 3)` to features
+        A model from images `(batch, height, width, channels)` to features
         `(batch, ceil(height / 32), ceil(width / 32), 1280)`, or to logits `(batch, 1000)` with
         `include_top=True`. Its input is named `"image"`.
 
@@ -89,13 +93,17 @@ def build_mobilenet_v2(
     """
     _check_arguments(input_shape, weights, preprocessing, include_top)
     image = keras.Input(shape=input_shape, name="image")
-    outputs = _features(_preprocessing()(image) if preprocessing == "inside" else image)
+    inside = preprocessing == "inside"
+    outputs = _features(_preprocessing(input_shape[2])(image) if inside else image)
     if include_top:
         outputs = keras.layers.GlobalAveragePooling2D(name="avg_pool")(outputs)
         outputs = keras.layers.Dense(1000, name="predictions")(outputs)
     model = keras.Model(image, outputs, name=name)
     if weights == "pretrained":
-        _assign_weights(model, _packaged_weights())
+        arrays = _packaged_weights()
+        if input_shape[2] != 3:
+            arrays[_FIRST] = channels.adapted(arrays[_FIRST], input_shape[2], axis=2)
+        _assign_weights(model, arrays)
     return model
 
 
@@ -107,8 +115,8 @@ def _check_arguments(
 ) -> None:
     if not _is_image_shape(input_shape):
         raise ValueError(
-            "The input shape does not suit MobileNetV2. Expected (height, width, 3), height and "
-            f"width None or at least {_SMALLEST}. Use (None, None, 3) for images of any size. "
+            "The input shape does not suit MobileNetV2. Expected (height, width, channels), height "
+            f"and width None or at least {_SMALLEST}. Use (None, None, 3) for images of any size. "
             f"Received: input_shape={input_shape!r}"
         )
     if weights not in ("pretrained", None):
@@ -135,16 +143,17 @@ def _check_arguments(
 def _is_image_shape(shape: object) -> bool:
     if not isinstance(shape, tuple | list) or len(shape) != 3:
         return False
-    *sides, channels = shape
+    *sides, depth = shape
     fits = all(side is None or (isinstance(side, int) and side >= _SMALLEST) for side in sides)
-    return fits and channels == 3
+    return fits and type(depth) is int and depth > 0
 
 
-def _preprocessing() -> keras.layers.Rescaling:
+def _preprocessing(depth: int) -> keras.layers.Rescaling:
+    mean, std = channels.averaged(MEAN, depth), channels.averaged(STD, depth)
     # Lists of floats, which the JSON of a .keras file gives back exactly as they are.
     return keras.layers.Rescaling(
-        scale=[1 / (255 * std) for std in STD],
-        offset=[-mean / std for mean, std in zip(MEAN, STD, strict=True)],
+        scale=[1 / (255 * value) for value in std],
+        offset=[-centre / width for centre, width in zip(mean, std, strict=True)],
         name="preprocessing",
     )
 

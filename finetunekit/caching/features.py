@@ -15,6 +15,7 @@ from finetunekit.caching.extract import Extractor
 from finetunekit.caching.progress import Progress
 from finetunekit.caching.store import Column, FeatureStore
 from finetunekit.messages import say
+from finetunekit.text import lengths
 
 _LABELS = "labels"
 _DTYPES = ("float32", "float16")
@@ -195,10 +196,15 @@ class _Source:
 
     def __init__(self, model: keras.Model, data: Any, size: int) -> None:
         self.model, self.size = model, size
+        self.lengths: np.ndarray | None = None
         self.is_arrays = inputs.is_array_like(data)
         if self.is_arrays:
             self.data = inputs.read(data, model, "data")
             flat = keras.tree.flatten(self.data)
+            outputs = keras.tree.flatten(getattr(model, "outputs", None) or [])
+            free = any(None in tensor.shape[1:] for tensor in outputs)
+            # Features of a length of their own do not stand in one array.
+            self.lengths = None if free else lengths.of(model, self.data)
             self.rows, self.key, self.like = len(flat[0]), identity.data_key(flat), self.data
             return
         self.data, self.key = data, {"data": "by content"}
@@ -211,7 +217,9 @@ class _Source:
         """Inputs and labels of each batch."""
         if self.is_arrays:
             for first in range(0, self.rows, self.size):
-                part = slice(first, first + self.size)
+                part: Any = slice(first, first + self.size)
+                if self.lengths is not None:
+                    part = part, slice(int(self.lengths[part].max()))
                 yield keras.tree.map_structure(lambda a, p=part: a[p], self.data), None
             return
         steps = len(self.data) if isinstance(self.data, keras.utils.PyDataset) else 0
@@ -278,7 +286,7 @@ def _fill(
     engine: str,
     progress: Progress,
 ) -> FeatureStore:
-    extractor, row = Extractor(split, engine), 0
+    extractor, row = Extractor(split, engine, varying=source.lengths is not None), 0
     try:
         for arrays, labels in source.batches():
             start, row = row, row + len(arrays[0])

@@ -8,14 +8,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit import inputs
+from finetunekit import inputs, metadata
 from finetunekit.backbones import load_backbone
 from finetunekit.caching.features import cache_features
 from finetunekit.choosing.scores import linear_probe, logme
 from finetunekit.messages import listed, say
 from finetunekit.tasks.attach import pick_output
 from finetunekit.tasks.pooling import pool_features
-from finetunekit.text import attach
+from finetunekit.text import attach, lengths
 
 _REGRESSION = ("regression",)
 _TASKS = ("auto", "classification", *_REGRESSION)
@@ -212,5 +212,17 @@ def _features(model: keras.Model, x: Any, batch_size: int) -> np.ndarray:
     vectors = model if pooled is outputs and not isinstance(model.output, dict) else None
     if vectors is None:
         vectors = keras.Model(model.input, pooled)
+    metadata.remember(vectors, tokenizer=metadata.of(model).tokenizer)
+    order = _by_length(vectors, given)
+    if order is not None:
+        given = keras.tree.map_structure(lambda array: array[order], given)
     found = np.asarray(cache_features(vectors, given, batch_size=batch_size, verbose=0).features)
+    if order is not None:
+        found = found[np.argsort(order)]
     return found.reshape(len(found), -1)
+
+
+def _by_length(model: keras.Model, x: Any) -> np.ndarray | None:
+    """The order in which batches of texts need the least padding; None if there are no lengths."""
+    found = lengths.of(model, x)
+    return None if found is None else np.argsort(found, kind="stable")

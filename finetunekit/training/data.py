@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from finetunekit import graph, inputs
+from finetunekit.text import attach
 
 
 def batch_parts(data: Any) -> tuple[Any, Any] | None:
@@ -56,6 +57,16 @@ def check(data: Any, model: keras.Model, name: str, *, labelled: bool) -> None:
         raise ValueError(
             f"`{name}` gives no labels: each batch must be (inputs, labels). Zip them, "
             "`tf.data.Dataset.zip((images, labels))`. "
+            f"Received: {name} of type {type(data).__name__}"
+        )
+    if attach.takes_texts(model) and any(
+        str(getattr(getattr(part, "dtype", None), "name", "")) == "string"
+        for part in keras.tree.flatten(x)
+    ):
+        raise ValueError(
+            f"`{name}` gives texts, and {model.name!r} takes token ids: texts are tokenized from "
+            "lists and arrays only. Give the texts as a list, or tokenize them before: "
+            "`tf.data.Dataset.from_tensor_slices((ftk.tokenize(model, texts), labels))`. "
             f"Received: {name} of type {type(data).__name__}"
         )
     if graph.is_graph(model) and len(model.inputs) == 1 and not isinstance(x, dict):

@@ -218,7 +218,7 @@ def test_arrays_that_do_not_fit_the_graph_are_an_error(change, monkeypatch):
     "arguments",
     [
         {"input_shape": (64, 64)},
-        {"input_shape": (64, 64, 1)},
+        {"input_shape": (64, 64, 0)},
         {"input_shape": (31, 64, 3)},
         {"input_shape": ("64", 64, 3)},
         {"input_shape": 64},

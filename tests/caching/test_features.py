@@ -14,6 +14,7 @@ import finetunekit as ftk
 from finetunekit.caching import extract
 from finetunekit.caching.hdf5_table import StoreMismatch
 from models import Subclassed, images, labels, small_backbone
+from text_models import TOKENS, letters, with_tokenizer
 
 X, Y = images(21), labels(21)
 
@@ -136,3 +137,28 @@ def test_what_cannot_be_cached_says_why(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no HDF5 file of features"):
         ftk.clear_cache(ours)
     assert ours.exists()
+
+
+def test_texts_are_computed_at_the_length_of_their_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    texts, _ = letters(40)
+    backbone = with_tokenizer()
+    vectors = keras.Model(backbone.input, backbone.output[:, 0])
+    ftk.use_tokenizer(vectors, ftk.WordPiece(TOKENS))
+    expected = vectors.predict(ftk.tokenize(vectors, texts), verbose=0)
+    counted: list[Any] = []
+    original = extract.Extractor.__call__
+
+    def call(self: Any, batch: Any, rows_left: int) -> Any:
+        counted.append(batch)
+        return original(self, batch, rows_left)
+
+    monkeypatch.setattr(extract.Extractor, "__call__", call)
+    found = ftk.cache_features(vectors, texts, batch_size=8, verbose=0)
+    assert np.allclose(found.features, expected, atol=1e-5)
+    widths = [len(batch[0][0]) for batch in counted]
+    assert max(widths) > min(widths)
+    whole = ftk.cache_features(backbone, texts, batch_size=8, verbose=0)
+    longest = ftk.tokenize(backbone, texts)["token_ids"].shape[1]
+    assert whole.features.shape == (40, longest, 8)

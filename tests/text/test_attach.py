@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import finetunekit as ftk
 from finetunekit.text.attach import as_texts
@@ -181,3 +182,15 @@ def test_the_tokenizer_travels_in_the_file(tmp_path: Path) -> None:
 def test_other_texts_are_told_from_paths() -> None:
     with pytest.raises(TypeError, match=r"\[text\]"):
         ftk.fit(tuned(), "one text", np.ones(1))
+
+
+def test_a_pipeline_of_texts_is_refused_with_the_way_out() -> None:
+    texts, labels = letters(16)
+    model = ftk.add_head(ftk.freeze_layers(with_tokenizer()), "binary")
+    ftk.compile_for_task(model)
+    raw = tf.data.Dataset.from_tensor_slices((texts, labels)).batch(8)
+    with pytest.raises(ValueError, match=r"gives texts.*ftk\.tokenize"):
+        ftk.fit(model, raw, verbose=0)
+    tokens = ftk.tokenize(model, texts)
+    ready = tf.data.Dataset.from_tensor_slices((tokens, labels)).batch(8)
+    assert "loss" in ftk.fit(model, ready, verbose=0).history

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit.backbones import applications, builtin
+from finetunekit.backbones import applications
 from finetunekit.backbones.torch_models import efficientnet, mobilenet_v2, resnet, vgg, vit
 from finetunekit.backbones.torch_models.builder import Builder, Unfit
 from finetunekit.messages import listed
@@ -31,12 +31,7 @@ def preprocess(builder: Builder, image: Any) -> Any:
     if is_lite(builder):
         layer = keras.layers.Rescaling(1 / _LITE_STD, -_LITE_MEAN / _LITE_STD, name="preprocessing")
         return layer(image)
-    if image.shape[-1] == 3:
-        return applications.preprocess(image, "torch")
-    # Of other channels nothing is known but what a pixel is on average.
-    mean, std = (float(np.mean(row)) for row in (builtin.MEAN, builtin.STD))
-    layer = keras.layers.Rescaling(1 / (255 * std), -mean / std, name="preprocessing")
-    return layer(image)
+    return applications.preprocess(image, "torch")
 
 
 def contract(state: dict[str, np.ndarray], preprocessing: str) -> InputContract:

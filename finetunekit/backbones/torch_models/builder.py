@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from finetunekit.backbones.channels import adapted
 from finetunekit.messages import listed
 
 _L = keras.layers
@@ -56,20 +57,9 @@ class Builder:
         return sorted({int(part) for key in rest if (part := key.split(".")[0]).isdigit()})
 
     def adapt(self, key: str, channels: int) -> None:
-        """Makes a first kernel take another number of channels, of equal effect on average.
-
-        Summed for one channel, which stands for equal ones; else repeated, and scaled.
-
-        Source: `adapt_input_conv` of timm.
-        """
+        """Makes a first kernel take another number of channels."""
         kernel = self.take(f"{key}.weight", 4)
-        known = kernel.shape[1]
-        if channels == 1:
-            changed = kernel.sum(axis=1, keepdims=True)
-        else:
-            times = -(-channels // known)
-            changed = np.tile(kernel, (1, times, 1, 1))[:, :channels] * (known / channels)
-        self.state = {**self.state, f"{key}.weight": changed.astype(kernel.dtype)}
+        self.state = {**self.state, f"{key}.weight": adapted(kernel, channels, axis=1)}
 
     def later(self, layer: Any, arrays: list[np.ndarray]) -> None:
         """Notes what a layer's weights shall be."""
