@@ -31,6 +31,7 @@ from finetunekit.freezing import (
     unfreeze_layers,
 )
 from finetunekit.metadata import InputContract, Task
+from finetunekit.optimizers import layerwise_optimizer, learning_rates
 from finetunekit.regularization import inject_dropout, inject_regularizer, remove_regularizer
 from finetunekit.saving import load, save
 from finetunekit.selection import find_layers
@@ -73,6 +74,8 @@ __all__ = [
     "inject_dropout",
     "inject_regularizer",
     "input_contract",
+    "layerwise_optimizer",
+    "learning_rates",
     "list_backbones",
     "load",
     "load_backbone",

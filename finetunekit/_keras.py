@@ -1,6 +1,7 @@
 """Which private names of Keras does the library use, and why? All of them stand here.
 
-Each has a test in `tests/test_keras_facts.py` that fails first when Keras changes.
+Those of optimizers stand in `_keras_optimizers.py`. Each has a test in `tests/test_keras_facts.py`
+that fails first when Keras changes.
 """
 
 import contextlib
@@ -85,48 +86,6 @@ def own_weights(layer: keras.layers.Layer) -> list[Any]:
 def compile_arguments(model: keras.Model) -> dict[str, Any]:
     """What `compile` was called with, as objects (the public config is serialized)."""
     return dict(model._compile_config.config)
-
-
-def optimizer_variables(optimizer: keras.optimizers.Optimizer) -> list[Any]:
-    """The model variables that a built optimizer was built for, in its order."""
-    return list(optimizer._trainable_variables)
-
-
-def optimizer_slots(optimizer: keras.optimizers.Optimizer) -> dict[str, list[Any]]:
-    """The optimizer's per-variable state: attribute name -> one entry for each variable."""
-    count = len(optimizer._trainable_variables)
-    return {
-        name: value
-        for name, value in vars(optimizer).items()
-        if isinstance(value, list)
-        and name not in ("_variables", "_trainable_variables")
-        and len(value) == count
-        and all(entry is None or isinstance(entry, keras.Variable) for entry in value)
-    }
-
-
-def optimizer_scalars(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
-    """The optimizer's own variables beside step, rate and per-variable state (Nadam has one)."""
-    return {
-        name: value
-        for name, value in vars(optimizer).items()
-        if isinstance(value, keras.Variable) and name not in ("_iterations", "_learning_rate")
-    }
-
-
-def unbuild_optimizer(optimizer: keras.optimizers.Optimizer) -> None:
-    """Takes all state but step and rate out, so that `build` works again on the same object.
-
-    The user may hold the optimizer (to change its rate); a new object would leave that handle
-    without effect.
-    """
-    kept = {id(optimizer._iterations), id(optimizer._learning_rate)}
-    for variable in list(optimizer._variables):
-        if id(variable) not in kept:
-            optimizer._tracker.untrack(variable)
-    optimizer._trainable_variables_indices.clear()
-    optimizer._trainable_variables = []
-    optimizer.built = False
 
 
 _REGULARIZER_OF = {
@@ -316,15 +275,3 @@ def build_metrics(model: keras.Model, y: Any, y_pred: Any) -> None:
     metrics = model._compile_metrics
     if metrics is not None and not metrics.built:
         metrics.build(y, y_pred)
-
-
-def adam_moments(optimizer: keras.optimizers.Optimizer, variable: Any) -> tuple[Any, Any]:
-    """The two moments that Adam keeps of a variable."""
-    index = optimizer._get_variable_index(variable)
-    return optimizer._momentums[index], optimizer._velocities[index]
-
-
-def is_plain_adam(optimizer: keras.optimizers.Optimizer) -> bool:
-    """Whether the optimizer's step is that of Adam itself, without AMSGrad; so is AdamW's."""
-    step = getattr(type(optimizer), "update_step", None)
-    return step is keras.optimizers.Adam.update_step and not optimizer.amsgrad

@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from finetunekit import _keras, budget, graph, metadata, zips
+from finetunekit import _keras, budget, graph, metadata, step_sizes, zips
 from finetunekit.messages import warn
 from finetunekit.metadata import Choices, InputContract, Task
 from finetunekit.text import tokenizer as tokenizers
@@ -175,6 +175,7 @@ def describe(model: keras.Model) -> dict[str, Any]:
         "augmentation": [paths[id(layer)] for layer in known.augmentation],
         "choices": _picked(model),
         "frozen_variables": {path: names for path, names in frozen.items() if names},
+        "step_factors": _step_factors(model),
     }
 
 
@@ -204,6 +205,7 @@ def apply(model: keras.Model, record: dict[str, Any], path: str, name: str) -> N
         )
         for place, names in record["frozen_variables"].items():
             _freeze_variables(places[place], frozenset(names))
+        _give_factors(model, places, record.get("step_factors") or {})
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"`{name}` holds a {MEMBER} that does not fit its model ({_first_line(error)}). Save "
@@ -225,6 +227,30 @@ def _choices(record: dict[str, Any] | None, model: keras.Model) -> Choices | Non
     return Choices(
         loss=model.loss, optimizer=model.optimizer, **{name: record[name] for name in _PICKED}
     )
+
+
+def _step_factors(model: keras.Model) -> dict[str, Any]:
+    """Path of a layer -> name of a variable -> factor of its rate, and whether it decays."""
+    optimizer = model.optimizer if model.compiled else None
+    found = {
+        place.path: step_sizes.described(
+            optimizer, {v.name: v for v in _keras.own_trainable_variables(place.layer)}
+        )
+        for place in graph.leaves(model)
+    }
+    return {path: rows for path, rows in found.items() if rows}
+
+
+def _give_factors(model: keras.Model, places: dict[str, Any], record: dict[str, Any]) -> None:
+    if not record or not model.compiled or model.optimizer is None:
+        return
+    factors, undecayed = [], []
+    for path, rows in record.items():
+        variables = {v.name: v for v in _keras.own_trainable_variables(places[path])}
+        for name, (factor, decays) in rows.items():
+            factors.append((variables[name], float(factor)))
+            undecayed += [] if decays else [variables[name]]
+    step_sizes.set_factors(model.optimizer, factors, undecayed)
 
 
 def _freeze_variables(layer: keras.layers.Layer, names: frozenset[str]) -> None:

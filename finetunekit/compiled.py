@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit import _keras, graph, metadata
+from finetunekit import _keras, _keras_optimizers, graph, metadata, step_sizes
 
 # Per-variable optimizer state of variables that do not train now: optimizer -> variable -> state.
 _parked: "weakref.WeakKeyDictionary[Any, dict[int, tuple[Any, dict[str, np.ndarray]]]]" = (
@@ -64,7 +64,7 @@ def _trains_something_else(model: keras.Model) -> bool:
     optimizer = model.optimizer
     if optimizer is None or not optimizer.built:
         return False
-    known = [id(variable) for variable in _keras.optimizer_variables(optimizer)]
+    known = [id(variable) for variable in _keras_optimizers.optimizer_variables(optimizer)]
     return known != [id(variable) for variable in model.trainable_variables]
 
 
@@ -75,6 +75,7 @@ def _fingerprint(model: keras.Model) -> tuple[Any, ...]:
         tuple(layer.trainable for layer in layers),
         tuple(str(getattr(layer, "rate", None)) for layer in layers),
         tuple((v.trainable, id(v.regularizer)) for v in model.weights),
+        step_sizes.fingerprint(model.optimizer),
     )
 
 
@@ -104,18 +105,20 @@ def refit_optimizer(optimizer: keras.optimizers.Optimizer, variables: list[Any])
     if inner is not None:
         with keras.name_scope(optimizer.name, caller=optimizer):
             refit_optimizer(inner, variables)
-    known = _keras.optimizer_variables(optimizer)
+    known = _keras_optimizers.optimizer_variables(optimizer)
     if [id(v) for v in known] == [id(v) for v in variables]:
         return
     state = _state(optimizer)
-    scalars = {name: _values(v) for name, v in _keras.optimizer_scalars(optimizer).items()}
-    _keras.unbuild_optimizer(optimizer)
+    scalars = {
+        name: _values(v) for name, v in _keras_optimizers.optimizer_scalars(optimizer).items()
+    }
+    _keras_optimizers.unbuild_optimizer(optimizer)
     with keras.name_scope(optimizer.name, caller=optimizer):  # As Keras does at the first step.
         if inner is None:
             optimizer.build(list(variables))
         else:
             _rebuild_wrapper(optimizer, list(variables))
-    for name, variable in _keras.optimizer_scalars(optimizer).items():
+    for name, variable in _keras_optimizers.optimizer_scalars(optimizer).items():
         if name in scalars:
             variable.assign(scalars[name])
     _restore(optimizer, state)
@@ -135,8 +138,8 @@ def _rebuild_wrapper(optimizer: Any, variables: list[Any]) -> None:
 def _state(optimizer: keras.optimizers.Optimizer) -> dict[int, tuple[Any, dict[str, Any]]]:
     """Per-variable state, now and parked: id -> (the variable, slot name -> values)."""
     state = dict(_parked.get(optimizer, {}))
-    slots = _keras.optimizer_slots(optimizer)
-    for index, variable in enumerate(_keras.optimizer_variables(optimizer)):
+    slots = _keras_optimizers.optimizer_slots(optimizer)
+    for index, variable in enumerate(_keras_optimizers.optimizer_variables(optimizer)):
         state[id(variable)] = (
             variable,
             {name: _values(s[index]) for name, s in slots.items() if s[index] is not None},
@@ -151,8 +154,8 @@ def _values(variable: Any) -> np.ndarray:
 def _restore(
     optimizer: keras.optimizers.Optimizer, state: dict[int, tuple[Any, dict[str, Any]]]
 ) -> None:
-    slots = _keras.optimizer_slots(optimizer)
-    for index, variable in enumerate(_keras.optimizer_variables(optimizer)):
+    slots = _keras_optimizers.optimizer_slots(optimizer)
+    for index, variable in enumerate(_keras_optimizers.optimizer_variables(optimizer)):
         _, values = state.pop(id(variable), (variable, None))
         for name, entries in slots.items():
             if entries[index] is None:
@@ -177,9 +180,10 @@ def carry_compilation(old: keras.Model, new: keras.Model) -> None:
     optimizer = old.optimizer
     if optimizer is not None:
         copy = type(optimizer).from_config(optimizer.get_config())
+        step_sizes.carry(optimizer, copy)
         arguments["optimizer"] = copy
         if optimizer.built:
-            copy.build(_keras.optimizer_variables(optimizer))
+            copy.build(_keras_optimizers.optimizer_variables(optimizer))
             for mine, theirs in zip(copy.variables, optimizer.variables, strict=True):
                 mine.assign(theirs)
             refit_optimizer(copy, new.trainable_variables)

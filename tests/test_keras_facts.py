@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import keras2_models
-from finetunekit import _keras
+from finetunekit import _keras, _keras_optimizers
 from models import L, images, small_backbone
 
 
@@ -249,15 +249,35 @@ class TestPrivateNames:
     def test_optimizer_state(self) -> None:
         model, _, _ = fitted([L.Dense(3), L.Dense(1)])
         optimizer = model.optimizer
-        assert [id(v) for v in _keras.optimizer_variables(optimizer)] == [
+        assert [id(v) for v in _keras_optimizers.optimizer_variables(optimizer)] == [
             id(v) for v in model.trainable_variables
         ]
-        slots = _keras.optimizer_slots(optimizer)
+        slots = _keras_optimizers.optimizer_slots(optimizer)
         assert slots.keys() == {"_momentums", "_velocities"}
-        _keras.unbuild_optimizer(optimizer)
+        _keras_optimizers.unbuild_optimizer(optimizer)
         assert [v.name for v in optimizer.variables] == ["iteration", "learning_rate"]
         optimizer.build(model.trainable_variables[:2])
         assert len(optimizer.variables) == 2 + 2 * 2
+
+    def test_hooked_steps_are_used_and_the_class_stays(self) -> None:
+        """What `step_sizes` rests on."""
+        optimizer = keras.optimizers.SGD(0.5, weight_decay=0.25, use_ema=True)
+        first, second, third = (keras.Variable(np.ones(2)) for _ in range(3))
+        still = _keras_optimizers.variable_key(optimizer, first)
+        half = _keras_optimizers.variable_key(optimizer, second)
+        _keras_optimizers.hook_steps(
+            optimizer,
+            lambda v: {still: 0, half: 0.5}.get(_keras_optimizers.variable_key(optimizer, v), 1),
+            lambda done: 0.5,
+            lambda v: v is not third,
+        )
+        assert type(optimizer) is keras.optimizers.SGD
+        optimizer.apply([np.ones(2)] * 3, [first, second, third])
+        # Decay 0.25 of the rate, 0.5 of it by the schedule; then the gradient.
+        np.testing.assert_array_equal(first, np.ones(2))
+        np.testing.assert_allclose(second, np.full(2, 1 - 0.25 * 0.125 - 0.125), rtol=1e-6)
+        np.testing.assert_allclose(third, np.full(2, 0.75), rtol=1e-6)
+        assert optimizer.weight_decay == 0.25
 
     def test_kernels_and_where_their_regularizer_is_saved(self) -> None:
         found = {}
@@ -527,10 +547,12 @@ class TestFrozenPrefix:
 
     def test_adam_keeps_two_moments_and_adamw_is_adam(self) -> None:
         model, *_ = fitted([L.Dense(1)])
-        moment, velocity = _keras.adam_moments(model.optimizer, model.trainable_variables[0])
+        moment, velocity = _keras_optimizers.adam_moments(
+            model.optimizer, model.trainable_variables[0]
+        )
         assert "momentum" in moment.path
         assert "velocity" in velocity.path
-        assert _keras.is_plain_adam(model.optimizer)
-        assert _keras.is_plain_adam(keras.optimizers.AdamW())
+        assert _keras_optimizers.is_plain_adam(model.optimizer)
+        assert _keras_optimizers.is_plain_adam(keras.optimizers.AdamW())
         for other in (keras.optimizers.Adam(amsgrad=True), keras.optimizers.Nadam()):
-            assert not _keras.is_plain_adam(other)
+            assert not _keras_optimizers.is_plain_adam(other)

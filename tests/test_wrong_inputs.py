@@ -973,7 +973,7 @@ FILES = [
         Case(f"built-in shape {shape!r}", features,
              loading("builtin:mobilenet_v2", input_shape=shape),
              "input_shape", r"\(None, None, 3\)")
-        for shape in ((224, 224, 1), (3, 224, 224), (16, 16, 3), (224, 224), 224, (None, 96, 96, 3))
+        for shape in ((224, 224, 0), (3, 224, 224), (16, 16, 3), (224, 224), 224, (None, 96, 96, 3))
     ),
     *(
         Case(f"named shape {shape!r}", features,

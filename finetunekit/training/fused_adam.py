@@ -13,7 +13,7 @@ from typing import Any
 
 import keras
 
-from finetunekit import _keras, graph
+from finetunekit import _keras_optimizers, graph, step_sizes
 
 _LARGE = 1 << 16  # Numbers
 
@@ -25,7 +25,9 @@ def in_one_pass(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
     Small ones gain little, and keep the bits that `model.fit` gives them.
     """
     inner = getattr(optimizer, "inner_optimizer", optimizer)
-    if not _keras.is_plain_adam(inner) or "update_step" in vars(inner):
+    held = vars(inner).get("update_step")
+    foreign = held is not None and step_sizes.of(inner) is None
+    if not _keras_optimizers.is_plain_adam(inner) or foreign:
         yield
         return
     own = inner.update_step
@@ -35,19 +37,23 @@ def in_one_pass(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
         if not dense or variable.dtype != "float32" or graph.size(variable) < _LARGE:
             own(gradient, variable, learning_rate)
             return
-        _update(inner, gradient, variable, learning_rate)
+        factor = step_sizes.factor(inner, variable)
+        if not (isinstance(factor, (int, float)) and factor == 0):
+            _update(inner, gradient, variable, learning_rate * factor)
 
     vars(inner)["update_step"] = update_step
     try:
         yield
     finally:
         del vars(inner)["update_step"]
+        if held is not None:
+            vars(inner)["update_step"] = held
 
 
 def _update(optimizer: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
     import tensorflow as tf
 
-    moment, velocity = (_handle(v) for v in _keras.adam_moments(optimizer, variable))
+    moment, velocity = (_handle(v) for v in _keras_optimizers.adam_moments(optimizer, variable))
     step = tf.cast(optimizer.iterations.value + 1, tf.float32)
     # Keras' own correction of the bias; the kernel's is switched off by powers of zero.
     first, second = (tf.pow(tf.constant(b), step) for b in (optimizer.beta_1, optimizer.beta_2))

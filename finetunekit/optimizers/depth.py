@@ -1,0 +1,86 @@
+"""How deep does a layer lie? Groups of layers from the input to the output, a block each."""
+
+import re
+from typing import Any
+
+import keras
+
+from finetunekit import _keras, graph, metadata
+
+# `conv2_block1`, `block_3`, `block5a`, `stage_0_block_2`, `transformer_layer_4`, `layer1_0`,
+# `features_12`: as keras.applications, KerasHub, torchvision and timm name their blocks.
+_UNIT = (
+    r"(?:layers?\d+[_.]\d+"
+    r"|(?:block|layer|stage|stack|cell|mixed|unit)s?\d+[a-z]?"
+    r"|(?:block|layer|stage|stack|cell|unit|features)s?[_.]+\d+(?:[_.]\d+)?)(?![a-z0-9])"
+)
+_BLOCK = re.compile(rf"^.*?(?:(?<=[/_.])|^){_UNIT}(?:[_.]{_UNIT})*", re.IGNORECASE)
+
+MOST = 24
+"""How many groups there are at most; more are merged, as with timm's `layer_max`."""
+
+Group = tuple[str, list[Any]]
+
+
+def groups(model: keras.Model) -> list[Group]:
+    """Groups of trainable-kind variables by depth, the ones nearest to the input first.
+
+    Blocks are told by their names; what comes before them is one group, what comes after them is
+    another, and the head is the last. Without such names each layer with a kernel begins a group.
+    """
+    head = metadata.roles(model).get("head")
+    of_head = {id(v) for v in head.weights} if head is not None else set()
+    rows = [
+        (place.path, variables)
+        for place in graph.walk(model)
+        if (variables := _keras.own_trainable_variables(place.layer))
+    ]
+    body = [row for row in rows if id(row[1][0]) not in of_head]
+    names = [_block(path) for path, _ in body]
+    labelled = _by_name(names) if any(names) else _by_kernel(body)
+    found: dict[str, list[Any]] = {}
+    for label, (_, variables) in zip(labelled, body, strict=True):
+        found.setdefault(label, []).extend(variables)
+    merged = _merged(list(found.items()))
+    last = [v for _, variables in rows for v in variables if id(v) in of_head]
+    return [*merged, ("head", last)] if last else merged
+
+
+def _block(path: str) -> str | None:
+    found = _BLOCK.match(path)
+    return found.group() if found else None
+
+
+def _by_name(names: list[str | None]) -> list[str]:
+    """A label for each layer: its block, or what stands before, between or after the blocks."""
+    first = next(n for n, name in enumerate(names) if name)
+    last = max(n for n, name in enumerate(names) if name)
+    labels: list[str] = []
+    for number, name in enumerate(names):
+        if name:
+            labels.append(name)
+        elif number < first:
+            labels.append("stem")
+        else:
+            labels.append("tail" if number > last else labels[-1])
+    return labels
+
+
+def _by_kernel(rows: list[Any]) -> list[str]:
+    labels: list[str] = []
+    for path, variables in rows:
+        begins = any(len(variable.shape) >= 2 for variable in variables)
+        labels.append(path if begins or not labels else labels[-1])
+    return labels
+
+
+def _merged(found: list[Group]) -> list[Group]:
+    if len(found) <= MOST:
+        return found
+    merged: list[Group] = []
+    for number, (label, variables) in enumerate(found):
+        if number * MOST // len(found) == len(merged):
+            merged.append((label, list(variables)))
+        else:
+            merged[-1][1].extend(variables)
+    return merged
