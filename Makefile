@@ -27,7 +27,7 @@ quickstart: $(call installed,quickstart)
 	$(python) -m finetunekit quickstart
 
 test: $(call installed,test)
-	$(python) -m pytest -m "not real and not slow"
+	$(python) -m pytest -n 2 -m "not real and not slow"
 
 test-real: $(call installed,test) $(call installed,assets)
 	$(python) -m pytest -m "real"

@@ -2,6 +2,13 @@
 
 from finetunekit.freezing import FrozenGuard
 from finetunekit.regularization import DropoutInjection, L1L2Injection
-from finetunekit.training import EarlyStopping, SaveBest
+from finetunekit.training import EarlyStopping, SaveBest, Schedule
 
-__all__ = ["DropoutInjection", "EarlyStopping", "FrozenGuard", "L1L2Injection", "SaveBest"]
+__all__ = [
+    "DropoutInjection",
+    "EarlyStopping",
+    "FrozenGuard",
+    "L1L2Injection",
+    "SaveBest",
+    "Schedule",
+]
