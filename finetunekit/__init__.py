@@ -37,7 +37,21 @@ from finetunekit.saving import load, save
 from finetunekit.selection import find_layers
 from finetunekit.tasks import Prediction, add_head, build_head, predict_labels, replace_head
 from finetunekit.text import WordPiece, tokenize, use_tokenizer
-from finetunekit.training import Plan, check_batch, compile_for_task, explain, fit
+from finetunekit.training import (
+    Plan,
+    RateCurve,
+    Stage,
+    StagedHistory,
+    check_batch,
+    compile_for_task,
+    explain,
+    find_learning_rate,
+    fit,
+    fit_in_stages,
+    gradual_unfreezing,
+    head_then_top_then_all,
+    probe_then_finetune,
+)
 
 __version__ = "0.1.0"
 
@@ -53,7 +67,10 @@ __all__ = [
     "Prediction",
     "RankedBackbone",
     "Ranking",
+    "RateCurve",
     "SavedModelLayer",
+    "Stage",
+    "StagedHistory",
     "Task",
     "TrainableSummary",
     "WeightsReport",
@@ -69,8 +86,12 @@ __all__ = [
     "compile_for_task",
     "explain",
     "find_layers",
+    "find_learning_rate",
     "fit",
+    "fit_in_stages",
     "freeze_layers",
+    "gradual_unfreezing",
+    "head_then_top_then_all",
     "inject_dropout",
     "inject_regularizer",
     "input_contract",
@@ -84,6 +105,7 @@ __all__ = [
     "load_weights",
     "load_weights_from_torch",
     "predict_labels",
+    "probe_then_finetune",
     "rank_backbones",
     "remove_regularizer",
     "replace_head",

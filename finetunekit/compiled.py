@@ -179,19 +179,26 @@ def carry_compilation(old: keras.Model, new: keras.Model) -> None:
     )
     optimizer = old.optimizer
     if optimizer is not None:
-        copy = type(optimizer).from_config(optimizer.get_config())
-        step_sizes.carry(optimizer, copy)
-        arguments["optimizer"] = copy
-        if optimizer.built:
-            copy.build(_keras_optimizers.optimizer_variables(optimizer))
-            for mine, theirs in zip(copy.variables, optimizer.variables, strict=True):
-                mine.assign(theirs)
-            refit_optimizer(copy, new.trainable_variables)
+        arguments["optimizer"] = copy_optimizer(optimizer, new)
     new.compile(**arguments)
     picked = metadata.choices(old)
     if picked is not None:
         picked = dataclasses.replace(picked, loss=new.loss, optimizer=new.optimizer)
     metadata.remember(new, choices=picked)
+
+
+def copy_optimizer(
+    optimizer: keras.optimizers.Optimizer, model: keras.Model
+) -> keras.optimizers.Optimizer:
+    """An optimizer of equal settings and state, for what trains in a model of the same layers."""
+    copy = type(optimizer).from_config(optimizer.get_config())
+    step_sizes.carry(optimizer, copy)
+    if optimizer.built:
+        copy.build(_keras_optimizers.optimizer_variables(optimizer))
+        for mine, theirs in zip(copy.variables, optimizer.variables, strict=True):
+            mine.assign(theirs)
+        refit_optimizer(copy, model.trainable_variables)
+    return copy
 
 
 def _fresh_metric(metric: Any) -> Any:

@@ -7,7 +7,7 @@ import keras
 
 from finetunekit import _keras, compiled, graph, hashing, metadata
 from finetunekit.messages import listed, plural, say
-from finetunekit.selection import Selector, find_layers
+from finetunekit.selection import Selector, find_layers, find_layers_for
 
 _LORA_BASES = ("kernel", "embeddings", "reverse_embeddings")
 
@@ -52,7 +52,7 @@ def freeze_layers(
     for layer in chosen:
         layer.trainable = False
     compiled.renew_all(targets, model)
-    say(f"froze {_count(targets)} of {model.name!r}; {_balance(model)}")
+    say(f"froze {_count(targets)} of {model.name!r}; {balance(model)}")
     return model
 
 
@@ -107,8 +107,52 @@ def unfreeze_layers(
         compiled.check_refittable(affected)
     _thaw(model, targets)
     compiled.renew_all(targets, model)
-    say(f"thawed {_count(targets)} of {model.name!r}; {_balance(model)}")
+    say(f"thawed {_count(targets)} of {model.name!r}; {balance(model)}")
     return model
+
+
+def train_only(model: keras.Model, layers: Selector, *, batch_norm: bool = False) -> None:
+    """Has exactly the chosen layers train, in place.
+
+    BatchNormalization of the head is as new as the head, and trains with it; elsewhere it stands
+    still unless asked for.
+
+    Raises:
+        ValueError: If the selector matches nothing that can train.
+        TypeError: If the selector is of no known kind.
+    """
+    targets = targets_of(model, layers, batch_norm=batch_norm)
+    every = [place.layer for place in graph.walk(model)]
+    for affected in (model, *metadata.models_with(every)):
+        compiled.check_refittable(affected)
+    for layer in every:
+        if layer.trainable:
+            metadata.remember_frozen_variables(layer, _individually_frozen(layer))
+    for layer in every:
+        layer.trainable = False
+    _thaw(model, targets)
+    compiled.renew_all(every, model)
+
+
+def targets_of(
+    model: keras.Model, layers: Selector, *, batch_norm: bool
+) -> list[keras.layers.Layer]:
+    """The layers that `train_only` would thaw; changes nothing.
+
+    Raises:
+        ValueError: If the selector matches nothing that can train.
+        TypeError: If the selector is of no known kind.
+    """
+    chosen = graph.with_descendants(list(find_layers_for("trainable", model, layers).values()))
+    head = metadata.roles(model).get("head")
+    new = {id(layer) for layer in graph.with_descendants([head] if head is not None else [])}
+    targets = [a for a in chosen if batch_norm or id(a) in new or not _is_batch_norm(a)]
+    if not any(_keras.own_trainable_variables(layer) for layer in targets):
+        raise ValueError(
+            "`trainable` matches no layer with weights that may train; BatchNormalization stays "
+            f"frozen unless `batch_norm=True` is given. Received: trainable={layers!r}"
+        )
+    return targets
 
 
 def _is_batch_norm(layer: keras.layers.Layer) -> bool:
@@ -159,7 +203,8 @@ def _count(layers: list[keras.layers.Layer]) -> str:
     )
 
 
-def _balance(model: keras.Model) -> str:
+def balance(model: keras.Model) -> str:
+    """How many parameters train, in words."""
     trainable = sum(row.trainable for row in trainable_summary(model).rows)
     return f"{plural(trainable, 'parameter')} of {_total(model):,} train now"
 

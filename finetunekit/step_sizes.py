@@ -2,7 +2,7 @@
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
@@ -17,7 +17,8 @@ class StepSizes:
     Args:
         factors: For variables, by the optimizer's key; 1 for others, 0 for standing still.
         undecayed: Variables without weight decay.
-        warming: Variables whose factor rises from 0 to 1: first step, number of steps.
+        warming: Variables that began to train late: first step, number of steps in which their
+            factor rises from 0 to 1.
         schedule: Steps done -> a factor for all variables; None for 1.
     """
 
@@ -59,6 +60,23 @@ def check(optimizer: Any, name: str = "optimizer") -> None:
         )
 
 
+def check_rate_is_a_number(optimizer: Any, name: str) -> None:
+    """Raises for an optimizer that cannot take another schedule.
+
+    Raises:
+        TypeError: If it is no optimizer.
+        ValueError: If it is made of several, or has a schedule as its rate.
+    """
+    check(optimizer)
+    inner = innermost(optimizer)
+    if isinstance(inner.get_config()["learning_rate"], dict):
+        raise ValueError(
+            f"The optimizer has a schedule as its rate already, which leaves nothing to `{name}`. "
+            "Compile with a number as the rate. "
+            f"Received: optimizer={type(inner).__name__} object"
+        )
+
+
 def change(optimizer: keras.optimizers.Optimizer) -> StepSizes:
     """The factors of an optimizer, to be changed; whoever changes them has functions made anew."""
     inner = innermost(optimizer)
@@ -94,7 +112,19 @@ def _factor(sizes: StepSizes, key: Any, optimizer: Any) -> Any:
         return fixed
     first, steps = sizes.warming[key]
     done = keras.ops.cast(optimizer.iterations - first + 1, "float32")
-    return fixed * keras.ops.clip(done / steps, 0.0, 1.0)
+    rise = keras.ops.clip(done / steps, 0.0, 1.0)
+    if not _keras_optimizers.is_plain_adam(optimizer):
+        return fixed * rise
+    # Adam takes the bias out of all moments by the steps since the run began. Those of a late
+    # variable are as young as its own steps: for constant gradients, its steps would be up to 6.6
+    # times too large around the tenth, and 3 times at the hundredth.
+    every = keras.ops.cast(optimizer.iterations + 1, "float32")
+    return fixed * rise * _unbiased(optimizer, done) / _unbiased(optimizer, every)
+
+
+def _unbiased(optimizer: Any, steps: Any) -> Any:
+    """What Adam multiplies its rate with after so many steps."""
+    return keras.ops.sqrt(1 - optimizer.beta_2**steps) / (1 - optimizer.beta_1**steps)
 
 
 def set_factors(
@@ -106,6 +136,20 @@ def set_factors(
     sizes, inner = change(optimizer), innermost(optimizer)
     sizes.factors = {_keras_optimizers.variable_key(inner, v): float(value) for v, value in factors}
     sizes.undecayed = frozenset(_keras_optimizers.variable_key(inner, v) for v in undecayed)
+
+
+def kept(optimizer: keras.optimizers.Optimizer) -> StepSizes | None:
+    """What `put_back` brings back."""
+    sizes = of(optimizer)
+    return None if sizes is None else replace(sizes, factors=dict(sizes.factors))
+
+
+def put_back(optimizer: keras.optimizers.Optimizer, held: StepSizes | None) -> None:
+    """Brings factors and decay back as they were; what warms up goes on doing so."""
+    sizes = of(optimizer)
+    if sizes is not None:
+        sizes.factors = {} if held is None else dict(held.factors)
+        sizes.undecayed = frozenset() if held is None else held.undecayed
 
 
 def warm_up(optimizer: keras.optimizers.Optimizer, variables: Iterable[Any], steps: int) -> None:

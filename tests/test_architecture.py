@@ -53,6 +53,7 @@ GROUND = {
     "messages",
     "metadata",
     "paths",
+    "plots",
     "selection",
     "step_sizes",
     "text",

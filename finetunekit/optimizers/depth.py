@@ -19,11 +19,11 @@ _BLOCK = re.compile(rf"^.*?(?:(?<=[/_.])|^){_UNIT}(?:[_.]{_UNIT})*", re.IGNORECA
 MOST = 24
 """How many groups there are at most; more are merged, as with timm's `layer_max`."""
 
-Group = tuple[str, list[Any]]
+Group = tuple[str, list[keras.layers.Layer]]
 
 
 def groups(model: keras.Model) -> list[Group]:
-    """Groups of trainable-kind variables by depth, the ones nearest to the input first.
+    """Groups of the layers with weights by depth, the ones nearest to the input first.
 
     Blocks are told by their names; what comes before them is one group, what comes after them is
     another, and the head is the last. Without such names each layer with a kernel begins a group.
@@ -31,19 +31,23 @@ def groups(model: keras.Model) -> list[Group]:
     head = metadata.roles(model).get("head")
     of_head = {id(v) for v in head.weights} if head is not None else set()
     rows = [
-        (place.path, variables)
+        (place.path, place.layer)
         for place in graph.walk(model)
-        if (variables := _keras.own_trainable_variables(place.layer))
+        if _keras.own_trainable_variables(place.layer)
     ]
-    body = [row for row in rows if id(row[1][0]) not in of_head]
+    body = [row for row in rows if not _holds(row[1], of_head)]
     names = [_block(path) for path, _ in body]
     labelled = _by_name(names) if any(names) else _by_kernel(body)
-    found: dict[str, list[Any]] = {}
-    for label, (_, variables) in zip(labelled, body, strict=True):
-        found.setdefault(label, []).extend(variables)
+    found: dict[str, list[keras.layers.Layer]] = {}
+    for label, (_, layer) in zip(labelled, body, strict=True):
+        found.setdefault(label, []).append(layer)
     merged = _merged(list(found.items()))
-    last = [v for _, variables in rows for v in variables if id(v) in of_head]
+    last = [layer for _, layer in rows if _holds(layer, of_head)]
     return [*merged, ("head", last)] if last else merged
+
+
+def _holds(layer: keras.layers.Layer, variables: set[int]) -> bool:
+    return id(_keras.own_trainable_variables(layer)[0]) in variables
 
 
 def _block(path: str) -> str | None:
@@ -68,8 +72,8 @@ def _by_name(names: list[str | None]) -> list[str]:
 
 def _by_kernel(rows: list[Any]) -> list[str]:
     labels: list[str] = []
-    for path, variables in rows:
-        begins = any(len(variable.shape) >= 2 for variable in variables)
+    for path, layer in rows:
+        begins = any(len(v.shape) >= 2 for v in _keras.own_trainable_variables(layer))
         labels.append(path if begins or not labels else labels[-1])
     return labels
 
@@ -78,9 +82,9 @@ def _merged(found: list[Group]) -> list[Group]:
     if len(found) <= MOST:
         return found
     merged: list[Group] = []
-    for number, (label, variables) in enumerate(found):
+    for number, (label, layers) in enumerate(found):
         if number * MOST // len(found) == len(merged):
-            merged.append((label, list(variables)))
+            merged.append((label, list(layers)))
         else:
-            merged[-1][1].extend(variables)
+            merged[-1][1].extend(layers)
     return merged

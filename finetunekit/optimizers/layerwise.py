@@ -93,8 +93,9 @@ def _by_depth(model: keras.Model, decay: Any) -> dict[int, tuple[Any, float]]:
     found = depth.groups(model)
     return {
         id(variable): (variable, float(decay) ** (len(found) - 1 - number))
-        for number, (_, variables) in enumerate(found)
-        for variable in variables
+        for number, (_, layers) in enumerate(found)
+        for layer in layers
+        for variable in _keras.own_trainable_variables(layer)
     }
 
 

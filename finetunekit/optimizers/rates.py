@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from finetunekit import graph, metadata
+from finetunekit import graph, metadata, step_sizes
 from finetunekit.messages import closest, listed
 
 RATES = {"head": 1e-3, "part": 1e-4, "all": 1e-5}
@@ -49,6 +49,14 @@ def trainable_part(model: keras.Model) -> str:
     if backbone is not None and not any(states):
         return "head"
     return "all" if all(states) else "part"
+
+
+def rate_for(optimizer: keras.optimizers.Optimizer, part: str) -> float | None:
+    """The rate of the rule for an optimizer, by what trains; None if the rule has none for it."""
+    kind = type(step_sizes.innermost(optimizer))
+    if kind is keras.optimizers.SGD:
+        return RATES[part] * _SGD_FACTOR
+    return RATES[part] if kind in (keras.optimizers.Adam, keras.optimizers.AdamW) else None
 
 
 def make_optimizer(

@@ -4,16 +4,31 @@ from finetunekit.training.batch_checks import check_batch
 from finetunekit.training.compiling import compile_for_task
 from finetunekit.training.explain import Plan, explain
 from finetunekit.training.fitting import fit
+from finetunekit.training.range_test import RateCurve, find_learning_rate
+from finetunekit.training.recipes import (
+    gradual_unfreezing,
+    head_then_top_then_all,
+    probe_then_finetune,
+)
 from finetunekit.training.schedules import Schedule
+from finetunekit.training.stages import Stage, StagedHistory, fit_in_stages
 from finetunekit.training.stopping import EarlyStopping, SaveBest
 
 __all__ = [
     "EarlyStopping",
     "Plan",
+    "RateCurve",
     "SaveBest",
     "Schedule",
+    "Stage",
+    "StagedHistory",
     "check_batch",
     "compile_for_task",
     "explain",
+    "find_learning_rate",
     "fit",
+    "fit_in_stages",
+    "gradual_unfreezing",
+    "head_then_top_then_all",
+    "probe_then_finetune",
 ]

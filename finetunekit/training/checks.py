@@ -78,9 +78,9 @@ def check_fit_options(options: dict[str, Any]) -> None:
             raise TypeError(
                 f"`{name}` is no argument of `fit`. {remedy}Received: {name}={options[name]!r}"
             )
-    _check_int(options["batch_size"], "batch_size", 1, optional=True)
-    _check_int(options["epochs"], "epochs", 1)
-    _check_int(options["initial_epoch"], "initial_epoch", 0)
+    check_int(options["batch_size"], "batch_size", 1, optional=True)
+    check_int(options["epochs"], "epochs", 1)
+    check_int(options["initial_epoch"], "initial_epoch", 0)
     if options["initial_epoch"] >= options["epochs"]:
         raise ValueError(
             "`epochs` is the epoch at which to stop, not how many more to run, so it must be "
@@ -97,10 +97,16 @@ def check_seed(seed: Any) -> None:
         TypeError: If it is no int.
         ValueError: If it is negative.
     """
-    _check_int(seed, "seed", 0, optional=True)
+    check_int(seed, "seed", 0, optional=True)
 
 
-def _check_int(value: Any, name: str, smallest: int, *, optional: bool = False) -> None:
+def check_int(value: Any, name: str, smallest: int, *, optional: bool = False) -> None:
+    """Raises for what is no int of some size.
+
+    Raises:
+        TypeError: If it is no int.
+        ValueError: If it is too small.
+    """
     if value is None and optional:
         return
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):

@@ -107,7 +107,7 @@ def fit(
         assert len(history.history["val_loss"]) == 2
         ```
     """
-    task = _prepare(model)
+    task = prepare(model)
     options = {
         "batch_size": batch_size,
         "epochs": epochs,
@@ -194,7 +194,7 @@ def _source(
     return found
 
 
-def _prepare(model: Any) -> Task | None:
+def prepare(model: Any) -> Task | None:
     """Checks that the model can train and renews it; the task, if the model has one."""
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")

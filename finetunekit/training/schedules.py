@@ -122,13 +122,8 @@ class Schedule(TemporaryInjection):
 
     def _change(self, model: keras.Model) -> None:
         optimizer = model.optimizer
-        step_sizes.check(optimizer)
+        step_sizes.check_rate_is_a_number(optimizer, "Schedule")
         inner = step_sizes.innermost(optimizer)
-        if isinstance(inner.get_config()["learning_rate"], dict):
-            raise ValueError(
-                "The optimizer has a schedule as its rate already. Give it a number, or leave "
-                f"`Schedule` out. Received: optimizer={type(inner).__name__} object"
-            )
         params = self.params or {}
         epochs, steps = params.get("epochs") or 0, params.get("steps")
         if not steps:

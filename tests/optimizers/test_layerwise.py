@@ -282,7 +282,7 @@ def test_models_without_blocks_count_kernels_and_many_are_merged() -> None:
     chain = keras.Sequential([keras.Input((4,))] + [keras.layers.Dense(4) for _ in range(60)])
     found = depth.groups(chain)
     assert len(found) == depth.MOST
-    assert sum(len(variables) for _, variables in found) == 120
+    assert sum(len(layers) for _, layers in found) == 60
 
 
 @pytest.mark.parametrize(

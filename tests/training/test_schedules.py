@@ -176,7 +176,7 @@ def test_rates_by_layer_go_along() -> None:
 def test_wrong_uses_are_named() -> None:
     model = built(keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(1e-2, 5)))
     before = model.get_weights()
-    with pytest.raises(ValueError, match=r"has a schedule as its rate already.*leave `Schedule`"):
+    with pytest.raises(ValueError, match=r"has a schedule as its rate already.*`Schedule`"):
         ftk.fit(model, images(8), labels(8), callbacks=[Schedule()], verbose=0)
     model.compile(keras.optimizers.SGD(1e-2), "binary_crossentropy")
     with pytest.raises(ValueError, match=r"Give `steps_per_epoch`"):

@@ -1,0 +1,79 @@
+"""Is the rate that `find_learning_rate` suggests a good one? `python benchmarks/rates.py`.
+
+Three tasks out of the folder in FINETUNEKIT_DATA, as in `choosing.py`, each with the head alone
+and with the last blocks too. Every rate of a grid trains for five epochs at a constant rate, three
+seeds; the best is the one with the least loss on held-out samples.
+"""
+
+import logging
+
+import keras
+import numpy as np
+from choosing import SIDE, Data, cells, fsdd, grocery10
+
+import finetunekit as ftk
+from finetunekit.training import range_test
+
+GRID = 10 ** np.arange(-5, 0.01, 0.25)
+EPOCHS = 5
+
+
+def made(data: Data, part: str, seed: int) -> keras.Model:
+    """A model with a fresh head; `part` says what trains."""
+    keras.utils.set_random_seed(seed)
+    backbone = ftk.load_backbone("builtin:mobilenet_v2", input_shape=(SIDE, SIDE, 3))
+    classes = int(data[1].max()) + 1
+    model = ftk.add_head(ftk.freeze_layers(backbone), "multiclass", classes)
+    if part != "head":
+        ftk.unfreeze_layers(model, ".*block_1[456].*|.*Conv_1.*")
+    return ftk.compile_for_task(model, learning_rate=1e-3)
+
+
+def held_out_loss(data: Data, part: str, rate: float, seed: int) -> float:
+    """The loss on the test samples after a few epochs at one rate."""
+    model = made(data, part, seed)
+    model.optimizer.learning_rate = rate
+    try:
+        ftk.fit(model, data[0], data[1], epochs=EPOCHS, seed=seed, verbose=0)
+    except ValueError:  # Diverged.
+        return float("inf")
+    loss = model.evaluate(data[2], data[3], verbose=0, return_dict=True)["loss"]
+    return loss if np.isfinite(loss) else float("inf")
+
+
+def main() -> None:
+    """Prints a row for each task and part."""
+    logging.getLogger("finetunekit").setLevel(logging.WARNING)
+    print("| task | trains | suggestion | best of the grid | ratio |\n|---|---|---|---|---|")
+    for name, read in (("grocery10", grocery10), ("bccd", cells), ("fsdd", fsdd)):
+        data = read()
+        for part in ("head", "last blocks"):
+            grid = GRID[GRID >= 1e-4] if part == "head" else GRID[(GRID <= 1e-2)]
+            losses = [
+                np.mean([held_out_loss(data, part, float(r), seed) for seed in range(2)])
+                for r in grid
+            ]
+            best = float(grid[int(np.argmin(losses))])
+            curve = ftk.find_learning_rate(made(data, part, 0), data[0], data[1])
+            ratio = max(best / curve.suggestion, curve.suggestion / best)
+            print(
+                f"| {name} | {part} | {curve.suggestion:.2g} | {best:.2g} | {ratio:.1f} |", flush=True
+            )
+            if __debug__:
+                print(others(curve, best), [f"{r:.1e}:{v:.3f}" for r, v in zip(grid, losses)])
+
+
+def others(curve, best):
+    rates, means = curve.rates, curve.smoothed
+    least = int(np.argmin(means))
+    slope = np.gradient(means, np.log(rates))
+    steep = float(rates[int(np.argmin(slope[: least + 1]))])
+    drop = means[0] - means[least]
+    half = float(rates[int(np.argmax(means <= means[0] - 0.5 * drop))])
+    nine = float(rates[int(np.argmax(means <= means[0] - 0.9 * drop))])
+    raw = curve.losses
+    return {k: (f"{v:.2e}", round(best / v, 2)) for k, v in dict(least=rates[least], steep=steep, half=half, nine=nine).items()}
+
+
+if __name__ == "__main__":
+    main()

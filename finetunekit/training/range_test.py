@@ -1,0 +1,280 @@
+"""Which learning rate? One short run over all of them, and everything is as it was before."""
+
+import contextlib
+import dataclasses
+import math
+import numbers
+import os
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from finetunekit import compiled, inputs, plots, step_sizes
+from finetunekit.messages import say
+from finetunekit.training import data
+from finetunekit.training.fitting import fit, prepare
+
+_SMOOTH = 0.9  # Of the running mean of losses.
+# What a `fit` leaves behind on the model; none of it is there before the first.
+_HELD = ("train_function", "test_function", "stop_training", "steps_per_execution", "history")
+_DIVERGED = 4.0  # Times the smallest loss: the run ends.
+RULE = "where the smoothed loss has made half of its fall"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RateCurve:
+    """What `find_learning_rate` found.
+
+    Attributes:
+        rates: The rate of each step, `(steps,)`.
+        losses: The loss of each step's batch, `(steps,)`.
+        smoothed: Their running mean, `(steps,)`.
+        suggestion: The rate to train with.
+        rule: How the suggestion follows from the curve.
+    """
+
+    rates: np.ndarray
+    losses: np.ndarray
+    smoothed: np.ndarray
+    suggestion: float
+    rule: str
+
+    def __str__(self) -> str:
+        """The suggestion, and what it rests on."""
+        return (
+            f"learning rate {self.suggestion:.2g}: {self.rule}; {len(self.rates)} steps from "
+            f"{self.rates[0]:.1g} to {self.rates[-1]:.1g}"
+        )
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+        """Draws loss by rate; needs matplotlib, `finetunekit[plots]`.
+
+        Args:
+            path: Where to write the picture; None for nowhere.
+
+        Returns:
+            The `Figure` of matplotlib, which notebooks show.
+        """
+        axes = plots.new_axes()
+        axes.plot(self.rates, self.losses, color="0.8", label="each batch")
+        axes.plot(self.rates, self.smoothed, label="smoothed")
+        axes.axvline(self.suggestion, color="tab:red", label=f"{self.suggestion:.2g}")
+        low, high = np.nanmin(self.smoothed), self.smoothed[0]
+        axes.set(xscale="log", xlabel="learning rate", ylabel="loss")
+        axes.set_ylim(low - 0.1 * abs(high - low), max(high, low) + 0.5 * abs(high - low) + 1e-9)
+        axes.legend()
+        if path is not None:
+            axes.figure.savefig(path)
+        return axes.figure
+
+
+def find_learning_rate(
+    model: keras.Model,
+    x: Any,
+    y: Any = None,
+    *,
+    low: float = 1e-6,
+    high: float = 1.0,
+    steps: int = 100,
+    batch_size: int = 32,
+    seed: int = 0,
+    verbose: Any = "auto",
+    **fit_options: Any,
+) -> RateCurve:
+    """Tries learning rates from low to high, a step each, and suggests one; changes nothing.
+
+    It is a short `fit` with a rate that rises; it ends early when the loss is four times its
+    least. Weights, optimizer, BatchNormalization, seeds and the order of the data are put back
+    bit for bit, also after an error. A frozen part is computed once, and the `fit` after it finds
+    the features there. A tf.data pipeline that shuffles anew at each pass has made one pass more.
+
+    Args:
+        model: A compiled model, whose rate is a number; rates by layer keep their ratios.
+        x: As for `fit`.
+        y: As for `fit`.
+        low: The first rate.
+        high: The last.
+        steps: How many steps, of one batch each.
+        batch_size: Samples a step, for arrays; as in the training to come.
+        seed: Seed of the order of arrays.
+        verbose: 0 to say nothing.
+        **fit_options: The other arguments of `fit`, such as `class_weight` and `cache`.
+
+    Returns:
+        A `RateCurve`; the rate is its `suggestion`.
+
+    Raises:
+        ValueError: If the range or the number of steps makes no sense, the optimizer has a
+            schedule, or no loss of the run is finite.
+        TypeError: If an argument is of the wrong type.
+
+    Example:
+        ```python
+        import finetunekit as ftk
+
+        model = ftk.add_head(ftk.freeze_layers(ftk.load_backbone("pretrained_model.h5")), "binary")
+        ftk.compile_for_task(model)
+        found = ftk.find_learning_rate(model, x_train, y_train, steps=40)
+        ftk.compile_for_task(model, learning_rate=found.suggestion)
+        ```
+
+    Source: Smith, "Cyclical Learning Rates for Training Neural Networks", arXiv:1506.01186 (range
+        test).
+    """
+    _check(model, low, high, steps, fit_options)
+    rates = np.geomspace(low, high, steps)
+    sweep = _Sweep(rates)
+    batches = _batches(x, batch_size, fit_options.get("steps_per_epoch"))
+    owned = _Quiet(x) if isinstance(x, keras.utils.PyDataset) else x
+    if inputs.is_array_like(x):
+        fit_options = fit_options | {"batch_size": batch_size}
+    with _put_back(model) as optimizer:
+        optimizer.learning_rate = 1.0
+        table = keras.ops.convert_to_tensor(np.append(rates, rates[-1]), dtype="float32")
+        start = int(step_sizes.innermost(optimizer).iterations)
+        step_sizes.change(optimizer).schedule = lambda done: table[
+            keras.ops.clip(done - start, 0, steps)
+        ]
+        fit(
+            model,
+            owned,
+            y,
+            epochs=-(-steps // batches),
+            seed=seed,
+            callbacks=[sweep],
+            verbose=0,
+            **fit_options,
+        )
+    found = _curve(rates, np.array(sweep.losses))
+    say(str(found), verbose)
+    return found
+
+
+class _Sweep(keras.callbacks.Callback):
+    """Notes the loss of each batch, and ends the run when it has grown too large."""
+
+    def __init__(self, rates: np.ndarray) -> None:
+        super().__init__()
+        self.losses: list[float] = []
+        self._steps = len(rates)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self.losses.append(float((logs or {})["loss"]))
+        self.model.reset_metrics()
+        smooth = smoothed(np.array(self.losses))
+        worse = not math.isfinite(smooth[-1]) or (
+            len(smooth) > self._steps // 10 and smooth[-1] > _DIVERGED * max(smooth.min(), 1e-9)
+        )
+        if worse or len(self.losses) == self._steps:
+            self.model.stop_training = True
+
+
+class _Quiet(keras.utils.PyDataset):
+    """A PyDataset whose epochs do not begin or end: it may shuffle itself then."""
+
+    def __init__(self, source: keras.utils.PyDataset) -> None:
+        super().__init__()
+        self._source = source
+
+    def __len__(self) -> int:
+        """The number of batches."""
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> Any:
+        """A batch of the other."""
+        return self._source[index]
+
+
+@contextlib.contextmanager
+def _put_back(model: keras.Model) -> Iterator[keras.optimizers.Optimizer]:
+    """Gives the model an optimizer of equal state for a while, and then all back as it was."""
+    held = {name: vars(model)[name] for name in _HELD if name in vars(model)}
+    optimizer = model.optimizer
+    values = [(v, np.array(keras.ops.convert_to_numpy(v))) for v in _variables(model)]
+    states = random.getstate(), np.random.get_state()
+    copy = compiled.copy_optimizer(optimizer, model)
+    try:
+        model.optimizer = copy
+        model.train_function = model.test_function = None
+        model.steps_per_execution = 1
+        yield copy
+    finally:
+        model.optimizer = optimizer
+        for name in _HELD:
+            if name in held:
+                setattr(model, name, held[name])
+            elif name in vars(model):
+                delattr(model, name)
+        model.reset_metrics()
+        for variable, value in values:
+            variable.assign(value)
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+
+
+def _variables(model: keras.Model) -> list[Any]:
+    return [*model.variables, *model.metrics_variables]
+
+
+def smoothed(losses: np.ndarray) -> np.ndarray:
+    """The running mean, corrected for its start at zero."""
+    mean, found = 0.0, []
+    for number, loss in enumerate(losses, start=1):
+        mean = _SMOOTH * mean + (1 - _SMOOTH) * loss
+        found.append(mean / (1 - _SMOOTH**number))
+    return np.array(found)
+
+
+def _curve(rates: np.ndarray, losses: np.ndarray) -> RateCurve:
+    rates, means = rates[: len(losses)], smoothed(losses)
+    if not np.isfinite(means).any():
+        raise ValueError(
+            "No step had a finite loss, at whatever rate: look at data and model first "
+            "(`check_batch`). Nothing has been changed. "
+            f"Received: losses={losses[:3].tolist()}"
+        )
+    return RateCurve(rates, losses, means, _half_way(rates, losses, means), RULE)
+
+
+def _half_way(rates: np.ndarray, losses: np.ndarray, means: np.ndarray) -> float:
+    """Where the loss is half-way down: a steepest point would be a matter of the noise."""
+    start = float(np.median(losses[: max(1, len(losses) // 10)]))
+    least = int(np.nanargmin(means))
+    middle = (start + means[least]) / 2
+    return float(rates[: least + 1][means[: least + 1] <= middle][0])
+
+
+def _batches(x: Any, batch_size: int, steps_per_epoch: int | None) -> int:
+    """How many an epoch has, at least one."""
+    if steps_per_epoch is not None:
+        return int(steps_per_epoch)
+    if inputs.is_array_like(x):
+        return max(1, -(-len(keras.tree.flatten(x)[0]) // batch_size))
+    return data.batch_count(x) or 1
+
+
+def _check(model: Any, low: Any, high: Any, steps: Any, options: dict[str, Any]) -> None:
+    for name, value in (("low", low), ("high", high)):
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            raise TypeError(f"`{name}` must be a rate, such as 1e-6. Received: {name}={value!r}")
+    if not 0 < float(low) < float(high) < float("inf"):
+        raise ValueError(
+            "`low` must be above 0 and below `high`, such as 1e-6 and 1. "
+            f"Received: low={low!r}, high={high!r}"
+        )
+    if isinstance(steps, bool) or not isinstance(steps, numbers.Integral) or steps < 20:
+        raise ValueError(
+            f"`steps` must be an int of at least 20, to see a curve. Received: steps={steps!r}"
+        )
+    taken = ("epochs", "initial_epoch", "callbacks", "validation_data", "validation_split")
+    for name in taken:
+        if name in options:
+            raise TypeError(
+                f"`{name}` means nothing in a range test, which is one short run without "
+                f"validation. Leave it out. Received: {name}={options[name]!r}"
+            )
+    prepare(model)
+    step_sizes.check_rate_is_a_number(model.optimizer, "find_learning_rate")

@@ -1,0 +1,240 @@
+"""What trains when? Stages, one after the other, with one optimizer and one history."""
+
+import dataclasses
+import os
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from finetunekit import compiled, freezing, inputs, metadata, plots, step_sizes
+from finetunekit.messages import plural, say
+from finetunekit.optimizers import layerwise_optimizer, rate_for, trainable_part
+from finetunekit.selection import Selector
+from finetunekit.training import checks, data
+from finetunekit.training.fitting import fit, prepare
+from finetunekit.training.schedules import Schedule
+
+_WARMUP = 0.1  # Share of a stage's steps in which late variables reach their rate.
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A part of a training run: what trains, for how long, how fast.
+
+    Args:
+        trainable: Which layers train, as in `find_layers`; all others are frozen.
+            BatchNormalization trains in the head only. None leaves all as it is.
+        epochs: How many epochs.
+        learning_rate: A number; `"auto"` takes what `compile_for_task` would for this part, for
+            Adam, AdamW and SGD; None leaves the rate as it is.
+        schedule: The shape of a `callbacks.Schedule` over this stage, or None.
+        layer_decay: As for `layerwise_optimizer`.
+        rates: As for `layerwise_optimizer`.
+        batch_norm: Whether BatchNormalization outside of the head trains too.
+        callbacks: Callbacks of this stage, after those of the whole run.
+        name: For messages and plots; defaults to the number of the stage.
+    """
+
+    trainable: Selector | None = None
+    epochs: int = 1
+    learning_rate: float | str | None = "auto"
+    schedule: str | None = None
+    layer_decay: float | None = None
+    rates: Mapping[Any, float] | None = None
+    batch_norm: bool = False
+    callbacks: Sequence[Any] = ()
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        checks.check_int(self.epochs, "epochs", 1)
+        rate = self.learning_rate
+        number = isinstance(rate, (int, float)) and not isinstance(rate, bool)
+        if rate not in ("auto", None) and not (number and 0 < float(rate) < float("inf")):
+            raise ValueError(
+                "`learning_rate` of a stage must be a positive number, 'auto' or None. "
+                f"Received: learning_rate={rate!r}"
+            )
+        if self.schedule is not None:
+            Schedule(self.schedule)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class StagedHistory:
+    """The history of all stages of a run, as one.
+
+    Attributes:
+        history: Name of a logged value -> one number an epoch; None where a stage did not log it.
+        epoch: The numbers of the epochs.
+        stages: For each stage its name and the number of its first epoch.
+    """
+
+    history: dict[str, list[Any]]
+    epoch: list[int]
+    stages: list[tuple[str, int]]
+
+    def plot(self, path: str | os.PathLike[str] | None = None, *, value: str = "loss") -> Any:
+        """Draws a value by epoch, with the stages marked; needs matplotlib, `finetunekit[plots]`.
+
+        Args:
+            path: Where to write the picture; None for nowhere.
+            value: Which value; that of the validation data is drawn too if there is one.
+
+        Returns:
+            The `Figure` of matplotlib, which notebooks show.
+        """
+        if value not in self.history:
+            raise ValueError(
+                f"`value` must be one of the logged values: {sorted(self.history)}. "
+                f"Received: value={value!r}"
+            )
+        axes = plots.new_axes()
+        epochs = [number + 1 for number in self.epoch]
+        for name in (value, f"val_{value}"):
+            if name in self.history:
+                numbers = [float("nan") if v is None else v for v in self.history[name]]
+                axes.plot(epochs, numbers, marker="o", label=name)
+        for name, first in self.stages:
+            axes.axvline(first + 0.5, color="0.7", linestyle="--")
+            axes.annotate(
+                name, (first + 0.55, 1.0), xycoords=("data", "axes fraction"), va="bottom"
+            )
+        axes.set(xlabel="epoch", ylabel=value)
+        axes.legend()
+        if path is not None:
+            axes.figure.savefig(path)
+        return axes.figure
+
+
+def fit_in_stages(
+    model: keras.Model, x: Any, y: Any = None, *, stages: Sequence[Stage], **fit_options: Any
+) -> StagedHistory:
+    """Trains a compiled model in place, stage by stage; each is one `fit`.
+
+    One optimizer goes through all stages: its steps go on, and the moments of what trains on are
+    kept. What begins to train in a later stage starts with small steps, as its own moments are
+    young. Each stage computes its frozen part once; a callback such as `EarlyStopping` begins
+    anew in each, so each stage starts from the best weights of the one before.
+
+    Args:
+        model: A compiled model, whose rate is a number.
+        x: As for `fit`.
+        y: As for `fit`.
+        stages: What is done in turn; recipes make such lists: `probe_then_finetune`,
+            `gradual_unfreezing`, `head_then_top_then_all`.
+        **fit_options: The other arguments of `fit`, for all stages; `callbacks` go before those
+            of a stage.
+
+    Returns:
+        A `StagedHistory`. The layers stay frozen and the rate stays as the last stage had them.
+
+    Raises:
+        ValueError: If a stage does not fit the model; found before training.
+        TypeError: If `stages` is no list of `Stage`.
+
+    Example:
+        ```python
+        import finetunekit as ftk
+
+        model = ftk.add_head(ftk.load_backbone("pretrained_model.h5"), "binary")
+        ftk.compile_for_task(model)
+        stages = [
+            ftk.Stage(trainable="head", epochs=2),
+            ftk.Stage(trainable=["head", "conv3"], epochs=2, schedule="cosine"),
+        ]
+        history = ftk.fit_in_stages(model, x_train, y_train, stages=stages, verbose=0)
+        assert history.epoch == [0, 1, 2, 3]
+        ```
+    """
+    stages = _read(stages, fit_options)
+    prepare(model)
+    for stage in stages:
+        if stage.trainable is not None:
+            freezing.targets_of(model, stage.trainable, batch_norm=stage.batch_norm)
+    step_sizes.check_rate_is_a_number(model.optimizer, "fit_in_stages")
+    own = checks.callback_list(fit_options.pop("callbacks", None))
+    if fit_options.get("seed") is None:
+        fit_options["seed"] = random.randrange(2**32)
+    joined = StagedHistory({}, [], [])
+    factors = step_sizes.kept(model.optimizer)
+    known = {id(v) for v in model.trainable_variables if model.optimizer.built}
+    for number, stage in enumerate(stages):
+        name = stage.name or f"stage {number + 1}"
+        first = joined.epoch[-1] + 1 if joined.epoch else 0
+        step_sizes.put_back(model.optimizer, factors)
+        late = _begin(model, stage, name, known)
+        if late and int(step_sizes.innermost(model.optimizer).iterations) > 0:
+            rise = _WARMUP * _steps(x, fit_options) * stage.epochs
+            step_sizes.warm_up(model.optimizer, late, max(1, round(rise)))
+        compiled.renew_if_stale(model)
+        more = [Schedule(stage.schedule, first_epoch=first)] if stage.schedule else []
+        found = fit(
+            model,
+            x,
+            y,
+            initial_epoch=first,
+            epochs=first + stage.epochs,
+            callbacks=[*own, *stage.callbacks, *more],
+            **fit_options,
+        )
+        _join(joined, name, found)
+    return joined
+
+
+def _read(stages: Any, options: dict[str, Any]) -> list[Stage]:
+    rows = list(stages) if isinstance(stages, (list, tuple)) else []
+    if not rows or not all(isinstance(row, Stage) for row in rows):
+        raise TypeError(
+            "`stages` must be a list of `Stage`, such as [Stage(trainable='head', epochs=5), "
+            "Stage(trainable='.*', epochs=2)], or what a recipe returns. "
+            f"Received: stages={stages!r}"
+        )
+    for name in ("epochs", "initial_epoch"):
+        if name in options:
+            raise TypeError(
+                f"`{name}` is said by each stage: `Stage(epochs=...)`. "
+                f"Received: {name}={options[name]!r}"
+            )
+    return rows
+
+
+def _begin(model: keras.Model, stage: Stage, name: str, known: set[int]) -> list[Any]:
+    """Sets what trains and how fast; the variables that have never trained in this run."""
+    if stage.trainable is not None:
+        freezing.train_only(model, stage.trainable, batch_norm=stage.batch_norm)
+    part, optimizer = trainable_part(model), model.optimizer
+    if stage.layer_decay is not None or stage.rates:
+        layerwise_optimizer(model, optimizer, layer_decay=stage.layer_decay, rates=stage.rates)
+    rate = rate_for(optimizer, part) if stage.learning_rate == "auto" else stage.learning_rate
+    if rate is not None:
+        optimizer.learning_rate = rate
+    picked = metadata.choices(model)
+    if picked is not None:
+        chosen = part if stage.learning_rate == "auto" else None
+        metadata.remember(model, choices=dataclasses.replace(picked, rate_chosen_for=chosen))
+    say(
+        f"{name}: {freezing.balance(model)}, rate {float(optimizer.learning_rate):.2g}, "
+        f"{plural(stage.epochs, 'epoch')}"
+    )
+    late = [v for v in model.trainable_variables if id(v) not in known]
+    known |= {id(v) for v in late}
+    return late
+
+
+def _steps(x: Any, options: dict[str, Any]) -> int:
+    """The number of steps in an epoch; 100 if it is not known."""
+    if options.get("steps_per_epoch") is not None:
+        return int(options["steps_per_epoch"])
+    if inputs.is_array_like(x):
+        return -(-len(keras.tree.flatten(x)[0]) // (options.get("batch_size") or 32))
+    return data.batch_count(x) or 100
+
+
+def _join(joined: StagedHistory, name: str, found: keras.callbacks.History) -> None:
+    done, new = len(joined.epoch), len(found.epoch)
+    joined.stages.append((name, found.epoch[0]))
+    joined.epoch.extend(found.epoch)
+    for key in {**joined.history, **found.history}:
+        held = joined.history.setdefault(key, [None] * done)
+        held.extend(found.history.get(key, [None] * new))
