@@ -1,7 +1,7 @@
 """Is the rate that `find_learning_rate` suggests a good one? `python benchmarks/rates.py`.
 
 Three tasks out of the folder in FINETUNEKIT_DATA, as in `choosing.py`, each with the head alone
-and with the last blocks too. Every rate of a grid trains for five epochs at a constant rate, three
+and with the last blocks too. Every rate of a grid trains for five epochs at a constant rate, two
 seeds; the best is the one with the least loss on held-out samples.
 """
 
@@ -9,10 +9,9 @@ import logging
 
 import keras
 import numpy as np
-from choosing import SIDE, Data, cells, fsdd, grocery10
 
 import finetunekit as ftk
-from finetunekit.training import range_test
+from choosing import SIDE, Data, cells, fsdd, grocery10
 
 GRID = 10 ** np.arange(-5, 0.01, 0.25)
 EPOCHS = 5
@@ -57,22 +56,9 @@ def main() -> None:
             curve = ftk.find_learning_rate(made(data, part, 0), data[0], data[1])
             ratio = max(best / curve.suggestion, curve.suggestion / best)
             print(
-                f"| {name} | {part} | {curve.suggestion:.2g} | {best:.2g} | {ratio:.1f} |", flush=True
+                f"| {name} | {part} | {curve.suggestion:.2g} | {best:.2g} | {ratio:.1f} |",
+                flush=True,
             )
-            if __debug__:
-                print(others(curve, best), [f"{r:.1e}:{v:.3f}" for r, v in zip(grid, losses)])
-
-
-def others(curve, best):
-    rates, means = curve.rates, curve.smoothed
-    least = int(np.argmin(means))
-    slope = np.gradient(means, np.log(rates))
-    steep = float(rates[int(np.argmin(slope[: least + 1]))])
-    drop = means[0] - means[least]
-    half = float(rates[int(np.argmax(means <= means[0] - 0.5 * drop))])
-    nine = float(rates[int(np.argmax(means <= means[0] - 0.9 * drop))])
-    raw = curve.losses
-    return {k: (f"{v:.2e}", round(best / v, 2)) for k, v in dict(least=rates[least], steep=steep, half=half, nine=nine).items()}
 
 
 if __name__ == "__main__":

@@ -52,6 +52,7 @@ from finetunekit.training import (
     head_then_top_then_all,
     probe_then_finetune,
 )
+from finetunekit.tuning import TuneReport, fine_tune
 
 __version__ = "0.1.0"
 
@@ -73,6 +74,7 @@ __all__ = [
     "StagedHistory",
     "Task",
     "TrainableSummary",
+    "TuneReport",
     "WeightsReport",
     "WeightsRow",
     "WordPiece",
@@ -87,6 +89,7 @@ __all__ = [
     "explain",
     "find_layers",
     "find_learning_rate",
+    "fine_tune",
     "fit",
     "fit_in_stages",
     "freeze_layers",

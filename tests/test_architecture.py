@@ -71,7 +71,7 @@ ROOMS = {
 }
 ROOM_ON_ROOM = {("peft", "freezing")}
 FIRST_FLOOR = {"choosing", "training"}
-TOP = {"__main__", "data", "quickstart", "reports"}
+TOP = {"__main__", "data", "quickstart", "reports", "tuning"}
 ROOT = "__init__"  # finetunekit/__init__.py: imports everything, imported by the top floor only
 
 MAY_PRINT = {"__main__", "quickstart"}

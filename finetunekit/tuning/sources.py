@@ -1,0 +1,143 @@
+"""What are the data? Arrays, texts, a folder of pictures or a pipeline, made ready to train on."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from finetunekit import inputs, metadata
+from finetunekit.messages import listed
+from finetunekit.training import data
+
+
+@dataclass(frozen=True)
+class Source:
+    """Samples with their labels.
+
+    Attributes:
+        x: Inputs, or a pipeline of `(inputs, labels)`.
+        y: Labels; of a pipeline, what one pass of it gave.
+        class_names: Names of the classes, if the data say them.
+        is_pipeline: Whether `x` brings its own labels.
+    """
+
+    x: Any
+    y: Any
+    class_names: tuple[str, ...] | None
+    is_pipeline: bool
+
+    def for_fit(self, y: Any) -> Any:
+        """As `fit` takes them for validation, with the labels that the task takes."""
+        return self.x if self.is_pipeline else (self.x, y)
+
+
+def read(given: Any, name: str, model: keras.Model, size: int | None, *, labels: bool) -> Source:
+    """Reads what the user gave.
+
+    Args:
+        given: A folder, `(x, y)`, or a pipeline.
+        name: The argument's name, for errors.
+        model: The backbone, which says how large pictures are.
+        size: Height and width of pictures, or None for the backbone's.
+        labels: Whether a pipeline is walked for its labels.
+
+    Raises:
+        ValueError: If it holds no samples with labels.
+        TypeError: If it is of no known kind.
+        OSError: If a folder is not there.
+    """
+    if isinstance(given, (str, os.PathLike)):
+        return _folder(os.fspath(given), name, _size(model, size))
+    if isinstance(given, tuple) and len(given) == 2:
+        return Source(given[0], given[1], None, False)
+    parts = data.batch_parts(given)
+    if parts is None or parts[1] is None:
+        raise TypeError(
+            f"`{name}` must be a folder with a subfolder of pictures for each class, a pair "
+            "(x, y) of samples and labels, or a tf.data pipeline or PyDataset of (inputs, labels). "
+            f"Received: {name} of type {type(given).__name__}"
+        )
+    return Source(given, _walked(given) if labels else None, None, True)
+
+
+def _walked(given: Any) -> np.ndarray:
+    batches = (
+        (given[n] for n in range(len(given)))
+        if isinstance(given, keras.utils.PyDataset)
+        else iter(given)
+    )
+    rows = [np.asarray(keras.ops.convert_to_numpy(batch[1])) for batch in batches]
+    return np.concatenate(rows) if rows else np.zeros(0)
+
+
+def _size(model: keras.Model, size: int | None) -> tuple[int, int]:
+    if size is not None:
+        return size, size
+    shape = model.inputs[0].shape if getattr(model, "inputs", None) else (None, None, None, 3)
+    if len(shape) != 4:
+        raise ValueError(
+            "`train` is a folder of pictures, and the backbone takes no pictures. "
+            f"Received: a backbone with input {tuple(shape)}"
+        )
+    if shape[1] and shape[2]:
+        return int(shape[1]), int(shape[2])
+    contract = metadata.of(model).contract
+    return contract.size if contract is not None and contract.size else (224, 224)
+
+
+def _folder(path: str, name: str, size: tuple[int, int]) -> Source:
+    if not os.path.isdir(path):
+        raise FileNotFoundError(
+            f"`{name}` must be a folder with a subfolder of pictures for each class; there is no "
+            f"such folder. Received: {name}={path!r}"
+        )
+    classes = sorted(entry.name for entry in os.scandir(path) if entry.is_dir())
+    if len(classes) < 2:
+        raise ValueError(
+            f"`{name}` must have a subfolder of pictures for each class, at least two. Its "
+            f"subfolders are: {listed(classes) or 'none'}. Received: {name}={path!r}"
+        )
+    read_in = keras.utils.image_dataset_from_directory(
+        path,
+        label_mode="int",
+        class_names=classes,
+        batch_size=32,
+        image_size=size,
+        shuffle=False,
+        crop_to_aspect_ratio=True,
+        verbose=False,
+    )
+    batches = [(keras.ops.convert_to_numpy(x), keras.ops.convert_to_numpy(y)) for x, y in read_in]
+    pictures = np.concatenate([np.clip(x, 0, 255).astype("uint8") for x, _ in batches])
+    return Source(pictures, np.concatenate([y for _, y in batches]), tuple(classes), False)
+
+
+def split(source: Source, y: np.ndarray, share: float, seed: int, *, stratify: bool) -> Any:
+    """The samples that train and those held out, as two pairs `(x, y)`, each class in both."""
+    random = np.random.default_rng(seed)
+    count = len(y)
+    groups = (
+        [np.flatnonzero(y.reshape(count, -1)[:, 0] == value) for value in np.unique(y)]
+        if stratify
+        else [np.arange(count)]
+    )
+    held: list[int] = []
+    for rows in groups:
+        drawn = random.permutation(rows)
+        held += drawn[: round(share * len(rows))].tolist()
+    out = np.zeros(count, bool)
+    out[held] = True
+    x = source.x
+    return tuple((_rows(x, np.flatnonzero(part)), y[part]) for part in (~out, out))
+
+
+def _rows(x: Any, rows: np.ndarray) -> Any:
+    if isinstance(x, dict):
+        return {key: _rows(part, rows) for key, part in x.items()}
+    if isinstance(x, tuple):  # A pair of texts for each sample, or one array for each input.
+        return tuple(_rows(part, rows) for part in x)
+    if isinstance(x, list):
+        return [x[row] for row in rows]
+    return np.asarray(x)[rows] if inputs.is_array_like(x) else x
