@@ -34,7 +34,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "probe_epochs": 5, "epochs": 1, "top": 1.0, "learning_rate": 1e-4, "layer_decay": 0.9
     },
     "others": {
-        "probe_epochs": 50, "epochs": 10, "top": 0.5, "learning_rate": 5e-5, "layer_decay": 0.85
+        "probe_epochs": 10, "epochs": 10, "top": 0.5, "learning_rate": 1e-4, "layer_decay": 1.0
     },
 }  # fmt: skip
 _HELD_OUT, _FEWEST = 0.1, 1000  # With fewer samples, those held out would say little.
@@ -96,14 +96,15 @@ def fine_tune(
             class; `"auto"` holds out a tenth from 1,000 samples on, and none of fewer.
         image_size: Height and width of pictures in a folder; the backbone's by default.
         dropout: Rate of the Dropout of the head.
-        probe_epochs: Epochs for the head, at most; `"auto"` is 50, and 5 for texts.
+        probe_epochs: Epochs for the head, at most; `"auto"` is 10, and 5 for texts. A
+            head that is trained to the end leaves the backbone little to learn.
         epochs: Epochs for the upper part, at most, 0 for the head alone; `"auto"` is 10, and 1
             for texts.
         top: The share of the backbone's blocks that trains, up to 1; `"auto"` is 0.5, and 1 for
             texts.
-        learning_rate: The rate of the upper part; `"auto"` is 5e-5, and 1e-4 for texts. The head's
-            in the first stage is 1e-3.
-        layer_decay: As for `layerwise_optimizer`, in the upper part; `"auto"` is 0.85, and 0.9 for
+        learning_rate: The rate of the upper part; `"auto"` is 1e-4. The head's in the first stage
+            is 1e-3.
+        layer_decay: As for `layerwise_optimizer`, in the upper part; `"auto"` is 1, and 0.9 for
             texts.
         batch_size: Samples a step.
         seed: Seed of weights, split, order and dropout.
