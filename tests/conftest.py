@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -38,3 +39,12 @@ def data_folder() -> Path:
     if not path.is_dir():
         pytest.fail(f"FINETUNEKIT_DATA names a folder that does not exist: {path}")
     return path
+
+
+@pytest.fixture(scope="session")
+def groceries(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photographs of ten kinds of groceries, in train, val and test."""
+    folder = tmp_path_factory.mktemp("grocery10")
+    with zipfile.ZipFile(data_folder / "data" / "grocery10" / "grocery10.zip") as file:
+        file.extractall(folder)
+    return folder

@@ -6,7 +6,6 @@ import logging
 import os
 import subprocess
 import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -693,15 +692,6 @@ def test_explain_trains_nothing() -> None:
     assert "nothing is computed once" in thawed.text
     with pytest.raises(TypeError, match=r"must be a keras\.Model"):
         ftk.explain("model", X)  # type: ignore[arg-type]
-
-
-@pytest.fixture(scope="module")
-def groceries(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Photographs of ten kinds of groceries, in train, val and test."""
-    folder = tmp_path_factory.mktemp("grocery10")
-    with zipfile.ZipFile(data_folder / "data" / "grocery10" / "grocery10.zip") as file:
-        file.extractall(folder)
-    return folder
 
 
 def photographs(folder: Path, **options: Any) -> tf.data.Dataset:
