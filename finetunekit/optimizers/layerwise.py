@@ -82,14 +82,23 @@ def layerwise_optimizer(
     return optimizer
 
 
-def _by_depth(model: keras.Model, decay: Any) -> dict[int, tuple[Any, float]]:
-    if decay is None:
-        return {}
+def check_layer_decay(decay: Any) -> None:
+    """Raises for what is no factor by depth.
+
+    Raises:
+        ValueError: If it is not above 0 and up to 1.
+    """
     if isinstance(decay, bool) or not isinstance(decay, numbers.Real) or not 0 < float(decay) <= 1:
         raise ValueError(
             "`layer_decay` must be a factor above 0 and up to 1, such as 0.75. "
             f"Received: layer_decay={decay!r}"
         )
+
+
+def _by_depth(model: keras.Model, decay: Any) -> dict[int, tuple[Any, float]]:
+    if decay is None:
+        return {}
+    check_layer_decay(decay)
     found = depth.groups(model)
     return {
         id(variable): (variable, float(decay) ** (len(found) - 1 - number))

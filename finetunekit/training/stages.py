@@ -10,7 +10,12 @@ import keras
 
 from finetunekit import compiled, freezing, inputs, metadata, plots, step_sizes
 from finetunekit.messages import plural, say
-from finetunekit.optimizers import layerwise_optimizer, rate_for, trainable_part
+from finetunekit.optimizers import (
+    check_layer_decay,
+    layerwise_optimizer,
+    rate_for,
+    trainable_part,
+)
 from finetunekit.selection import Selector
 from finetunekit.training import checks, data
 from finetunekit.training.fitting import fit, prepare
@@ -56,6 +61,8 @@ class Stage:
                 "`learning_rate` of a stage must be a positive number, 'auto' or None. "
                 f"Received: learning_rate={rate!r}"
             )
+        if self.layer_decay is not None:
+            check_layer_decay(self.layer_decay)
         if self.schedule is not None:
             Schedule(self.schedule)
 

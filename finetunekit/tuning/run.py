@@ -234,14 +234,14 @@ def _tuned(
         trainable="head", epochs=plan.probe_epochs, name="probe", callbacks=stop, learning_rate=1e-3
     )
     choices["probe"] = f"the head alone, up to {plural(plan.probe_epochs, 'epoch')} at 1e-3"
+    stage = _upper(model, plan, held_out is not None, choices) if plan.epochs else None
     start = time.perf_counter()
     history = fit_in_stages(model, *data, stages=[probing], **options)
     seconds = {"probe": time.perf_counter() - start}
     probe = _measured(model, held_out)
     tuned, kept = None, "probe"
-    if plan.epochs:
+    if stage is not None:
         start = time.perf_counter()
-        stage = _upper(model, plan, held_out is not None, choices)
         held = model.get_weights()
         history = _joined(history, fit_in_stages(model, *data, stages=[stage], **options))
         tuned, kept = _measured(model, held_out), "tuned"

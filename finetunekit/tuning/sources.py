@@ -115,9 +115,18 @@ def _folder(path: str, name: str, size: tuple[int, int]) -> Source:
 
 
 def split(source: Source, y: np.ndarray, share: float, seed: int, *, stratify: bool) -> Any:
-    """The samples that train and those held out, as two pairs `(x, y)`, each class in both."""
+    """The samples that train and those held out, as two pairs `(x, y)`, by class.
+
+    Raises:
+        ValueError: If samples and labels differ in number, or one side would be empty.
+    """
     random = np.random.default_rng(seed)
     count = len(y)
+    if _count(source.x) != count:
+        raise ValueError(
+            "`train` must hold the same number of samples and labels. "
+            f"Received: {_count(source.x)} samples, {count} labels"
+        )
     groups = (
         [np.flatnonzero(y.reshape(count, -1)[:, 0] == value) for value in np.unique(y)]
         if stratify
@@ -127,10 +136,21 @@ def split(source: Source, y: np.ndarray, share: float, seed: int, *, stratify: b
     for rows in groups:
         drawn = random.permutation(rows)
         held += drawn[: round(share * len(rows))].tolist()
+    if not 0 < len(held) < count:
+        raise ValueError(
+            "`validation_split` must leave samples on both sides. "
+            f"Received: validation_split={share!r}, {count} samples"
+        )
     out = np.zeros(count, bool)
     out[held] = True
     x = source.x
     return tuple((_rows(x, np.flatnonzero(part)), y[part]) for part in (~out, out))
+
+
+def _count(x: Any) -> int:
+    if isinstance(x, dict):
+        return _count(next(iter(x.values())))
+    return _count(x[0]) if isinstance(x, tuple) else len(x)
 
 
 def _rows(x: Any, rows: np.ndarray) -> Any:

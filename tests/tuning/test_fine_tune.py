@@ -167,6 +167,12 @@ def small_texts() -> keras.Model:
         ((images(4), labels(4)), {"epochs": -1}, "`epochs` must be at least 0"),
         ((images(4), labels(4)), {"validation_split": 2.0}, "`validation_split` must be a share"),
         ((images(4), labels(3)), {}, "same number of samples"),
+        ((images(4), labels(3)), {"validation_split": 0.5}, "same number of samples and labels"),
+        ((images(4), labels(4)), {"validation_split": 1.0}, "leave samples on both sides"),
+        ((images(4), labels(4)), {"validation_split": 0.1}, "leave samples on both sides"),
+        ((images(4), labels(4)), {"probe_epochs": 0}, "`probe_epochs` must be at least 1"),
+        ((images(4), labels(4)), {"learning_rate": -1.0}, "`learning_rate` of a stage"),
+        ((images(4), labels(4)), {"layer_decay": 2.0}, "`layer_decay` must be"),
     ],
 )
 def test_wrong_uses_are_named(train: Any, options: Any, words: str) -> None:
