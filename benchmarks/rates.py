@@ -1,4 +1,4 @@
-"""Is the rate that `find_learning_rate` suggests a good one? `python benchmarks/rates.py`.
+"""Is the rate that `find_learning_rate` suggests a good one? `python benchmarks/rates.py [task]`.
 
 Three tasks out of the folder in FINETUNEKIT_DATA, as in `choosing.py`, each with the head alone
 and with the last blocks too. Every rate of a grid trains for five epochs at a constant rate, two
@@ -6,6 +6,7 @@ seeds; the best is the one with the least loss on held-out samples.
 """
 
 import logging
+import sys
 
 import keras
 import numpy as np
@@ -44,8 +45,9 @@ def main() -> None:
     """Prints a row for each task and part."""
     logging.getLogger("finetunekit").setLevel(logging.WARNING)
     print("| task | trains | suggestion | best of the grid | ratio |\n|---|---|---|---|---|")
-    for name, read in (("grocery10", grocery10), ("bccd", cells), ("fsdd", fsdd)):
-        data = read()
+    tasks = {"grocery10": grocery10, "bccd": cells, "fsdd": fsdd}
+    for name in sys.argv[1:] or list(tasks):
+        data = tasks[name]()
         for part in ("head", "last blocks"):
             grid = GRID[GRID >= 1e-4] if part == "head" else GRID[(GRID <= 1e-2)]
             losses = [
