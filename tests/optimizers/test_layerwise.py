@@ -63,14 +63,16 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-# Every optimizer plain, and one with all options, by default; the other pairs take a minute.
+# Three plain, and one with all options, by default; the other pairs take two minutes.
+BY_DEFAULT = {(name, "plain") for name in ("sgd", "adam", "lion")}
+BY_DEFAULT |= {("adamw with a schedule", option) for option in OPTIONS}
 CASES = pytest.mark.parametrize(
     ("name", "options"),
     [
         pytest.param(
             name,
             options,
-            marks=[] if options == "plain" or name == "adamw with a schedule" else pytest.mark.slow,
+            marks=[] if (name, options) in BY_DEFAULT else pytest.mark.slow,
         )
         for name in ALL
         for options in OPTIONS

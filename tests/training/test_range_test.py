@@ -16,6 +16,8 @@ from finetunekit import step_sizes
 from models import images, labels, small_backbone
 
 L = keras.layers
+# The others take half a minute.
+BY_DEFAULT = {("plain", False), ("cached", True)}
 
 
 def built(kind: str) -> keras.Model:
@@ -37,8 +39,19 @@ def state(model: keras.Model) -> list[np.ndarray]:
     return [np.array(keras.ops.convert_to_numpy(v)) for v in held]
 
 
-@pytest.mark.parametrize("trained", [False, True], ids=["new", "trained"])
-@pytest.mark.parametrize("kind", ["plain", "cached", "layerwise", "scaled"])
+@pytest.mark.parametrize(
+    ("kind", "trained"),
+    [
+        pytest.param(
+            kind,
+            trained,
+            id=f"{kind}-{'trained' if trained else 'new'}",
+            marks=[] if (kind, trained) in BY_DEFAULT else pytest.mark.slow,
+        )
+        for kind in ("plain", "cached", "layerwise", "scaled")
+        for trained in (False, True)
+    ],
+)
 def test_everything_is_as_it_was(kind: str, trained: bool) -> None:
     """The run that follows is that of a model that never saw a range test, bit for bit."""
     finished = []
