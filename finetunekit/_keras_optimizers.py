@@ -33,6 +33,11 @@ def optimizer_scalars(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
     }
 
 
+def averages(optimizer: keras.optimizers.Optimizer) -> list[Any]:
+    """The running averages that an optimizer with `use_ema` keeps, one for each variable."""
+    return list(optimizer._model_variables_moving_average)
+
+
 def unbuild_optimizer(optimizer: keras.optimizers.Optimizer) -> None:
     """Takes all state but step and rate out, so that `build` works again on the same object.
 

@@ -12,6 +12,7 @@ import keras
 from finetunekit import _keras, budget, graph, metadata, step_sizes, zips
 from finetunekit.messages import warn
 from finetunekit.metadata import Choices, InputContract, Task
+from finetunekit.smoothing import smooth_again
 from finetunekit.text import tokenizer as tokenizers
 
 MEMBER = "finetunekit.json"
@@ -201,7 +202,7 @@ def apply(model: keras.Model, record: dict[str, Any], path: str, name: str) -> N
             origin=dict(record["origin"]),
             tokenizer=tokenizer,
             augmentation=tuple(places[place] for place in record["augmentation"]),
-            choices=_choices(record["choices"], model),
+            choices=_choices(record["choices"], model, _task(record["task"])),
         )
         for place, names in record["frozen_variables"].items():
             _freeze_variables(places[place], frozenset(names))
@@ -213,7 +214,7 @@ def apply(model: keras.Model, record: dict[str, Any], path: str, name: str) -> N
         ) from error
 
 
-_PICKED = ("automatic_loss", "automatic_metrics", "rate_chosen_for")
+_PICKED = ("automatic_loss", "automatic_metrics", "rate_chosen_for", "label_smoothing")
 
 
 def _picked(model: keras.Model) -> dict[str, Any] | None:
@@ -221,12 +222,15 @@ def _picked(model: keras.Model) -> dict[str, Any] | None:
     return None if picked is None else {name: getattr(picked, name) for name in _PICKED}
 
 
-def _choices(record: dict[str, Any] | None, model: keras.Model) -> Choices | None:
+def _choices(
+    record: dict[str, Any] | None, model: keras.Model, task: Task | None
+) -> Choices | None:
     if record is None or not model.compiled:
         return None
-    return Choices(
-        loss=model.loss, optimizer=model.optimizer, **{name: record[name] for name in _PICKED}
-    )
+    picked = {"label_smoothing": 0.0} | {name: record[name] for name in _PICKED if name in record}
+    if task is not None:
+        smooth_again(model.loss, task.num_classes, picked["label_smoothing"])
+    return Choices(loss=model.loss, optimizer=model.optimizer, **picked)
 
 
 def _step_factors(model: keras.Model) -> dict[str, Any]:

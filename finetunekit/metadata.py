@@ -91,6 +91,7 @@ class Choices:
     automatic_loss: bool
     automatic_metrics: bool
     rate_chosen_for: str | None
+    label_smoothing: float = 0.0
 
 
 @dataclass

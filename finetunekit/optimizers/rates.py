@@ -60,12 +60,13 @@ def rate_for(optimizer: keras.optimizers.Optimizer, part: str) -> float | None:
 
 
 def make_optimizer(
-    optimizer: Any, learning_rate: Any, part: str
+    optimizer: Any, learning_rate: Any, part: str, ema_momentum: float | None = None
 ) -> tuple[keras.optimizers.Optimizer, str]:
     """The optimizer to compile with, and a word on its rate.
 
     Raises:
-        ValueError: If the name is unknown, or a rate is given beside an optimizer object.
+        ValueError: If the name is unknown, a number is out of range, or a rate or average is given
+            beside an optimizer object.
         TypeError: If an argument is of the wrong type.
     """
     if isinstance(optimizer, keras.optimizers.Optimizer):
@@ -75,6 +76,12 @@ def make_optimizer(
                 "the optimizer by name. "
                 f"Received: optimizer={type(optimizer).__name__} object, "
                 f"learning_rate={learning_rate!r}"
+            )
+        if ema_momentum is not None:
+            raise ValueError(
+                "An optimizer object averages by itself: give it `use_ema=True, "
+                f"ema_momentum={ema_momentum!r}`. Received: ema_momentum={ema_momentum!r}, "
+                f"optimizer={type(optimizer).__name__} object"
             )
         return optimizer, f"{type(optimizer).__name__} at its own rate"
     if not isinstance(optimizer, str):
@@ -90,10 +97,23 @@ def make_optimizer(
             f"Received: optimizer={optimizer!r}"
         )
     rate, reason = _rate(learning_rate, part, name)
+    average = _average(ema_momentum)
     if name == "sgd":
-        return keras.optimizers.SGD(rate, momentum=0.9), f"SGD (momentum 0.9) {reason}"
+        return keras.optimizers.SGD(rate, momentum=0.9, **average), f"SGD (momentum 0.9) {reason}"
     kind = keras.optimizers.Adam if name == "adam" else keras.optimizers.AdamW
-    return kind(rate), f"{kind.__name__} {reason}"
+    return kind(rate, **average), f"{kind.__name__} {reason}"
+
+
+def _average(momentum: Any) -> dict[str, Any]:
+    if momentum is None:
+        return {}
+    if isinstance(momentum, bool) or not isinstance(momentum, numbers.Real) or not 0 < momentum < 1:
+        raise ValueError(
+            "`ema_momentum` must be a number between 0 and 1, such as 0.99: the weights are "
+            "averaged over about 1 / (1 - ema_momentum) steps. "
+            f"Received: ema_momentum={momentum!r}"
+        )
+    return {"use_ema": True, "ema_momentum": float(momentum)}
 
 
 def _rate(learning_rate: Any, part: str, name: str) -> tuple[Any, str]:

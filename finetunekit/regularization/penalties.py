@@ -1,4 +1,4 @@
-"""How large may weights grow? L1 and L2 penalties put into a model that exists already."""
+"""How large may weights grow, how far from the start? Penalties put into an existing model."""
 
 import math
 import weakref
@@ -9,6 +9,7 @@ import keras
 
 from finetunekit import _keras, compiled, graph
 from finetunekit.messages import listed, plural, say
+from finetunekit.regularization.start import StartPull, starts_of, with_start
 from finetunekit.regularization.temporary import TemporaryInjection
 from finetunekit.selection import Selector, find_layers
 
@@ -30,25 +31,35 @@ def inject_regularizer(
     *,
     l1: float | None = None,
     l2: float | None = None,
+    l2_sp: float | None = None,
+    start: keras.Model | None = None,
     layers: Selector = ".*",
 ) -> keras.Model:
-    """Puts an L1 or L2 penalty on the kernels of layers, in place.
+    """Puts an L1, L2 or L2-SP penalty on the kernels of layers, in place.
 
-    It acts at once, in training and validation loss; it is saved with the model and read by plain
-    Keras; and Keras leaves frozen layers out of it. It takes the place of a penalty that a layer
-    has; `remove_regularizer` brings that back. Biases and normalisation are never penalised.
+    It acts at once, in training and validation loss, and Keras leaves frozen layers out of it. It
+    takes the place of a penalty that a layer has; `remove_regularizer` brings that back. Biases
+    and normalisation are never penalised. L1 and L2 are saved with the model and read by plain
+    Keras. L2-SP is for training only: a saved file has what the layers had before, and
+    `inject_regularizer(model, l2_sp=..., start=...)` puts it back on a loaded model.
 
     Args:
         model: A built Keras model.
         l1: Strength of `l1 * sum(|w|)`.
         l2: Strength of `l2 * sum(w ** 2)`.
+        l2_sp: Strength of `l2_sp * sum((w - w0) ** 2)`, a pull to the weights `w0` that training
+            starts from. The head has none: `l1` and `l2` given beside it act on the head alone.
+        start: For `l2_sp`, a model of the same layers, or a backbone like the model's, whose
+            weights are `w0`. Defaults to the model's own as they are now.
         layers: Which layers, as in `find_layers`; those without a kernel are passed over.
 
     Returns:
         The same model.
 
     Raises:
-        ValueError: If no strength is given, one is negative, or no layer chosen has a kernel.
+        ValueError: If no strength is given, one is negative, no layer chosen has a kernel, or
+            `start` is a model of other layers.
+        TypeError: If an argument is of the wrong type.
 
     Example:
         ```python
@@ -57,23 +68,41 @@ def inject_regularizer(
         model = ftk.add_head(ftk.load_backbone("pretrained_model.h5"), "binary")
         ftk.inject_regularizer(model, l2=1e-4, layers="head")
         assert len(model.losses) == 1
+        ftk.inject_regularizer(model, l2_sp=1e-2, l2=1e-4)
         ```
+
+    Source: Li, Grandvalet, Davoine, "Explicit Inductive Bias for Transfer Learning with
+        Convolutional Networks", arXiv:1802.01483 (L2-SP).
     """
-    l1, l2 = _strength(l1, "l1"), _strength(l2, "l2")
-    if not l1 and not l2:
+    l1, l2, pull = _strength(l1, "l1"), _strength(l2, "l2"), _strength(l2_sp, "l2_sp")
+    if not (l1 or l2 or pull):
         raise ValueError(
-            "Give `l1` or `l2`, a number above 0; `remove_regularizer` takes penalties out. "
-            f"Received: l1={l1!r}, l2={l2!r}"
+            "Give `l1`, `l2` or `l2_sp`, a number above 0; `remove_regularizer` takes penalties "
+            f"out. Received: l1={l1!r}, l2={l2!r}, l2_sp={l2_sp!r}"
+        )
+    if start is not None and not pull:
+        raise ValueError(
+            f"`start` is where `l2_sp` pulls to: give its strength. Received: l2_sp={l2_sp!r}"
         )
     changed = _carriers(model, layers)
+    pulled: list[keras.layers.Layer] = []
+    if pull:
+        starts = starts_of(model, start)
+        pulled = with_start(model, changed, starts, layers)
+        changed = changed if l1 or l2 else pulled
     for layer in changed:
-        _before.setdefault(layer, _found(layer))
-        _penalise(layer, l1, l2)
+        _put_back(layer, _before.setdefault(layer, _found(layer)))
+        if layer in pulled:
+            for variable in [v for v in _keras.kernels(layer) if id(v) in starts]:
+                variable.regularizer = StartPull(pull, starts[id(variable)])
+        else:
+            _penalise(layer, l1, l2)
     compiled.renew_all(changed, model)
-    say(
-        f"{model.name!r}: penalty l1={l1:g}, l2={l2:g} on the kernels of "
-        f"{plural(len(changed), 'layer')}"
-    )
+    parts = [f"l2_sp={pull:g} on the kernels of {plural(len(pulled), 'layer')}"] if pull else []
+    if len(changed) > len(pulled):
+        count = plural(len(changed) - len(pulled), "layer")
+        parts.append(f"l1={l1:g}, l2={l2:g} on the kernels of {count}")
+    say(f"{model.name!r}: penalty {'; '.join(parts)}")
     return model
 
 

@@ -18,7 +18,9 @@ class Family(Protocol):
     ACTIVATION: str | None
     MONITOR: str
 
-    def loss(self, task: Task, from_logits: bool) -> keras.losses.Loss:
+    def loss(
+        self, task: Task, from_logits: bool, label_smoothing: float = 0.0
+    ) -> keras.losses.Loss:
         """The loss that `compile_for_task` picks."""
 
     def metrics(self, task: Task, from_logits: bool) -> list[keras.metrics.Metric]:

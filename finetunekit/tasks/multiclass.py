@@ -6,17 +6,21 @@ import keras
 import numpy as np
 
 from finetunekit.metadata import Task
+from finetunekit.smoothing import smooth
 from finetunekit.tasks.label_shapes import Shape, one_each, text
 
 ACTIVATION: str | None = "softmax"
 MONITOR = "accuracy"
 
 
-def loss(task: Task, from_logits: bool) -> keras.losses.Loss:
+def loss(task: Task, from_logits: bool, label_smoothing: float = 0.0) -> keras.losses.Loss:
     """Cross-entropy for class numbers, or for rows of 0 and 1 if the task says one-hot."""
     if task.one_hot:
-        return keras.losses.CategoricalCrossentropy(from_logits=from_logits)
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
+        return keras.losses.CategoricalCrossentropy(
+            from_logits=from_logits, label_smoothing=label_smoothing
+        )
+    sparse = keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
+    return smooth(sparse, task.num_classes, label_smoothing) if label_smoothing else sparse
 
 
 def metrics(task: Task, from_logits: bool) -> list[keras.metrics.Metric]:

@@ -10,9 +10,11 @@ ACTIVATION: str | None = "sigmoid"
 MONITOR = "auc"
 
 
-def loss(task: Task, from_logits: bool) -> keras.losses.Loss:
+def loss(task: Task, from_logits: bool, label_smoothing: float = 0.0) -> keras.losses.Loss:
     """Binary cross-entropy, averaged over the labels."""
-    return keras.losses.BinaryCrossentropy(from_logits=from_logits)
+    return keras.losses.BinaryCrossentropy(
+        from_logits=from_logits, label_smoothing=label_smoothing
+    )
 
 
 def metrics(task: Task, from_logits: bool) -> list[keras.metrics.Metric]:

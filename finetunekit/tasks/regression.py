@@ -10,8 +10,17 @@ ACTIVATION: str | None = None
 MONITOR = "rmse"
 
 
-def loss(task: Task, from_logits: bool) -> keras.losses.Loss:
-    """Mean squared error."""
+def loss(task: Task, from_logits: bool, label_smoothing: float = 0.0) -> keras.losses.Loss:
+    """Mean squared error; numbers are not smoothed.
+
+    Raises:
+        ValueError: If smoothing is asked for.
+    """
+    if label_smoothing:
+        raise ValueError(
+            "`label_smoothing` is for classes; task 'regression' has numbers. Leave it out. "
+            f"Received: label_smoothing={label_smoothing!r}"
+        )
     return keras.losses.MeanSquaredError()
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import numbers
 import weakref
 from typing import Any
 
@@ -25,6 +26,8 @@ def compile_for_task(
     optimizer: Any = "auto",
     loss: Any = "auto",
     metrics: Any = "auto",
+    label_smoothing: float = 0.0,
+    ema_momentum: float | None = None,
     **compile_options: Any,
 ) -> keras.Model:
     """Compiles a model in place with what fits its task; underneath it is one `model.compile`.
@@ -44,6 +47,11 @@ def compile_for_task(
             object, which keeps its own rate.
         loss: `"auto"`, or whatever `compile` takes.
         metrics: `"auto"`, or whatever `compile` takes.
+        label_smoothing: The share of each label that is spread over all classes, such as 0.1. A
+            file keeps it for `finetunekit.load`; in plain Keras, the loss of class numbers is the
+            one without it then.
+        ema_momentum: Averages the weights over about `1 / (1 - ema_momentum)` steps, such as
+            0.99: `fit` validates and ends with the averages.
         **compile_options: Handed to `model.compile`.
 
     Returns:
@@ -68,14 +76,15 @@ def compile_for_task(
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
     _check_options(compile_options, metrics, loss)
+    _check_smoothing(label_smoothing, loss)
     part = trainable_part(model)
     found = _task_or_none(model, task, needed="auto" in (_word(loss), _word(metrics)))
     automatic = {"loss": _word(loss) == "auto", "metrics": _word(metrics) == "auto"}
     if found is not None and any(automatic.values()):
         family, logits = FAMILIES[found.name], from_logits(model, found)
-        loss = family.loss(found, logits) if automatic["loss"] else loss
+        loss = family.loss(found, logits, label_smoothing) if automatic["loss"] else loss
         metrics = family.metrics(found, logits) if automatic["metrics"] else metrics
-    chosen, reason = make_optimizer(optimizer, learning_rate, part)
+    chosen, reason = make_optimizer(optimizer, learning_rate, part, ema_momentum)
     _check_free(chosen, model)
     # Keras takes None for "those of the last compile".
     metrics = [] if metrics is None else metrics
@@ -90,6 +99,7 @@ def compile_for_task(
             automatic_loss=automatic["loss"],
             automatic_metrics=automatic["metrics"],
             rate_chosen_for=part if _is_automatic(optimizer, learning_rate) else None,
+            label_smoothing=float(label_smoothing),
         ),
     )
     say(f"compiled {model.name!r} for {found.name if found else 'its own loss'}: {reason}")
@@ -106,7 +116,7 @@ def recompile_for_labels(model: keras.Model, task: Task) -> bool:
         return False
     family, logits = FAMILIES[task.name], from_logits(model, task)
     arguments = _keras.compile_arguments(model) | {"optimizer": model.optimizer}
-    arguments["loss"] = family.loss(task, logits)
+    arguments["loss"] = family.loss(task, logits, picked.label_smoothing)
     if picked.automatic_metrics:
         arguments["metrics"] = family.metrics(task, logits)
     model.compile(**arguments)
@@ -165,6 +175,20 @@ def _check_name(value: Any, argument: str, find: Any, names: list[str]) -> None:
             f"`{argument}` must be 'auto', or what Keras knows. {hint}"
             f"Received: {argument}={value!r}"
         ) from error
+
+
+def _check_smoothing(amount: Any, loss: Any) -> None:
+    if isinstance(amount, bool) or not isinstance(amount, numbers.Real) or not 0 <= amount < 1:
+        raise ValueError(
+            "`label_smoothing` must be a number from 0 to below 1, such as 0.1. "
+            f"Received: label_smoothing={amount!r}"
+        )
+    if amount and _word(loss) != "auto":
+        raise ValueError(
+            "`label_smoothing` belongs to the loss of the task. Give it to your loss, such as "
+            "keras.losses.CategoricalCrossentropy(label_smoothing=0.1), or leave `loss` out. "
+            f"Received: label_smoothing={amount!r}, loss={loss!r}"
+        )
 
 
 def _word(value: Any) -> Any:

@@ -16,7 +16,8 @@ from finetunekit.metadata import Task
 from finetunekit.regularization import TemporaryInjection
 from finetunekit.tasks.multiclass import is_one_hot
 from finetunekit.text import lengths as text_lengths
-from finetunekit.training import arrays, batch_checks, cached, checks, data
+from finetunekit.training import arrays, averages, batch_checks, cached, checks, data
+from finetunekit.training.averages import Averages
 from finetunekit.training.balance import check_class_weight
 from finetunekit.training.compiling import recompile_for_labels, warn_of_rate
 from finetunekit.training.order import Order, OrderedBatches, epoch_order
@@ -150,6 +151,8 @@ def fit(
         like, labels = data.batch_parts(x) or (None, None)
         batch_checks.warn_of(model, like)
     checks.check_monitors(model, callbacks, validated=options["validation_data"] is not None)
+    if averages.needed(model, checks.callback_list(callbacks)):
+        callbacks = options["callbacks"] = [Averages(), *checks.callback_list(callbacks)]
     _follow_label_form(model, task, labels, options["validation_data"])
     source = None
     if cached.worth_it(model, settings, like):

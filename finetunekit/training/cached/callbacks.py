@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from finetunekit.freezing import FrozenGuard
+from finetunekit.training.averages import Averages
 
 _BATCH_EVENTS = {
     True: ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end"),
@@ -82,6 +83,7 @@ _HARMLESS = (
     keras.callbacks.ReduceLROnPlateau,
     keras.callbacks.TensorBoard,
     keras.callbacks.TerminateOnNaN,
+    Averages,
     FrozenGuard,
 )
 
