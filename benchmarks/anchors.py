@@ -49,7 +49,9 @@ def main() -> None:
     """Prints a row for each task and way."""
     logging.getLogger("finetunekit").setLevel(logging.ERROR)
     tasks = {"grocery10": grocery10, "bccd": cells, "fsdd": fsdd}
-    print("| task | penalty | mean test accuracy | standard deviation | each |\n|---|---|---|---|---|")
+    print(
+        "| task | penalty | mean test accuracy | standard deviation | each |\n|---|---|---|---|---|"
+    )
     for name in sys.argv[1:] or list(tasks):
         data = tasks[name]()
         for way, penalty in WAYS.items():

@@ -48,7 +48,7 @@ def plain(
     x, y, *_ = data
     classes = int(y.max()) + 1
     task = "binary" if classes == 2 else "multiclass"
-    model = ftk.add_head(backbone(), task, classes, dropout=0.2)
+    model = ftk.add_head(backbone(), task, None if classes == 2 else classes, dropout=0.2)
     ftk.freeze_layers(model)
     ftk.unfreeze_layers(model)
     x = ftk.tokenize(model, x) if isinstance(x, list) else x

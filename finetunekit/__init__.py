@@ -32,7 +32,12 @@ from finetunekit.freezing import (
 )
 from finetunekit.metadata import InputContract, Task
 from finetunekit.optimizers import layerwise_optimizer, learning_rates
-from finetunekit.regularization import inject_dropout, inject_regularizer, remove_regularizer
+from finetunekit.regularization import (
+    inject_dropout,
+    inject_regularizer,
+    inject_stochastic_depth,
+    remove_regularizer,
+)
 from finetunekit.saving import load, save
 from finetunekit.selection import find_layers
 from finetunekit.tasks import Prediction, add_head, build_head, predict_labels, replace_head
@@ -97,6 +102,7 @@ __all__ = [
     "head_then_top_then_all",
     "inject_dropout",
     "inject_regularizer",
+    "inject_stochastic_depth",
     "input_contract",
     "layerwise_optimizer",
     "learning_rates",

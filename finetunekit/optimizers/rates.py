@@ -107,7 +107,11 @@ def make_optimizer(
 def _average(momentum: Any) -> dict[str, Any]:
     if momentum is None:
         return {}
-    if isinstance(momentum, bool) or not isinstance(momentum, numbers.Real) or not 0 < momentum < 1:
+    if (
+        isinstance(momentum, bool)
+        or not isinstance(momentum, numbers.Real)
+        or not 0 < float(momentum) < 1
+    ):
         raise ValueError(
             "`ema_momentum` must be a number between 0 and 1, such as 0.99: the weights are "
             "averaged over about 1 / (1 - ema_momentum) steps. "

@@ -1,4 +1,4 @@
-"""What holds the model back from overfitting? L1, L2 and Dropout in a model that exists already."""
+"""What holds a model back from overfitting? Penalties and Dropout, in one that exists already."""
 
 from finetunekit.regularization.dropout import DropoutInjection, inject_dropout
 from finetunekit.regularization.penalties import (
@@ -6,6 +6,7 @@ from finetunekit.regularization.penalties import (
     inject_regularizer,
     remove_regularizer,
 )
+from finetunekit.regularization.stochastic_depth import inject_stochastic_depth
 from finetunekit.regularization.temporary import TemporaryInjection
 
 __all__ = [
@@ -14,5 +15,6 @@ __all__ = [
     "TemporaryInjection",
     "inject_dropout",
     "inject_regularizer",
+    "inject_stochastic_depth",
     "remove_regularizer",
 ]

@@ -40,21 +40,23 @@ def inject_dropout(
         model = ftk.inject_dropout(model, 0.2, after=keras.layers.Conv2D)
         ```
     """
-    rate = _checked(rate)
+    rate = checked_rate(rate)
     chosen = _targets(model, after)
     taken = {place.layer.name for place in graph.walk(model)}
     additions = {
-        id(layer): keras.layers.Dropout(rate, seed=seed, name=_free(f"{layer.name}_dropout", taken))
+        id(layer): keras.layers.Dropout(
+            rate, seed=seed, name=free_name(f"{layer.name}_dropout", taken)
+        )
         for layer in chosen
     }
     new = graph.insert_after(model, additions)
-    _carry_roles(model, new)
+    carry_roles(model, new)
     compiled.carry_compilation(model, new)
     say(f"Dropout {rate:g} put after {plural(len(chosen), 'layer')} of {model.name!r}")
     return new
 
 
-def _free(name: str, taken: set[str]) -> str:
+def free_name(name: str, taken: set[str]) -> str:
     """The name, or with a number if a layer of the model has it."""
     number, free = 1, name
     while free in taken:
@@ -63,7 +65,8 @@ def _free(name: str, taken: set[str]) -> str:
     return free
 
 
-def _checked(rate: Any) -> float:
+def checked_rate(rate: Any) -> float:
+    """A rate of Dropout, or a ValueError."""
     if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate < 1:
         raise ValueError(
             "`rate` must be a number in (0, 1), the share of values set to zero. "
@@ -110,7 +113,7 @@ def _output_layers(model: keras.Model) -> list[keras.layers.Layer]:
     return [*found, *(head.layers[-1:] if isinstance(head, keras.Model) else [])]
 
 
-def _carry_roles(old: keras.Model, new: keras.Model) -> None:
+def carry_roles(old: keras.Model, new: keras.Model) -> None:
     """Finds backbone and head again by name: nested models with Dropout inside are new objects."""
     by_name = {layer.name: layer for layer in new.layers}
     known = metadata.of(old)
@@ -150,7 +153,7 @@ class DropoutInjection(TemporaryInjection):
 
     def __init__(self, rate: float, *, after: Selector, seed: int | None = None) -> None:
         super().__init__()
-        self._rate, self._after, self._seed = _checked(rate), after, seed
+        self._rate, self._after, self._seed = checked_rate(rate), after, seed
         self._held: list[keras.layers.Layer] = []
 
     def _change(self, model: keras.Model) -> None:

@@ -12,9 +12,7 @@ MONITOR = "auc"
 
 def loss(task: Task, from_logits: bool, label_smoothing: float = 0.0) -> keras.losses.Loss:
     """Binary cross-entropy."""
-    return keras.losses.BinaryCrossentropy(
-        from_logits=from_logits, label_smoothing=label_smoothing
-    )
+    return keras.losses.BinaryCrossentropy(from_logits=from_logits, label_smoothing=label_smoothing)
 
 
 def metrics(task: Task, from_logits: bool) -> list[keras.metrics.Metric]:

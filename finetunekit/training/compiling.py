@@ -178,7 +178,11 @@ def _check_name(value: Any, argument: str, find: Any, names: list[str]) -> None:
 
 
 def _check_smoothing(amount: Any, loss: Any) -> None:
-    if isinstance(amount, bool) or not isinstance(amount, numbers.Real) or not 0 <= amount < 1:
+    if (
+        isinstance(amount, bool)
+        or not isinstance(amount, numbers.Real)
+        or not 0 <= float(amount) < 1
+    ):
         raise ValueError(
             "`label_smoothing` must be a number from 0 to below 1, such as 0.1. "
             f"Received: label_smoothing={amount!r}"

@@ -16,7 +16,7 @@ from finetunekit.metadata import Task
 from finetunekit.regularization import TemporaryInjection
 from finetunekit.tasks.multiclass import is_one_hot
 from finetunekit.text import lengths as text_lengths
-from finetunekit.training import arrays, averages, batch_checks, cached, checks, data
+from finetunekit.training import arrays, averages, batch_checks, cached, checks, data, mixing
 from finetunekit.training.averages import Averages
 from finetunekit.training.balance import check_class_weight
 from finetunekit.training.compiling import recompile_for_labels, warn_of_rate
@@ -43,6 +43,7 @@ def fit(
     engine: str = "auto",
     frozen_dropout: bool = False,
     deterministic: bool = False,
+    mix: Any = None,
     memory_limit: int | str | None = None,
     **fit_options: Any,
 ) -> keras.callbacks.History:
@@ -88,6 +89,9 @@ def fit(
             layers cannot be computed once then.
         deterministic: Whether a pipeline is known to give the same batches in each epoch, so that
             it need not be read again.
+        mix: `keras.layers.MixUp` or `CutMix`, or a list of them, to mix the pictures and labels of
+            each training batch; nothing can be computed once then, and training metrics compare
+            with mixed labels.
         memory_limit: Bytes, or a text such as `"2 GB"`, that features may take in memory; beyond,
             they go to a temporary file. Defaults to half of what is free.
         **fit_options: The other arguments of `model.fit`.
@@ -127,6 +131,12 @@ def fit(
     settings = cached.settings.read(
         cache, engine, frozen_dropout, deterministic, memory_limit, verbose
     )
+    layers = [] if mix is None else mixing.layers_of(mix)
+    if layers:
+        steps = fit_options.get("steps_per_epoch")
+        unfit = {"sample_weight": sample_weight, "class_weight": class_weight}
+        mixing.check(model, x, task, {**unfit, "steps_per_epoch": steps})
+        settings = settings.without_cache("mixed samples differ in each step")
     options["validation_data"] = arrays.read_validation(
         validation_data, model, task, fit_options.get("validation_steps")
     )
@@ -136,6 +146,10 @@ def fit(
         if validation_split:
             given, held_out = arrays.split(given, validation_split, model, task)
             options["validation_data"] = held_out.parts()
+        if layers and task is not None:
+            given, options["validation_data"] = mixing.prepared(
+                given, options["validation_data"], task, model
+            )
         # After the split, since Keras does not weigh validation by class.
         weighted = arrays.weighted(given, class_weight, model, task)
         order = _order(len(keras.tree.flatten(given.x)[0]), options, shuffle, seed)
@@ -157,13 +171,18 @@ def fit(
     source = None
     if cached.worth_it(model, settings, like):
         source = _source(model, x, weighted, order, options, settings)
-    if weighted is not None and not isinstance(source, cached.Samples):
+    if weighted is not None and layers:
+        size = options["batch_size"] or cached.BATCH_SIZE
+        options |= _ordered(mixing.batches(layers, weighted, size, order, initial_epoch), options)
+    elif weighted is not None and not isinstance(source, cached.Samples):
         options |= _array_options(model, weighted, options, shuffle, order, settings)
     try:
         if source is None:
             return model.fit(**options)
         return cached.fit(model, options, source, settings, checks.callback_list(callbacks))
     finally:
+        if layers:
+            mixing.put_back(model, task)
         for callback in checks.callback_list(callbacks):
             if isinstance(callback, TemporaryInjection):
                 callback.restore()
@@ -247,8 +266,14 @@ def _array_options(
     if order is None:
         return {"x": train.x, "y": train.y, "sample_weight": train.weights, "shuffle": shuffle}
     size = options["batch_size"] or cached.BATCH_SIZE
+    return _ordered(OrderedBatches(train.parts(), size, order, options["initial_epoch"]), options)
+
+
+def _ordered(batches: OrderedBatches, options: dict[str, Any]) -> dict[str, Any]:
+    """How `model.fit` gets batches of ours."""
+    size = options["batch_size"] or cached.BATCH_SIZE
     return {
-        "x": OrderedBatches(train.parts(), size, order, options["initial_epoch"]),
+        "x": batches,
         "shuffle": False,
         "batch_size": None,
         "validation_batch_size": options.get("validation_batch_size") or size,

@@ -119,7 +119,7 @@ def test_a_start_of_other_layers_is_told_by_what_differs() -> None:
     model = tuned_model()
     x = keras.Input((16, 16, 3))
     other = keras.Model(x, L.Conv2D(5, 3, name="wider")(x))
-    with pytest.raises(ValueError, match="`start` must be a model of the same layers.*wider"):
+    with pytest.raises(ValueError, match=r"`start` must be a model of the same layers.*wider"):
         ftk.inject_regularizer(model, l2_sp=1.0, start=other)
     with pytest.raises(TypeError, match="`start` must be a built Keras model"):
         ftk.inject_regularizer(model, l2_sp=1.0, start="pretrained")

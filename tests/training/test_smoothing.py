@@ -34,9 +34,7 @@ def smoothed(task: str = "multiclass", activation: str | None = "softmax") -> ke
 def test_class_numbers_train_as_rows_do(activation: str | None) -> None:
     """Reference: Keras' CategoricalCrossentropy on one-hot rows."""
     ours, plain = smoothed(activation=activation), smoothed(activation=activation)
-    loss = keras.losses.CategoricalCrossentropy(
-        label_smoothing=0.1, from_logits=activation is None
-    )
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=0.1, from_logits=activation is None)
     plain.compile(keras.optimizers.SGD(0.01), loss, metrics=[])
     y = labels(classes=3)
     found = ftk.fit(ours, images(), y, epochs=2, shuffle=False, verbose=0)

@@ -24,6 +24,18 @@ class Settings:
         """Whether caching was asked for, rather than left to us."""
         return self.cache is True or self.path is not None
 
+    def without_cache(self, reason: str) -> "Settings":
+        """The same for data that differ each time.
+
+        Raises:
+            ValueError: If a cache was asked for.
+        """
+        if self.insists:
+            raise ValueError(
+                f"`cache` cannot be had: {reason}. Leave it out. Received: cache={self.cache!r}"
+            )
+        return replace(self, cache=False)
+
     def for_validation(self) -> "Settings":
         """The same, with a file of its own: `features.validation.h5` beside `features.h5`."""
         if self.path is None:
