@@ -43,6 +43,7 @@ from finetunekit.selection import find_layers
 from finetunekit.tasks import Prediction, add_head, build_head, predict_labels, replace_head
 from finetunekit.text import WordPiece, tokenize, use_tokenizer
 from finetunekit.training import (
+    AverageReport,
     Plan,
     RateCurve,
     Stage,
@@ -54,7 +55,9 @@ from finetunekit.training import (
     fit,
     fit_in_stages,
     gradual_unfreezing,
+    greedy_soup,
     head_then_top_then_all,
+    interpolate,
     probe_then_finetune,
 )
 from finetunekit.tuning import TuneReport, fine_tune
@@ -62,6 +65,7 @@ from finetunekit.tuning import TuneReport, fine_tune
 __version__ = "0.1.0"
 
 __all__ = [
+    "AverageReport",
     "BackboneRow",
     "BackboneTable",
     "CachedFeatures",
@@ -99,11 +103,13 @@ __all__ = [
     "fit_in_stages",
     "freeze_layers",
     "gradual_unfreezing",
+    "greedy_soup",
     "head_then_top_then_all",
     "inject_dropout",
     "inject_regularizer",
     "inject_stochastic_depth",
     "input_contract",
+    "interpolate",
     "layerwise_optimizer",
     "learning_rates",
     "list_backbones",

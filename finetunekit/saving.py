@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from finetunekit import archive, paths
+from finetunekit import archive, graph, paths
 from finetunekit.messages import say, warn
 
 
@@ -135,6 +135,20 @@ def _empty_neighbour(target: str) -> str:
     os.umask(mask)
     os.chmod(name, 0o666 & ~mask)
     return name
+
+
+def copy_model(model: keras.Model) -> keras.Model:
+    """A new model, equal in all that `save` keeps, optimizer included; through a temporary file.
+
+    Raises:
+        ValueError: If the model cannot be saved.
+    """
+    classes = {type(place.layer).__name__: type(place.layer) for place in graph.walk(model)}
+    own = {name: kind for name, kind in classes.items() if not kind.__module__.startswith("keras.")}
+    own[type(model).__name__] = type(model)
+    with tempfile.TemporaryDirectory(prefix="finetunekit-") as folder:
+        path = save(model, os.path.join(folder, "model.keras"), verbose=0)
+        return load(path, custom_objects=own, safe_mode=False)
 
 
 def load(

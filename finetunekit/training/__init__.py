@@ -1,6 +1,7 @@
 """In what order does training go? Compiling for a task, fitting, stopping, keeping the best."""
 
 from finetunekit.training.batch_checks import check_batch
+from finetunekit.training.candidates import AverageReport
 from finetunekit.training.compiling import compile_for_task
 from finetunekit.training.explain import Plan, explain
 from finetunekit.training.fitting import fit
@@ -11,10 +12,12 @@ from finetunekit.training.recipes import (
     probe_then_finetune,
 )
 from finetunekit.training.schedules import Schedule
+from finetunekit.training.soups import greedy_soup, interpolate
 from finetunekit.training.stages import Stage, StagedHistory, fit_in_stages
 from finetunekit.training.stopping import EarlyStopping, SaveBest
 
 __all__ = [
+    "AverageReport",
     "EarlyStopping",
     "Plan",
     "RateCurve",
@@ -29,6 +32,8 @@ __all__ = [
     "fit",
     "fit_in_stages",
     "gradual_unfreezing",
+    "greedy_soup",
     "head_then_top_then_all",
+    "interpolate",
     "probe_then_finetune",
 ]
