@@ -218,6 +218,20 @@ def has_seed(layer: keras.layers.Layer) -> bool:
     return bool(layer._seed_generators)
 
 
+def seed_states(layer: keras.layers.Layer) -> list[Any]:
+    """The states of the layer's own generators of random numbers; files of weights lack them."""
+    return [generator.state for generator in layer._seed_generators]
+
+
+def find_monitor_op(callback: keras.callbacks.Callback) -> None:
+    """Has a callback that watches a value find out whether less of it is better.
+
+    Keras does so at the end of the first epoch if it is not done, and turns the sign of
+    `min_delta` each time.
+    """
+    callback._set_monitor_op()
+
+
 def takes_training(operation: Any) -> bool:
     """Whether a graph tells the operation if it is training."""
     return "training" in getattr(operation, "_call_context_args", ()) and bool(

@@ -2,9 +2,10 @@
 
 from finetunekit.freezing import FrozenGuard
 from finetunekit.regularization import DropoutInjection, L1L2Injection
-from finetunekit.training import EarlyStopping, SaveBest, Schedule
+from finetunekit.training import Checkpoint, EarlyStopping, SaveBest, Schedule
 
 __all__ = [
+    "Checkpoint",
     "DropoutInjection",
     "EarlyStopping",
     "FrozenGuard",

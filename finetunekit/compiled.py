@@ -124,6 +124,18 @@ def refit_optimizer(optimizer: keras.optimizers.Optimizer, variables: list[Any])
     _restore(optimizer, state)
 
 
+def parked(optimizer: keras.optimizers.Optimizer) -> dict[int, dict[str, np.ndarray]]:
+    """`id(variable)` -> the state of a variable that does not train now."""
+    return {key: dict(slots) for key, (_, slots) in _parked.get(optimizer, {}).items()}
+
+
+def park(
+    optimizer: keras.optimizers.Optimizer, rows: list[tuple[Any, dict[str, np.ndarray]]]
+) -> None:
+    """Keeps the state of variables that do not train now, for when they do."""
+    _parked[optimizer] = {id(variable): (variable, dict(slots)) for variable, slots in rows}
+
+
 def _rebuild_wrapper(optimizer: Any, variables: list[Any]) -> None:
     """Builds a LossScaleOptimizer whose inner optimizer is built already."""
     inner = optimizer.inner_optimizer

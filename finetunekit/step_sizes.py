@@ -159,6 +159,24 @@ def warm_up(optimizer: keras.optimizers.Optimizer, variables: Iterable[Any], ste
     sizes.warming |= {_keras_optimizers.variable_key(inner, v): (first, steps) for v in variables}
 
 
+def warming(optimizer: keras.optimizers.Optimizer, variable: Any) -> tuple[int, int] | None:
+    """When a variable that began late began, and in how many steps its rate rises."""
+    sizes, inner = of(optimizer), innermost(optimizer)
+    if sizes is None or not sizes.warming:
+        return None
+    return sizes.warming.get(_keras_optimizers.variable_key(inner, variable))
+
+
+def set_warming(
+    optimizer: keras.optimizers.Optimizer, rows: Iterable[tuple[Any, int, int]]
+) -> None:
+    """Puts back what `warming` said of variables."""
+    inner = innermost(optimizer)
+    found = {_keras_optimizers.variable_key(inner, v): (first, steps) for v, first, steps in rows}
+    if found or of(optimizer) is not None:
+        change(optimizer).warming = found
+
+
 def carry(old: keras.optimizers.Optimizer, new: keras.optimizers.Optimizer) -> None:
     """Gives another optimizer of the same variables the same factors."""
     sizes = of(old)

@@ -155,17 +155,24 @@ class DropoutInjection(TemporaryInjection):
         super().__init__()
         self._rate, self._after, self._seed = checked_rate(rate), after, seed
         self._held: list[keras.layers.Layer] = []
+        self._dropouts: list[keras.layers.Dropout] = []
+
+    @property
+    def variables(self) -> list[Any]:
+        """The states of the Dropout layers, which are no part of the model, for a checkpoint."""
+        return [state for layer in self._dropouts for state in _keras.seed_states(layer)]
 
     def _change(self, model: keras.Model) -> None:
         self._held = _targets(model, self._after)
-        for layer in self._held:
+        self._dropouts = [keras.layers.Dropout(self._rate, seed=self._seed) for _ in self._held]
+        for layer, dropout in zip(self._held, self._dropouts, strict=True):
             # An attribute of the instance hides the class's method until it is deleted.
-            layer.call = _followed_by(layer.call, keras.layers.Dropout(self._rate, seed=self._seed))
+            layer.call = _followed_by(layer.call, dropout)
 
     def _undo(self, model: keras.Model) -> None:
         for layer in self._held:
             del layer.call
-        self._held = []
+        self._held, self._dropouts = [], []
 
 
 def _followed_by(call: Any, dropout: keras.layers.Layer) -> Any:

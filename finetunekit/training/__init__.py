@@ -11,6 +11,7 @@ from finetunekit.training.recipes import (
     head_then_top_then_all,
     probe_then_finetune,
 )
+from finetunekit.training.resuming import Checkpoint
 from finetunekit.training.schedules import Schedule
 from finetunekit.training.soups import greedy_soup, interpolate
 from finetunekit.training.stages import Stage, StagedHistory, fit_in_stages
@@ -18,6 +19,7 @@ from finetunekit.training.stopping import EarlyStopping, SaveBest
 
 __all__ = [
     "AverageReport",
+    "Checkpoint",
     "EarlyStopping",
     "Plan",
     "RateCurve",

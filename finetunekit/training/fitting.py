@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit import compiled, inputs
+from finetunekit import compiled, hashing, inputs
 from finetunekit.caching.cut import flat_inputs
 from finetunekit.messages import say
 from finetunekit.metadata import Task
@@ -21,6 +21,7 @@ from finetunekit.training.averages import Averages
 from finetunekit.training.balance import check_class_weight
 from finetunekit.training.compiling import recompile_for_labels, warn_of_rate
 from finetunekit.training.order import Order, OrderedBatches, epoch_order
+from finetunekit.training.resuming import Run
 
 
 def fit(
@@ -45,6 +46,7 @@ def fit(
     deterministic: bool = False,
     mix: Any = None,
     memory_limit: int | str | None = None,
+    resume: Any = None,
     **fit_options: Any,
 ) -> keras.callbacks.History:
     """Trains a compiled model in place: `model.fit`, with nothing computed twice.
@@ -94,6 +96,8 @@ def fit(
             with mixed labels.
         memory_limit: Bytes, or a text such as `"2 GB"`, that features may take in memory; beyond,
             they go to a temporary file. Defaults to half of what is free.
+        resume: The file of a `callbacks.Checkpoint`, to go on where that run was interrupted, with
+            the same data and settings; if there is none yet, the run begins at its beginning.
         **fit_options: The other arguments of `model.fit`.
 
     Returns:
@@ -131,6 +135,12 @@ def fit(
     settings = cached.settings.read(
         cache, engine, frozen_dropout, deterministic, memory_limit, verbose
     )
+    run = Run.of(checks.callback_list(callbacks), resume)
+    if run is not None:
+        seed = run.seed(seed)
+        settings = dataclasses.replace(
+            settings, memory_limit=run.memory_limit(settings.memory_limit)
+        )
     layers = [] if mix is None else mixing.layers_of(mix)
     if layers:
         steps = fit_options.get("steps_per_epoch")
@@ -168,24 +178,73 @@ def fit(
     if averages.needed(model, checks.callback_list(callbacks)):
         callbacks = options["callbacks"] = [Averages(), *checks.callback_list(callbacks)]
     _follow_label_form(model, task, labels, options["validation_data"])
-    source = None
+    if run is not None:
+        if weighted is None:
+            settings = settings.without_cache("a resumed pipeline gives other batches")
+        facts = _facts(options, settings, shuffle, seed, deterministic, weighted)
+        options = run.begin(
+            model,
+            options,
+            checks.callback_list(callbacks),
+            x if weighted is None else None,
+            facts,
+            layers,
+        )
+        callbacks, settings = options["callbacks"], settings.kept_beside(run.features())
+    source, whole = None, False
     if cached.worth_it(model, settings, like):
         source = _source(model, x, weighted, order, options, settings)
     if weighted is not None and layers:
         size = options["batch_size"] or cached.BATCH_SIZE
-        options |= _ordered(mixing.batches(layers, weighted, size, order, initial_epoch), options)
+        options |= _ordered(
+            mixing.batches(layers, weighted, size, order, options["initial_epoch"]), options
+        )
     elif weighted is not None and not isinstance(source, cached.Samples):
         options |= _array_options(model, weighted, options, shuffle, order, settings)
     try:
-        if source is None:
-            return model.fit(**options)
-        return cached.fit(model, options, source, settings, checks.callback_list(callbacks))
+        if source is not None:
+            watching = checks.callback_list(callbacks)
+            history = cached.fit(model, options, source, settings, watching, run)
+        else:
+            history = model.fit(**options) if run is None else run.fit(model, options)
+        whole = True
+        return history
     finally:
+        if run is not None:
+            run.end(whole=whole)
         if layers:
             mixing.put_back(model, task)
         for callback in checks.callback_list(callbacks):
             if isinstance(callback, TemporaryInjection):
                 callback.restore()
+
+
+def _facts(
+    options: dict[str, Any],
+    settings: cached.Settings,
+    shuffle: bool,
+    seed: int | None,
+    deterministic: bool,
+    train: arrays.Arrays | None,
+) -> dict[str, Any]:
+    """What must be the same for a run to go on bit by bit, by words."""
+    held_out = options["validation_data"]
+    parts = keras.tree.flatten(held_out) if isinstance(held_out, tuple) else []
+    facts = {
+        "seed": seed,
+        "batch_size": options["batch_size"],
+        "shuffle": shuffle,
+        "cache": settings.cache is not False,
+        "engine": settings.engine,
+        "memory limit": settings.memory_limit,
+        "deterministic": deterministic,
+        "validation data": hashing.arrays_digest(parts) if parts else type(held_out).__name__,
+    }
+    if train is not None:
+        flat = keras.tree.flatten((train.x, train.y, train.weights))
+        given = [part for part in flat if part is not None]
+        facts["data"] = f"{len(given[0])} samples, {hashing.arrays_digest(given)}"
+    return facts
 
 
 def _source(

@@ -19,6 +19,7 @@ from finetunekit.optimizers import (
 from finetunekit.selection import Selector
 from finetunekit.training import checks, data
 from finetunekit.training.fitting import fit, prepare
+from finetunekit.training.resuming import Resume, StageState, read_checkpoint
 from finetunekit.training.schedules import Schedule
 
 _WARMUP = 0.1  # Share of a stage's steps in which late variables reach their rate.
@@ -161,16 +162,19 @@ def fit_in_stages(
             freezing.targets_of(model, stage.trainable, batch_norm=stage.batch_norm)
     step_sizes.check_rate_is_a_number(model.optimizer, "fit_in_stages")
     own = checks.callback_list(fit_options.pop("callbacks", None))
+    resume = fit_options.pop("resume", None)
+    joined, current, seed = _resumed(stages, resume)
     if fit_options.get("seed") is None:
-        fit_options["seed"] = random.randrange(2**32)
-    joined = StagedHistory({}, [], [])
+        fit_options["seed"] = random.randrange(2**32) if seed is None else seed
     factors = step_sizes.kept(model.optimizer)
     known = {id(v) for v in model.trainable_variables if model.optimizer.built}
     for number, stage in enumerate(stages):
         name = stage.name or f"stage {number + 1}"
-        first = joined.epoch[-1] + 1 if joined.epoch else 0
         step_sizes.put_back(model.optimizer, factors)
         late = _begin(model, stage, name, known)
+        if current is not None and number < current:
+            continue
+        first = joined.epoch[-1] + 1 if joined.epoch else 0
         if late and int(step_sizes.innermost(model.optimizer).iterations) > 0:
             rise = _WARMUP * _steps(x, fit_options) * stage.epochs
             step_sizes.warm_up(model.optimizer, late, max(1, round(rise)))
@@ -183,6 +187,7 @@ def fit_in_stages(
             initial_epoch=first,
             epochs=first + stage.epochs,
             callbacks=[*own, *stage.callbacks, *more],
+            resume=Resume(resume if number == current else None, _state(number, joined, stages)),
             **fit_options,
         )
         _join(joined, name, found)
@@ -204,6 +209,42 @@ def _read(stages: Any, options: dict[str, Any]) -> list[Stage]:
                 f"Received: {name}={options[name]!r}"
             )
     return rows
+
+
+def _resumed(
+    stages: list[Stage], resume: Any
+) -> tuple[StagedHistory, int | None, int | None]:
+    """The history of the stages that are done, the number of the next one, and the seed.
+
+    Raises:
+        ValueError: If the file is of other stages, or of a run without.
+    """
+    held = None if resume is None else read_checkpoint(resume)
+    if held is None:
+        return StagedHistory({}, [], []), None, None
+    known = held["stage"]
+    if known is None:
+        raise ValueError(
+            "`resume` is of a run of `fit`: call that to go on. "
+            f"Received: resume={resume!r} in `fit_in_stages`"
+        )
+    if known["plan"] != _plan(stages):
+        raise ValueError(
+            "`resume` is of a run with other stages. Give those, or begin anew without `resume`. "
+            f"Received: {_plan(stages)} instead of {known['plan']}"
+        )
+    done = StagedHistory(known["history"], known["epoch"], [tuple(s) for s in known["stages"]])
+    return done, known["number"], held["facts"]["seed"]
+
+
+def _state(number: int, joined: StagedHistory, stages: list[Stage]) -> StageState:
+    """Where the run is, for a checkpoint; copied, since the history grows."""
+    history = {name: list(values) for name, values in joined.history.items()}
+    return StageState(number, _plan(stages), history, list(joined.epoch), list(joined.stages))
+
+
+def _plan(stages: list[Stage]) -> list[str]:
+    return [f"{row.name}, {row.epochs} epochs, {row.schedule}" for row in stages]
 
 
 def _begin(model: keras.Model, stage: Stage, name: str, known: set[int]) -> list[Any]:

@@ -54,17 +54,18 @@ class Tail:
         Returns:
             The values of the metrics afterwards.
         """
-        self._prepare(parts)
+        self.prepare(parts)
         results: dict[str, Any] = self._many[training](parts.structure, order, size, first, last)
         return results
 
     def step(self, parts: Parts, *, training: bool) -> dict[str, Any]:
         """Runs one step on a batch."""
-        self._prepare(parts)
+        self.prepare(parts)
         results: dict[str, Any] = self._one[training](parts.structure)
         return results
 
-    def _prepare(self, parts: Parts) -> None:
+    def prepare(self, parts: Parts) -> None:
+        """Makes the variables of the metrics."""
         if not self._prepared:
             self._prepared = True
             outputs = keras.tree.map_structure(

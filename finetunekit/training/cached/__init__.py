@@ -15,6 +15,7 @@ from finetunekit.training.cached.live import Stream
 from finetunekit.training.cached.redirect import Redirected, marker
 from finetunekit.training.cached.samples import Samples
 from finetunekit.training.cached.settings import Settings
+from finetunekit.training.resuming.run import Run
 
 __all__ = ["BATCH_SIZE", "Samples", "Settings", "Stream", "fit", "stream", "worth_it"]
 
@@ -64,6 +65,7 @@ def fit(
     train: Samples | Stream,
     settings: Settings,
     callbacks: list[Any],
+    run: Run | None = None,
 ) -> keras.callbacks.History:
     """`model.fit` on features.
 
@@ -73,6 +75,7 @@ def fit(
         train: The samples.
         settings: Where the features are kept, and who computes them.
         callbacks: The user's.
+        run: A run that is kept, or goes on where it was interrupted.
     """
     validation = _validation(model, options, settings)
     options = dict(options)
@@ -93,7 +96,7 @@ def fit(
         model=model,
     )
     options["callbacks"] = by_step
-    redirected = Redirected(model, train, validation, settings, by_step)
+    redirected = Redirected(model, train, validation, settings, by_step, run)
     with redirected.running(options["initial_epoch"]):
         return model.fit(**options)
 

@@ -6,6 +6,8 @@ import keras
 
 from finetunekit.freezing import FrozenGuard
 from finetunekit.training.averages import Averages
+from finetunekit.training.resuming.checkpoint import Checkpoint
+from finetunekit.training.resuming.run import EpochStart, PutBack
 
 _BATCH_EVENTS = {
     True: ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end"),
@@ -84,7 +86,10 @@ _HARMLESS = (
     keras.callbacks.TensorBoard,
     keras.callbacks.TerminateOnNaN,
     Averages,
+    Checkpoint,
+    EpochStart,
     FrozenGuard,
+    PutBack,
 )
 
 

@@ -21,7 +21,8 @@ from finetunekit.training.cached.callbacks import (
 from finetunekit.training.cached.live import Stream
 from finetunekit.training.cached.samples import Samples
 from finetunekit.training.cached.settings import Settings
-from finetunekit.training.tail import Tail
+from finetunekit.training.resuming.run import Run
+from finetunekit.training.tail import Parts, Tail
 
 _CHUNK = 0.5  # Seconds that steps run without Python in between: Ctrl-C and progress wait so long.
 _MARK = "finetunekit"
@@ -46,6 +47,7 @@ class Redirected:
         validation: The same, or None to leave validation to Keras.
         settings: Where the features are kept, and who computes them.
         callbacks: All callbacks of the fit.
+        run: A run that goes on where it was interrupted.
     """
 
     def __init__(
@@ -55,9 +57,11 @@ class Redirected:
         validation: Samples | Stream | None,
         settings: Settings,
         callbacks: StepCallbacks,
+        run: Run | None = None,
     ) -> None:
         self.model, self.settings, self.callbacks = model, settings, callbacks
         self._sides = {True: train, False: validation}
+        self._resumed = run
         self._first_epoch = 0
         self._plain: dict[bool, Any] = {}
         self._split: FrozenSplit | None = None
@@ -188,7 +192,8 @@ class Redirected:
         model, logs, done = self.model, {}, 0
         size = tf.constant(side.size)
         for parts, order, steps in side.windows(self.epoch):
-            rows, step = tf.constant(order), 0
+            rows, step = tf.constant(order), self._steps_done(parts, steps, training)
+            done += step
             while step < steps:
                 last = min(steps, step + self._chunk(training, steps))
                 if self._each[training]:
@@ -205,6 +210,17 @@ class Redirected:
                 if model.stop_training if training else model.stop_evaluating:
                     return logs
         return logs
+
+    def _steps_done(self, parts: Parts, steps: int, training: bool) -> int:
+        """How many of the next steps were done before the run was interrupted."""
+        run = self._resumed
+        if run is None or not training or not run.skip:
+            return 0
+        self.tail.prepare(parts)
+        run.put_metrics_back(self.model)
+        passed = min(run.skip, steps)
+        run.skip -= passed
+        return passed
 
     def _last_of(self, done: int, training: bool) -> int:
         """The number of the last step: Keras counts full executions, also at the end."""

@@ -36,6 +36,10 @@ class Settings:
             )
         return replace(self, cache=False)
 
+    def kept_beside(self, path: str | None) -> "Settings":
+        """The same for a run that may be interrupted: features go to a file of its own."""
+        return replace(self, path=self.path or (path if self.cache is not False else None))
+
     def for_validation(self) -> "Settings":
         """The same, with a file of its own: `features.validation.h5` beside `features.h5`."""
         if self.path is None:
