@@ -46,6 +46,7 @@ from finetunekit.training import (
     AverageReport,
     Plan,
     RateCurve,
+    Repeats,
     Stage,
     StagedHistory,
     check_batch,
@@ -59,6 +60,7 @@ from finetunekit.training import (
     head_then_top_then_all,
     interpolate,
     probe_then_finetune,
+    repeat,
 )
 from finetunekit.tuning import TuneReport, fine_tune
 
@@ -78,6 +80,7 @@ __all__ = [
     "RankedBackbone",
     "Ranking",
     "RateCurve",
+    "Repeats",
     "SavedModelLayer",
     "Stage",
     "StagedHistory",
@@ -123,6 +126,7 @@ __all__ = [
     "probe_then_finetune",
     "rank_backbones",
     "remove_regularizer",
+    "repeat",
     "replace_head",
     "save",
     "split_frozen",

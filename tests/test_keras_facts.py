@@ -556,3 +556,64 @@ class TestFrozenPrefix:
         assert _keras_optimizers.is_plain_adam(keras.optimizers.AdamW())
         for other in (keras.optimizers.Adam(amsgrad=True), keras.optimizers.Nadam()):
             assert not _keras_optimizers.is_plain_adam(other)
+
+
+class TestResuming:
+    def test_fit_makes_two_iterators_an_epoch(self) -> None:
+        """Why `resuming.walk` makes one more than it reads."""
+        import tensorflow as tf
+
+        def shuffled() -> tf.data.Dataset:
+            keras.utils.set_random_seed(0)
+            rows = tf.range(12, dtype=tf.float32)[:, None]
+            return tf.data.Dataset.from_tensor_slices(rows).shuffle(12, seed=4).batch(12)
+
+        reference = shuffled()
+        orders = [[int(v[0]) for batch in reference for v in batch] for _ in range(5)]
+        seen: list[list[int]] = []
+
+        class Sees(keras.callbacks.Callback):
+            def on_epoch_end(self, epoch: int, logs: object = None) -> None:
+                seen.append([int(v) for v in self.model.rows.numpy()])
+
+        class Notes(keras.Model):
+            def __init__(self) -> None:
+                super().__init__()
+                self.dense, self.rows = L.Dense(1), tf.Variable(tf.zeros(12))
+
+            def call(self, x: tf.Tensor) -> tf.Tensor:
+                self.rows.assign(x[:, 0])
+                return self.dense(x)
+
+        model = Notes()
+        model.compile("sgd", "mse")
+        data = shuffled().map(lambda x: (x, x))
+        model.fit(data, epochs=3, shuffle=False, verbose=0, callbacks=[Sees()])
+        assert seen == [orders[0], orders[2], orders[4]]
+
+    def test_the_sign_of_min_delta_is_turned_each_time(self) -> None:
+        """Why a resumed callback finds its `monitor_op` before its attributes are put back."""
+        callback = keras.callbacks.EarlyStopping(monitor="loss", min_delta=0.5, mode="min")
+        assert callback.monitor_op is None
+        _keras.find_monitor_op(callback)
+        assert callback.min_delta == -0.5
+        _keras.find_monitor_op(callback)
+        assert callback.min_delta == 0.5
+
+    def test_weights_leave_the_seeds_out(self) -> None:
+        """Why a checkpoint asks each layer for the states of its generators."""
+        layer = L.Dropout(0.5, seed=1)
+        layer(np.ones((2, 2)), training=True)
+        (state,) = _keras.seed_states(layer)
+        before = np.array(keras.ops.convert_to_numpy(state))
+        layer(np.ones((2, 2)), training=True)
+        assert layer.weights == []
+        assert (np.array(keras.ops.convert_to_numpy(state)) != before).any()
+
+    def test_averages_are_the_optimizers(self) -> None:
+        model, x, y = fitted([L.Dense(1)])
+        model.compile(keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5), "mse")
+        model.fit(x, y, verbose=0)
+        averages = _keras_optimizers.averages(model.optimizer)
+        for average, variable in zip(averages, model.trainable_variables, strict=True):
+            np.testing.assert_allclose(average, variable)

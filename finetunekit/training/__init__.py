@@ -11,6 +11,7 @@ from finetunekit.training.recipes import (
     head_then_top_then_all,
     probe_then_finetune,
 )
+from finetunekit.training.repeats import Repeats, repeat
 from finetunekit.training.resuming import Checkpoint
 from finetunekit.training.schedules import Schedule
 from finetunekit.training.soups import greedy_soup, interpolate
@@ -23,6 +24,7 @@ __all__ = [
     "EarlyStopping",
     "Plan",
     "RateCurve",
+    "Repeats",
     "SaveBest",
     "Schedule",
     "Stage",
@@ -38,4 +40,5 @@ __all__ = [
     "head_then_top_then_all",
     "interpolate",
     "probe_then_finetune",
+    "repeat",
 ]

@@ -1,13 +1,10 @@
 """How is the model trained? `model.fit`, with the data checked and their order owned."""
 
 import dataclasses
-import functools
 import os
-import random
 from typing import Any
 
 import keras
-import numpy as np
 
 from finetunekit import compiled, hashing, inputs
 from finetunekit.caching.cut import flat_inputs
@@ -15,12 +12,20 @@ from finetunekit.messages import say
 from finetunekit.metadata import Task
 from finetunekit.regularization import TemporaryInjection
 from finetunekit.tasks.multiclass import is_one_hot
-from finetunekit.text import lengths as text_lengths
-from finetunekit.training import arrays, averages, batch_checks, cached, checks, data, mixing
+from finetunekit.training import (
+    arrays,
+    averages,
+    batch_checks,
+    cached,
+    checks,
+    data,
+    feeding,
+    mixing,
+)
 from finetunekit.training.averages import Averages
 from finetunekit.training.balance import check_class_weight
 from finetunekit.training.compiling import recompile_for_labels, warn_of_rate
-from finetunekit.training.order import Order, OrderedBatches, epoch_order
+from finetunekit.training.order import Order
 from finetunekit.training.resuming import Run
 
 
@@ -162,7 +167,7 @@ def fit(
             )
         # After the split, since Keras does not weigh validation by class.
         weighted = arrays.weighted(given, class_weight, model, task)
-        order = _order(len(keras.tree.flatten(given.x)[0]), options, shuffle, seed)
+        order = feeding.order_of(len(keras.tree.flatten(given.x)[0]), options, shuffle, seed)
         like, labels = given.x, given.y
     else:
         _check_pipeline(x, y, validation_split, sample_weight, model, task)
@@ -180,27 +185,21 @@ def fit(
     _follow_label_form(model, task, labels, options["validation_data"])
     if run is not None:
         if weighted is None:
-            settings = settings.without_cache("a resumed pipeline gives other batches")
+            settings = _uncached_pipeline(model, settings, like)
         facts = _facts(options, settings, shuffle, seed, deterministic, weighted)
-        options = run.begin(
-            model,
-            options,
-            checks.callback_list(callbacks),
-            x if weighted is None else None,
-            facts,
-            layers,
-        )
+        walked = x if weighted is None else None
+        options = run.begin(model, options, walked, facts, layers)
         callbacks, settings = options["callbacks"], settings.kept_beside(run.features())
     source, whole = None, False
     if cached.worth_it(model, settings, like):
         source = _source(model, x, weighted, order, options, settings)
     if weighted is not None and layers:
         size = options["batch_size"] or cached.BATCH_SIZE
-        options |= _ordered(
+        options |= feeding.ordered(
             mixing.batches(layers, weighted, size, order, options["initial_epoch"]), options
         )
     elif weighted is not None and not isinstance(source, cached.Samples):
-        options |= _array_options(model, weighted, options, shuffle, order, settings)
+        options |= feeding.array_options(model, weighted, options, shuffle, order, settings)
     try:
         if source is not None:
             watching = checks.callback_list(callbacks)
@@ -217,6 +216,19 @@ def fit(
         for callback in checks.callback_list(callbacks):
             if isinstance(callback, TemporaryInjection):
                 callback.restore()
+
+
+def _uncached_pipeline(model: keras.Model, settings: cached.Settings, like: Any) -> cached.Settings:
+    """Settings for a pipeline of a run that may be interrupted.
+
+    Features are found as batches come, so other batches after the interruption might round them
+    otherwise.
+    """
+    reason = "a run with a checkpoint computes the frozen part of a pipeline in each epoch"
+    plain = settings.without_cache(reason)
+    if cached.worth_it(model, settings, like):
+        say(f"{reason}; arrays spare that", settings.verbose)
+    return plain
 
 
 def _facts(
@@ -294,79 +306,6 @@ def prepare(model: Any) -> Task | None:
     warn_of_rate(model)
     # Of a model with a loss of its own, only what holds for all data is checked.
     return batch_checks.known_task(model)
-
-
-def _order(samples: int, options: dict[str, Any], shuffle: bool, seed: int | None) -> Order | None:
-    """Epoch -> the order of the samples; None if they stay as they are, or Keras orders them."""
-    if shuffle and options.get("steps_per_epoch") is not None:
-        say("with steps_per_epoch the order of arrays is left to Keras, which may repeat it")
-        return None
-    if not shuffle:
-        return None
-    # An order, not a secret.
-    return functools.partial(
-        epoch_order, samples, random.randrange(2**32) if seed is None else seed
-    )
-
-
-def _array_options(
-    model: keras.Model,
-    train: arrays.Arrays,
-    options: dict[str, Any],
-    shuffle: bool,
-    order: Order | None,
-    settings: cached.Settings,
-) -> dict[str, Any]:
-    """How `model.fit` gets the arrays: as they are, in our order, or texts by their length."""
-    if settings.cache is not False and options.get("steps_per_epoch") is None:
-        lengths = text_lengths.of(model, train.x)
-        if lengths is not None:
-            return _options_by_length(model, train, lengths, options, order)
-    if order is None:
-        return {"x": train.x, "y": train.y, "sample_weight": train.weights, "shuffle": shuffle}
-    size = options["batch_size"] or cached.BATCH_SIZE
-    return _ordered(OrderedBatches(train.parts(), size, order, options["initial_epoch"]), options)
-
-
-def _ordered(batches: OrderedBatches, options: dict[str, Any]) -> dict[str, Any]:
-    """How `model.fit` gets batches of ours."""
-    size = options["batch_size"] or cached.BATCH_SIZE
-    return {
-        "x": batches,
-        "shuffle": False,
-        "batch_size": None,
-        "validation_batch_size": options.get("validation_batch_size") or size,
-    }
-
-
-def _options_by_length(
-    model: keras.Model,
-    train: arrays.Arrays,
-    lengths: np.ndarray,
-    options: dict[str, Any],
-    order: Order | None,
-) -> dict[str, Any]:
-    """Batches no longer than their longest text, of texts of like length if they are shuffled."""
-    size = options["batch_size"] or cached.BATCH_SIZE
-
-    def batched(epoch: int) -> np.ndarray:
-        if order is None:
-            return np.arange(len(lengths))
-        return text_lengths.batched(order(epoch), lengths, size)
-
-    first = options["initial_epoch"]
-    found = {
-        "x": text_lengths.ByLength(train.parts(), lengths, size, batched, first),
-        "shuffle": False,
-        "batch_size": None,
-    }
-    held_out = options.get("validation_data")
-    if isinstance(held_out, tuple) and options.get("validation_steps") is None:
-        its_lengths = text_lengths.of(model, held_out[0])
-        if its_lengths is not None:
-            each = options.get("validation_batch_size") or size
-            found["validation_data"] = text_lengths.ByLength(held_out, its_lengths, each)
-    return found
 
 
 def _follow_label_form(

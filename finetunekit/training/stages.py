@@ -211,9 +211,7 @@ def _read(stages: Any, options: dict[str, Any]) -> list[Stage]:
     return rows
 
 
-def _resumed(
-    stages: list[Stage], resume: Any
-) -> tuple[StagedHistory, int | None, int | None]:
+def _resumed(stages: list[Stage], resume: Any) -> tuple[StagedHistory, int | None, int | None]:
     """The history of the stages that are done, the number of the next one, and the seed.
 
     Raises:

@@ -7,7 +7,7 @@ import keras
 from finetunekit.freezing import FrozenGuard
 from finetunekit.training.averages import Averages
 from finetunekit.training.resuming.checkpoint import Checkpoint
-from finetunekit.training.resuming.run import EpochStart, PutBack
+from finetunekit.training.resuming.events import EpochStart, PutBack
 
 _BATCH_EVENTS = {
     True: ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end"),

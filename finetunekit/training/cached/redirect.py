@@ -194,6 +194,8 @@ class Redirected:
         for parts, order, steps in side.windows(self.epoch):
             rows, step = tf.constant(order), self._steps_done(parts, steps, training)
             done += step
+            if step == steps:  # The run was interrupted between the last step and what follows.
+                logs = model.get_metrics_result()
             while step < steps:
                 last = min(steps, step + self._chunk(training, steps))
                 if self._each[training]:

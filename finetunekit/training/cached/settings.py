@@ -22,7 +22,7 @@ class Settings:
     @property
     def insists(self) -> bool:
         """Whether caching was asked for, rather than left to us."""
-        return self.cache is True or self.path is not None
+        return self.cache is True
 
     def without_cache(self, reason: str) -> "Settings":
         """The same for data that differ each time.

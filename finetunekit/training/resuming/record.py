@@ -93,6 +93,7 @@ def read(path: str, name: str) -> dict[str, Any]:
     except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, EOFError) as error:
         raise ValueError(
             f"`{name}` is no whole checkpoint of `callbacks.Checkpoint` "
-            f"({type(error).__name__}: {str(error)[:200]}). Begin anew "
-            f"without it, or with {Path(path).name}.previous if there is one. Received: {name}={path!r}"
+            f"({type(error).__name__}: {str(error)[:200]}). Begin "
+            f"anew without it, or with {Path(path).name}.previous if there is one. "
+            f"Received: {name}={path!r}"
         ) from error

@@ -10,12 +10,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit import _keras, hashing, step_sizes
+from finetunekit import _keras, step_sizes
 from finetunekit.caching import hdf5_table
 from finetunekit.messages import listed, say
 from finetunekit.training import data
+from finetunekit.training.checks import callback_list
 from finetunekit.training.resuming import record, state
 from finetunekit.training.resuming.checkpoint import Checkpoint
+from finetunekit.training.resuming.events import EpochStart, PutBack, Unseen
+from finetunekit.training.resuming.walking import data_facts, walk
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,6 @@ class Run:
         self,
         model: keras.Model,
         options: dict[str, Any],
-        callbacks: list[Any],
         x: Any,
         facts: dict[str, Any],
         mixers: list[Any],
@@ -139,7 +141,6 @@ class Run:
         Args:
             model: The compiled model.
             options: What `model.fit` would be given.
-            callbacks: All callbacks of the fit.
             x: A pipeline or PyDataset; None for arrays.
             facts: What must be the same in a resumed run, by words.
             mixers: Layers that mix the batches.
@@ -157,9 +158,10 @@ class Run:
                 f"Received: steps_per_epoch={options['steps_per_epoch']!r}"
             )
         self._mixers = mixers
-        self._facts = facts | _data_facts(x)
-        if self._fresh:
+        self._facts = facts | data_facts(x)
+        if self.state is None:
             self._forget_features()
+        callbacks = callback_list(options["callbacks"])
         others = [c for c in callbacks if not isinstance(c, Checkpoint)]
         if not any(isinstance(c, keras.callbacks.History) for c in others):
             others.append(keras.callbacks.History())
@@ -177,8 +179,13 @@ class Run:
             if isinstance(callback, keras.callbacks.CSVLogger):
                 callback.append = True  # Else it would begin its file anew.
         epoch = self.state["epoch"]
+        if epoch > options["epochs"]:
+            raise ValueError(
+                f"`resume` is of a run that has done {epoch} epochs. Give at least as many, or "
+                f"begin anew without `resume`. Received: epochs={options['epochs']}"
+            )
         walk(x, epoch, again=not facts.get("deterministic"))
-        first = options["epochs"] if self.state["stopped"] else min(epoch, options["epochs"])
+        first = options["epochs"] if self.state["stopped"] else epoch
         step = f", step {self.skip}" if self.skip else ""
         say(f"resumed after epoch {epoch}{step}" + ("; the run had ended" * (first > epoch)))
         return options | {"initial_epoch": first}
@@ -266,7 +273,7 @@ class Run:
         """`model.fit`, but that the first steps of the first epoch are drawn and passed over."""
         if not self.skip:
             return model.fit(**options)
-        unseen = _Unseen(
+        unseen = Unseen(
             options["callbacks"],
             self.skip,
             add_history=True,
@@ -307,92 +314,9 @@ class Run:
         return model.get_metrics_result()
 
 
-class EpochStart(keras.callbacks.Callback):
-    """The first of the callbacks: before any other draws random numbers for the epoch."""
-
-    def __init__(self, run: Run) -> None:
-        super().__init__()
-        self._run = run
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self._run.note_epoch()
-
-
-class PutBack(keras.callbacks.Callback):
-    """The last of the callbacks but the `Checkpoint`: all others have begun."""
-
-    def __init__(self, run: Run) -> None:
-        super().__init__()
-        self._run = run
-
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self._run.put_back()
-
-
-class _Unseen(keras.callbacks.CallbackList):
-    """Callbacks that hear nothing of the steps that are passed over."""
-
-    def __init__(self, callbacks: list[Any], skip: int, **options: Any) -> None:
-        self._skip, self._passing = skip, False
-        super().__init__(callbacks, **options)
-
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Passed on for steps that are done now."""
-        self._passing = batch < self._skip
-        if not self._passing:
-            super().on_train_batch_begin(batch, logs)
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Passed on for steps that are done now."""
-        if not self._passing:
-            super().on_train_batch_end(batch, logs)
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """From the next epoch on, all is heard."""
-        self._skip = 0
-        super().on_epoch_end(epoch, logs)
-
-
 def _compiled_facts(model: keras.Model) -> dict[str, Any]:
     inner = step_sizes.innermost(model.optimizer)
     return {"optimizer": f"{type(model.optimizer).__name__} {type(inner).__name__}"}
-
-
-def _data_facts(x: Any) -> dict[str, Any]:
-    """What tells data apart that are not arrays: their first batch, and how many there are.
-
-    Raises:
-        ValueError: If they can be walked only once.
-    """
-    if x is None:
-        return {}
-    if isinstance(x, keras.utils.PyDataset):
-        first = x[0]
-    elif hasattr(x, "element_spec"):
-        first = next(iter(x))
-    else:
-        raise ValueError(
-            "A run with a checkpoint needs data that can be walked again: arrays, a PyDataset or a "
-            f"tf.data pipeline. Received: x of type {type(x).__name__}"
-        )
-    parts = [keras.ops.convert_to_numpy(part) for part in keras.tree.flatten(first)]
-    return {"data": f"{data.batch_count(x)} batches, first {hashing.arrays_digest(parts)}"}
-
-
-def walk(x: Any, epochs: int, *, again: bool) -> None:
-    """Has data pass through as many epochs as are done, so that their next order is the same.
-
-    Each iterator of a pipeline that shuffles anew moves it on, and `model.fit` makes one more at
-    the end of each epoch than it reads.
-    """
-    for _ in range(epochs):
-        if isinstance(x, keras.utils.PyDataset):
-            x.on_epoch_begin()
-            x.on_epoch_end()
-        elif x is not None and again:
-            for _batch in x:
-                pass
-            iter(x)
 
 
 def _short(value: Any) -> str:
