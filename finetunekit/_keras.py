@@ -78,6 +78,11 @@ def own_trainable_variables(layer: keras.layers.Layer) -> list[Any]:
     return list(layer._trainable_variables)
 
 
+def own_non_trainable_variables(layer: keras.layers.Layer) -> list[Any]:
+    """The layer's own variables made with `trainable=False`, such as moving means."""
+    return list(layer._non_trainable_variables)
+
+
 def own_weights(layer: keras.layers.Layer) -> list[Any]:
     """The layer's own weights without those of its sublayers."""
     return list(layer._trainable_variables) + list(layer._non_trainable_variables)

@@ -2,7 +2,7 @@
 
 from finetunekit.freezing import FrozenGuard
 from finetunekit.regularization import DropoutInjection, L1L2Injection
-from finetunekit.training import Checkpoint, EarlyStopping, SaveBest, Schedule
+from finetunekit.training import Checkpoint, EarlyStopping, NaNWatch, SaveBest, Schedule
 
 __all__ = [
     "Checkpoint",
@@ -10,6 +10,7 @@ __all__ = [
     "EarlyStopping",
     "FrozenGuard",
     "L1L2Injection",
+    "NaNWatch",
     "SaveBest",
     "Schedule",
 ]

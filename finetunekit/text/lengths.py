@@ -82,9 +82,13 @@ class ByLength(keras.utils.PyDataset):
         """The number of batches in an epoch."""
         return -(-len(self._lengths) // self._size)
 
+    def rows(self, index: int) -> np.ndarray:
+        """The numbers of the samples of a batch."""
+        return self._order[index * self._size : (index + 1) * self._size]
+
     def __getitem__(self, index: int) -> Any:
         """One batch."""
-        rows = self._order[index * self._size : (index + 1) * self._size]
+        rows = self.rows(index)
         longest = int(self._lengths[rows].max())
         if not self._begun:
             # Keras asks for some batches to learn their shapes; where they differ, any length goes.

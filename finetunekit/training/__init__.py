@@ -5,6 +5,7 @@ from finetunekit.training.candidates import AverageReport
 from finetunekit.training.compiling import compile_for_task
 from finetunekit.training.explain import Plan, explain
 from finetunekit.training.fitting import fit
+from finetunekit.training.nan_watch import NaNWatch
 from finetunekit.training.range_test import RateCurve, find_learning_rate
 from finetunekit.training.recipes import (
     gradual_unfreezing,
@@ -22,6 +23,7 @@ __all__ = [
     "AverageReport",
     "Checkpoint",
     "EarlyStopping",
+    "NaNWatch",
     "Plan",
     "RateCurve",
     "Repeats",

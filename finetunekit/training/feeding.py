@@ -2,6 +2,7 @@
 
 import functools
 import random
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -86,3 +87,27 @@ def _options_by_length(
             each = options.get("validation_batch_size") or size
             found["validation_data"] = text_lengths.ByLength(held_out, its_lengths, each)
     return found
+
+
+def batch_of(
+    options: dict[str, Any], source: Any
+) -> Callable[[int, int], tuple[np.ndarray, Any] | None] | None:
+    """How to get a batch of the running epoch by number; None if that is not known.
+
+    It gives the numbers of the samples, and inputs, labels and weights.
+    """
+    if isinstance(source, cached.Samples):
+        return source.batch
+    x, size = options["x"], options["batch_size"] or cached.BATCH_SIZE
+    if isinstance(x, (OrderedBatches, text_lengths.ByLength)):
+        return lambda epoch, number: (x.rows(number), x[number])
+    if options.get("y") is None:
+        return None
+    whole = arrays.Arrays(x, options["y"], options["sample_weight"])
+    numbers = np.arange(len(keras.tree.flatten(x)[0]))
+
+    def batch(epoch: int, number: int) -> tuple[np.ndarray, Any]:
+        rows = numbers[number * size : (number + 1) * size]
+        return rows, whole.rows(rows).parts()
+
+    return batch

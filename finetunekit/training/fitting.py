@@ -25,6 +25,7 @@ from finetunekit.training import (
 from finetunekit.training.averages import Averages
 from finetunekit.training.balance import check_class_weight
 from finetunekit.training.compiling import recompile_for_labels, warn_of_rate
+from finetunekit.training.nan_watch import NaNWatch
 from finetunekit.training.order import Order
 from finetunekit.training.resuming import Run
 
@@ -200,6 +201,9 @@ def fit(
         )
     elif weighted is not None and not isinstance(source, cached.Samples):
         options |= feeding.array_options(model, weighted, options, shuffle, order, settings)
+    for callback in checks.callback_list(callbacks):
+        if isinstance(callback, NaNWatch):
+            callback.attach(feeding.batch_of(options, source))
     try:
         if source is not None:
             watching = checks.callback_list(callbacks)

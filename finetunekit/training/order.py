@@ -30,9 +30,13 @@ class OrderedBatches(keras.utils.PyDataset):
         """The number of batches in an epoch."""
         return -(-self._samples // self._batch_size)
 
+    def rows(self, index: int) -> np.ndarray:
+        """The numbers of the samples of a batch."""
+        return self._order[index * self._batch_size : (index + 1) * self._batch_size]
+
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         """One batch."""
-        rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+        rows = self.rows(index)
         batch: tuple[Any, ...] = keras.tree.map_structure(
             lambda array: _batch(array[rows]), self._data
         )

@@ -6,6 +6,7 @@ import keras
 
 from finetunekit.freezing import FrozenGuard
 from finetunekit.training.averages import Averages
+from finetunekit.training.nan_watch import NaNWatch
 from finetunekit.training.resuming.checkpoint import Checkpoint
 from finetunekit.training.resuming.events import EpochStart, PutBack
 
@@ -63,13 +64,17 @@ class StepCallbacks(keras.callbacks.CallbackList):
         self._passes[training] = held
 
 
+# They do well with a call for many steps.
+_CONTENT_WITH_SOME = (keras.callbacks.ProgbarLogger, keras.callbacks.History, NaNWatch)
+
+
 def want_batches(callbacks: list[Any], *, training: bool) -> bool:
     """Whether one of the user's callbacks does something at each batch."""
     base = keras.callbacks.Callback
     return any(
         getattr(getattr(callback, name), "__func__", None) is not getattr(base, name)
         for callback in callbacks
-        if not isinstance(callback, (keras.callbacks.ProgbarLogger, keras.callbacks.History))
+        if not isinstance(callback, _CONTENT_WITH_SOME)
         for name in _BATCH_EVENTS[training]
     )
 
@@ -89,6 +94,7 @@ _HARMLESS = (
     Checkpoint,
     EpochStart,
     FrozenGuard,
+    NaNWatch,
     PutBack,
 )
 

@@ -49,10 +49,12 @@ class Samples:
     ) -> None:
         # Bit for bit what `model.fit` computes: in its batches.
         lengths = None if settings.engine == "keras" else text_lengths.of(model, arrays.x)
+        self._numbers: np.ndarray | None = None  # Of the samples, as the user has them.
         if lengths is not None:
             by_length = np.argsort(lengths, kind="stable")
             arrays, lengths = arrays.rows(by_length), lengths[by_length]
             order = _through(order, np.argsort(by_length))
+            self._numbers = by_length
         self.lengths = lengths
         self.inputs = [_plain(array) for array in flat_inputs(model, arrays.x) or []]
         self.arrays, self.size, self.settings, self.name = arrays, size, settings, name
@@ -122,6 +124,15 @@ class Samples:
             )
             order = rows - first if _is_run(rows) else np.arange(len(rows))
             yield parts, order, steps
+
+    def batch(self, epoch: int, number: int) -> tuple[np.ndarray, tuple[Any, ...]] | None:
+        """The numbers of the samples of a batch, and what it consists of, as the model takes it."""
+        if not self._fits():
+            return None
+        order = np.arange(self.rows) if self._order is None else self._order(epoch)
+        rows = order[number * self.size : (number + 1) * self.size]
+        names = rows if self._numbers is None else self._numbers[rows]
+        return names, self.arrays.rows(rows).parts()
 
     def _fits(self) -> bool:
         """Whether all that the tail takes is in memory, or may be."""
