@@ -20,6 +20,7 @@ if TASK["way"] != "fast":
     sys.modules["ai_edge_litert"] = None  # As if the extra were not installed.
 
 import keras  # noqa: E402
+
 import workloads  # noqa: E402
 from workloads import OPTIONS, WORK, ftk  # noqa: E402
 

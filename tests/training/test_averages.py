@@ -18,7 +18,10 @@ def averaged(seed: int = 0) -> keras.Model:
     return ftk.compile_for_task(model, learning_rate=1e-2, ema_momentum=0.9)
 
 
-@pytest.mark.parametrize("frozen", [True, False], ids=["cached", "whole"])
+@pytest.mark.parametrize(
+    "frozen",
+    [pytest.param(True, id="cached"), pytest.param(False, id="whole", marks=pytest.mark.slow)],
+)
 def test_trains_as_plain_keras_and_validates_the_averages(frozen: bool) -> None:
     """Reference: plain Keras, whose weights after training are the averages."""
     x, y, held_out = images(), labels(), (images(8, seed=1), labels(8))

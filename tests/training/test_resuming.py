@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -80,9 +81,16 @@ def check(
 
 
 @pytest.mark.parametrize(
-    "cut", [7, -3, 10], ids=["mid-epoch", "before validation", "at an epoch's end"]
+    ("frozen", "cut"),
+    [
+        pytest.param(False, 7, id="whole, mid-epoch"),
+        pytest.param(False, -3, id="whole, before validation", marks=pytest.mark.slow),
+        pytest.param(False, 10, id="whole, at an epoch's end", marks=pytest.mark.slow),
+        pytest.param(True, 7, id="cached, mid-epoch"),
+        pytest.param(True, -3, id="cached, before validation"),
+        pytest.param(True, 10, id="cached, at an epoch's end", marks=pytest.mark.slow),
+    ],
 )
-@pytest.mark.parametrize("frozen", [False, True], ids=["whole", "cached"])
 def test_arrays(cut: int, frozen: bool, tmp_path: Path) -> None:
     def train(callbacks: list[Any], resume: str | None) -> Any:
         model = dropping()
@@ -139,7 +147,8 @@ def test_a_pydataset_that_shuffles_itself_and_is_shuffled(cut: int, tmp_path: Pa
     check(train, tmp_path, cut)
 
 
-@pytest.mark.parametrize("cut", [pytest.param(7, marks=pytest.mark.slow), 8])
+@pytest.mark.slow
+@pytest.mark.parametrize("cut", [7, 8])
 def test_mixed_batches_and_averages(cut: int, tmp_path: Path) -> None:
     def train(callbacks: list[Any], resume: str | None) -> Any:
         model = dropping("adamw", ema_momentum=0.9, label_smoothing=0.1)
@@ -159,7 +168,7 @@ def test_mixed_batches_and_averages(cut: int, tmp_path: Path) -> None:
     check(train, tmp_path, cut)
 
 
-@pytest.mark.parametrize("cut", [3, pytest.param(8, marks=pytest.mark.slow), 9])
+@pytest.mark.parametrize("cut", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (8, 9))])
 def test_stages(cut: int, tmp_path: Path) -> None:
     def train(callbacks: list[Any], resume: str | None) -> Any:
         model = dropping()
@@ -222,17 +231,24 @@ def test_more_epochs_go_on_as_if_they_had_been_asked_for_at_once(tmp_path: Path)
         np.testing.assert_array_equal(one, other)
 
 
+def tried(model: keras.Model, path: str, **changes: Any) -> Any:
+    options = {"x": images(), "y": labels(), "epochs": 2, "verbose": 0, "seed": 1}
+    callbacks = [ftk.callbacks.Checkpoint(path)]
+    return ftk.fit(model, **{**options, "callbacks": callbacks, **changes})
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of one epoch."""
+    path = tmp_path_factory.mktemp("written") / "run.ckpt"
+    tried(dropping(), str(path), epochs=1)
+    return path
+
+
 class TestRefusals:
     @pytest.fixture
-    def keep(self, tmp_path: Path) -> str:
-        path = str(tmp_path / "run.ckpt")
-        self.fit(dropping(), path, epochs=1)
-        return path
-
-    def fit(self, model: keras.Model, path: str, **changes: Any) -> Any:
-        options = {"x": images(), "y": labels(), "epochs": 2, "verbose": 0, "seed": 1}
-        callbacks = [ftk.callbacks.Checkpoint(path)]
-        return ftk.fit(model, **{**options, "callbacks": callbacks, **changes})
+    def keep(self, written: Path, tmp_path: Path) -> str:
+        return str(shutil.copy(written, tmp_path / "run.ckpt"))
 
     @pytest.mark.parametrize(
         ("changes", "message"),
@@ -249,20 +265,21 @@ class TestRefusals:
     )
     def test_other_data_and_settings(self, keep: str, changes: dict, message: str) -> None:
         model = dropping()
-        before = [np.array(w) for w in model.get_weights()]
+        before, kept = [np.array(w) for w in model.get_weights()], Path(keep).read_bytes()
         with pytest.raises(ValueError, match=message):
-            self.fit(model, keep, resume=keep, **changes)
+            tried(model, keep, resume=keep, **changes)
         for one, other in zip(before, model.get_weights(), strict=True):
             np.testing.assert_array_equal(one, other)
+        assert Path(keep).read_bytes() == kept
 
     def test_another_model_or_optimizer(self, keep: str) -> None:
         other = ftk.compile_for_task(ftk.add_head(small_backbone(), "binary", hidden_units=[5]))
         with pytest.raises(ValueError, match=r"another model.*\(8, 5\)"):
-            self.fit(other, keep, resume=keep)
+            tried(other, keep, resume=keep)
         with pytest.raises(ValueError, match="other optimizer"):
-            self.fit(dropping("sgd"), keep, resume=keep)
+            tried(dropping("sgd"), keep, resume=keep)
         with pytest.raises(ValueError, match="`epochs` must be"):
-            self.fit(dropping(), keep, resume=keep, epochs=0)
+            tried(dropping(), keep, resume=keep, epochs=0)
 
     def test_a_run_of_another_kind(self, keep: str) -> None:
         with pytest.raises(ValueError, match="is of a run of `fit`"):
@@ -276,15 +293,15 @@ class TestRefusals:
                 yield images(8), labels(8)
 
         with pytest.raises(ValueError, match=r"whole epochs|walked again"):
-            self.fit(dropping(), str(tmp_path / "g.ckpt"), x=batches(), y=None, steps_per_epoch=2)
+            tried(dropping(), str(tmp_path / "g.ckpt"), x=batches(), y=None, steps_per_epoch=2)
 
     def test_a_damaged_file_and_a_missing_one(self, keep: str, tmp_path: Path) -> None:
         data = Path(keep).read_bytes()
         for part in (data[: len(data) // 2], b"no zip", data[:200] + b"\0" * 9 + data[209:]):
             Path(keep).write_bytes(part)
             with pytest.raises(ValueError, match="no whole checkpoint"):
-                self.fit(dropping(), str(tmp_path / "new.ckpt"), resume=keep)
-        history = self.fit(dropping(), keep, resume=str(tmp_path / "missing.ckpt"))
+                tried(dropping(), str(tmp_path / "new.ckpt"), resume=keep)
+        history = tried(dropping(), keep, resume=str(tmp_path / "missing.ckpt"))
         assert history.epoch == [0, 1]
 
     def test_plain_keras_has_no_order_to_go_on_with(self, tmp_path: Path) -> None:

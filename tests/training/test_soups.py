@@ -27,7 +27,9 @@ def held_out() -> tuple[np.ndarray, np.ndarray]:
     return images(16, seed=7), labels(16)
 
 
-@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize(
+    "alpha", [0.3, *(pytest.param(a, marks=pytest.mark.slow) for a in (0.0, 1.0))]
+)
 def test_a_number_is_the_formula_and_changes_neither_model(alpha: float) -> None:
     start, tuned = tuned_model(epochs=0), tuned_model()
     before = values(start), values(tuned)
@@ -54,6 +56,7 @@ def test_a_start_of_a_backbone_leaves_the_head_as_it_was_tuned() -> None:
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_the_best_on_the_validation_data_is_taken() -> None:
     """Reference: each of the eleven, evaluated by hand."""
     start, tuned = tuned_model(epochs=0), tuned_model(epochs=4)
