@@ -203,7 +203,7 @@ def fit(
         options |= feeding.array_options(model, weighted, options, shuffle, order, settings)
     for callback in checks.callback_list(callbacks):
         if isinstance(callback, NaNWatch):
-            callback.attach(feeding.batch_of(options, source))
+            callback.attach(feeding.batch_of(options, source), first=0 if run is None else run.skip)
     try:
         if source is not None:
             watching = checks.callback_list(callbacks)

@@ -52,17 +52,19 @@ class NaNWatch(TemporaryInjection):
         self.layer: str | None = None
         self.samples: list[int] = []
         self.text = ""
-        self._batch_of: Callable[[int, int], Any] | None = None
+        # One attribute, of what a checkpoint leaves alone: how to get batches, and the first one.
+        self._source: tuple[Callable[[int, int], Any], int] = (_unknown, 0)
         self._now = self._before = 0
 
-    def attach(self, batch_of: Callable[[int, int], Any] | None) -> None:
+    def attach(self, batch_of: Callable[[int, int], Any] | None, *, first: int = 0) -> None:
         """Says how to get a batch of the running epoch; `fit` does.
 
         Args:
             batch_of: Numbers of epoch and batch -> the numbers of its samples, and inputs, labels
                 and weights; None if that is not known.
+            first: How many batches of the first epoch were done before, in a run that is resumed.
         """
-        self._batch_of = batch_of
+        self._source = (batch_of or _unknown, first)
 
     def _change(self, model: keras.Model) -> None:
         self.epoch = self.batch = self.layer = None
@@ -95,7 +97,9 @@ class NaNWatch(TemporaryInjection):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Notes what a bad batch would spoil beside the weights."""
-        self._now, self._before = epoch, int(self._seen.value)
+        batch_of, first = self._source
+        self._now, self._before = epoch, int(self._seen.value) - first
+        self._source = (batch_of, 0)
         layers = [place.layer for place in graph.walk(self.model)]
         moving = [v for layer in layers for v in _keras.own_non_trainable_variables(layer)]
         self._held = [(v, np.array(ops.convert_to_numpy(v))) for v in moving]
@@ -114,7 +118,7 @@ class NaNWatch(TemporaryInjection):
         self.epoch, self.batch = self._now, batch
         for variable, value in self._held:
             variable.assign(value)
-        found = None if self._batch_of is None else self._batch_of(self.epoch, self.batch)
+        found = self._source[0](self.epoch, self.batch)
         rows, parts = found if found is not None else (None, None)
         cause = diagnosis.Cause() if parts is None else diagnosis.find(self.model, parts)
         self.layer = cause.layer
@@ -131,6 +135,10 @@ class NaNWatch(TemporaryInjection):
             f"{which}. Training has ended; {_what_was_done(len(bad), len(self._names))}. {cures}"
         )
         warn(self.text)
+
+
+def _unknown(epoch: int, batch: int) -> None:
+    """A batch that nobody can give once more."""
 
 
 def _what_was_done(bad: int, every: int) -> str:

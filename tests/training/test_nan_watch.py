@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -101,6 +103,28 @@ def test_a_run_without_nan_is_the_same_with_it(cache: Any) -> None:
     np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-6)
     for one, other in zip(found[0][1].values(), found[1][1].values(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+def test_the_batch_is_right_in_a_run_that_was_resumed(tmp_path: Path) -> None:
+    class Cut(keras.callbacks.Callback):
+        def __init__(self, after: int) -> None:
+            super().__init__()
+            self.after = after
+
+        def on_train_batch_end(self, batch: int, logs: object = None) -> None:
+            if batch == self.after:
+                raise KeyboardInterrupt
+
+    x, y = numbers(bad=37)
+    for after in (2, 99):
+        model = logarithmic()
+        ftk.freeze_layers(model, "norm")
+        watch = ftk.callbacks.NaNWatch()
+        keep = ftk.callbacks.Checkpoint(tmp_path / "run.ckpt", every=1)
+        options = {"batch_size": 8, "shuffle": False, "verbose": 0, "resume": keep.path}
+        with contextlib.suppress(KeyboardInterrupt):
+            ftk.fit(model, x, y, callbacks=[watch, Cut(after), keep], **options)
+    assert (watch.batch, watch.samples) == (4, [37])
 
 
 def test_a_loss_of_ones_own() -> None:

@@ -119,6 +119,42 @@ def test_arrays(cut: int, frozen: bool, tmp_path: Path) -> None:
     assert left == sorted(["None.ckpt", f"{cut}.ckpt"])  # No features are left behind.
 
 
+def test_a_watch_for_nan_and_accumulated_gradients(tmp_path: Path) -> None:
+    def train(callbacks: list[Any], resume: str | None) -> Any:
+        model = ftk.add_head(small_backbone(), "binary", hidden_units=[4], dropout=0.3)
+        optimizer = keras.optimizers.Nadam(1e-3, gradient_accumulation_steps=3)
+        ftk.compile_for_task(model, optimizer=optimizer)
+        x, y = images(), labels()
+        watch = ftk.callbacks.NaNWatch()
+        found = ftk.fit(
+            model,
+            x,
+            y,
+            epochs=3,
+            batch_size=8,
+            callbacks=[watch, ftk.callbacks.Schedule("cosine"), *callbacks],
+            resume=resume,
+            verbose=0,
+        )
+        return model, found
+
+    check(train, tmp_path, 7)
+
+
+@pytest.mark.slow
+def test_mixed_precision(tmp_path: Path) -> None:
+    keras.config.set_dtype_policy("mixed_float16")
+
+    def train(callbacks: list[Any], resume: str | None) -> Any:
+        model = dropping("adamw")
+        options = {"epochs": 4, "batch_size": 8, "verbose": 0}
+        return model, ftk.fit(
+            model, images(), labels(), callbacks=callbacks, resume=resume, **options
+        )
+
+    check(train, tmp_path, 7)
+
+
 class Own(keras.utils.PyDataset):
     """Batches in an order that is drawn at each epoch's end, as many a user's class has it."""
 

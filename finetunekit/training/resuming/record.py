@@ -30,7 +30,7 @@ def encode(value: Any, arrays: list[np.ndarray]) -> Any:
         return value
     if isinstance(value, np.generic):
         value = np.asarray(value)
-    elif keras.ops.is_tensor(value):
+    elif keras.ops.is_tensor(value) and not isinstance(value, keras.Variable):
         value = np.array(keras.ops.convert_to_numpy(value))
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
         arrays.append(value)
