@@ -1,4 +1,4 @@
-"""What helps against overfitting, on few photographs? `python benchmarks/overfitting.py`.
+"""What helps against overfitting, on few photographs? `python benchmarks/overfitting.py [row ...]`.
 
 Ten photographs of each class of grocery10 to train on, drawn anew for each of three seeds, the
 built-in MobileNetV2 at 96 pixels. Everything but BatchNormalization trains for 15 epochs, unless
@@ -6,6 +6,7 @@ the row says otherwise; each row is one measure alone, beside the plain training
 """
 
 import logging
+import sys
 from typing import Any
 
 import keras
@@ -44,7 +45,8 @@ def trained(data: Any, held_out: Any, row: dict[str, Any], seed: int) -> keras.M
     if row.get("depth"):
         model = ftk.inject_stochastic_depth(model, row["depth"], seed=seed)
     ftk.freeze_layers(model)
-    ftk.unfreeze_layers(model, ["head", row["layers"]] if "layers" in row else ".*")
+    for layers in ("head", row.get("layers", ".*")):
+        ftk.unfreeze_layers(model, layers)
     ftk.compile_for_task(model, learning_rate=row.get("rate", 1e-4), **row.get("compile", {}))
     if row.get("penalty"):
         ftk.inject_regularizer(model, **row["penalty"])
@@ -61,7 +63,8 @@ def main() -> None:
     logging.getLogger("finetunekit").setLevel(logging.ERROR)
     (x, y), held_out, test = read("train"), read("val"), read("test")
     print("| measure | train | test | each |\n|---|---|---|---|")
-    for name, row in ROWS.items():
+    for name in sys.argv[1:] or list(ROWS):
+        row = ROWS[name]
 
         def run(seed: int, row: dict[str, Any] = row) -> dict[str, float]:
             draw = np.random.default_rng(seed)
