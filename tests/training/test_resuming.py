@@ -141,6 +141,43 @@ def test_a_watch_for_nan_and_accumulated_gradients(tmp_path: Path) -> None:
     check(train, tmp_path, 7)
 
 
+def test_arrays_as_they_come(tmp_path: Path) -> None:
+    """With a schedule, which asks for the number of steps."""
+
+    def train(callbacks: list[Any], resume: str | None) -> Any:
+        model = dropping("sgd")
+        options = {"epochs": 3, "batch_size": 8, "shuffle": False, "verbose": 0}
+        callbacks = [ftk.callbacks.Schedule("linear"), *callbacks]
+        return model, ftk.fit(
+            model, images(), labels(), callbacks=callbacks, resume=resume, **options
+        )
+
+    check(train, tmp_path, 7)
+
+
+def test_a_run_that_goes_on_into_another_file(tmp_path: Path) -> None:
+    """What is in the way of it there is of another run."""
+    first, second = tmp_path / "first.ckpt", tmp_path / "second.ckpt"
+    model = dropping()
+    ftk.freeze_layers(model, "backbone")
+    options = {"verbose": 0, "seed": 0}
+    callbacks = [ftk.callbacks.Checkpoint(first)]
+    ftk.fit(model, images(), labels(), callbacks=callbacks, **options)
+    second.write_bytes(b"of another run")
+    Path(f"{second}.features.h5").write_bytes(b"of another run")
+    history = ftk.fit(
+        model,
+        images(),
+        labels(),
+        epochs=2,
+        callbacks=[ftk.callbacks.Checkpoint(second)],
+        resume=first,
+        **options,
+    )
+    assert history.epoch == [0, 1]
+    assert Path(f"{second}.previous").read_bytes() == b"of another run"
+
+
 @pytest.mark.slow
 def test_mixed_precision(tmp_path: Path) -> None:
     keras.config.set_dtype_policy("mixed_float16")
@@ -316,6 +353,20 @@ class TestRefusals:
             tried(dropping("sgd"), keep, resume=keep)
         with pytest.raises(ValueError, match="`epochs` must be"):
             tried(dropping(), keep, resume=keep, epochs=0)
+
+    def test_what_is_no_path(self, tmp_path: Path) -> None:
+        with pytest.raises(TypeError, match="`resume` must be the path"):
+            tried(dropping(), str(tmp_path / "run.ckpt"), resume=3)
+
+    def test_fewer_epochs_than_are_done(self, tmp_path: Path) -> None:
+        keep = str(tmp_path / "run.ckpt")
+        tried(dropping(), keep)
+        model = dropping()
+        before = model.get_weights()
+        with pytest.raises(ValueError, match="has done 2 epochs"):
+            tried(model, keep, resume=keep, epochs=1)
+        for one, other in zip(before, model.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, other)
 
     def test_a_run_of_another_kind(self, keep: str) -> None:
         with pytest.raises(ValueError, match="is of a run of `fit`"):

@@ -80,6 +80,7 @@ class Run:
         given = resume if isinstance(resume, Resume) else Resume(resume)
         self._stage = given.stage
         self.state = None if given.path is None else read_checkpoint(given.path)
+        self._path = None if given.path is None else os.path.abspath(os.fspath(given.path))
         if self.state is not None:
             kind = "fit_in_stages" if self.state["stage"] is not None else "fit"
             wanted = "fit_in_stages" if given.stage is not None else "fit"
@@ -159,31 +160,29 @@ class Run:
             )
         self._mixers = mixers
         self._facts = facts | data_facts(x)
-        if self.state is None:
-            self._forget_features()
         callbacks = callback_list(options["callbacks"])
         others = [c for c in callbacks if not isinstance(c, Checkpoint)]
         if not any(isinstance(c, keras.callbacks.History) for c in others):
             others.append(keras.callbacks.History())
         self._callbacks = others
         self._at_start = [state.of_callback(callback, {}) for callback in others]
+        if self.state is not None:
+            self._check(model, options["epochs"])
+        if not self._continues:
+            self._forget_features()
         options = options | {"callbacks": [EpochStart(self), *others, PutBack(self)]}
         if self._checkpoint is not None:
             options["callbacks"].append(self._checkpoint)
-            self._checkpoint.attach(lambda e, s: self._gather(model, e, s), fresh=self._fresh)
+            # A later stage of this run goes on with the file that the one before has written.
+            fresh = not self._continues and (self._stage is None or self._stage.number == 0)
+            self._checkpoint.attach(lambda e, s: self._gather(model, e, s), fresh=fresh)
         if self.state is None:
             return options
-        self._check(model)
         state.put_into_model(model, self.state["model"])
         for callback in others:
             if isinstance(callback, keras.callbacks.CSVLogger):
                 callback.append = True  # Else it would begin its file anew.
         epoch = self.state["epoch"]
-        if epoch > options["epochs"]:
-            raise ValueError(
-                f"`resume` is of a run that has done {epoch} epochs. Give at least as many, or "
-                f"begin anew without `resume`. Received: epochs={options['epochs']}"
-            )
         walk(x, epoch, again=not facts.get("deterministic"))
         first = options["epochs"] if self.state["stopped"] else epoch
         step = f", step {self.skip}" if self.skip else ""
@@ -191,10 +190,10 @@ class Run:
         return options | {"initial_epoch": first}
 
     @property
-    def _fresh(self) -> bool:
-        """Whether a file that is there is of an earlier run."""
-        later = self._stage is not None and self._stage.number > 0
-        return self.state is None and not later
+    def _continues(self) -> bool:
+        """Whether the files that the Checkpoint will write to are those of the resumed run."""
+        path = None if self._checkpoint is None else self._checkpoint.path
+        return self.state is not None and path == self._path
 
     def end(self, *, whole: bool) -> None:
         """The fit is over; once it is whole, nobody needs its features any more."""
@@ -209,8 +208,13 @@ class Run:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name)
 
-    def _check(self, model: keras.Model) -> None:
+    def _check(self, model: keras.Model, epochs: int) -> None:
         known = self.state or {}
+        if known["epoch"] > epochs:
+            raise ValueError(
+                f"`resume` is of a run that has done {known['epoch']} epochs. Give at least as "
+                f"many, or begin anew without `resume`. Received: epochs={epochs}"
+            )
         mine, theirs = state.described(model), known["architecture"]
         differs = [f"{b!r} instead of {a!r}" for a, b in zip(theirs, mine, strict=False) if a != b]
         if differs or len(mine) != len(theirs):
@@ -280,7 +284,7 @@ class Run:
             add_progbar=options["verbose"] != 0,
             verbose=options["verbose"],
             epochs=options["epochs"],
-            steps=data.batch_count(options["x"]),
+            steps=_steps(options),
             model=model,
         )
         with self._skipping(model):
@@ -312,6 +316,14 @@ class Run:
         _keras.build_metrics(model, y, model.compute_output_spec(x))
         self.put_metrics_back(model)
         return model.get_metrics_result()
+
+
+def _steps(options: dict[str, Any]) -> int | None:
+    """The number of steps in an epoch."""
+    x = options["x"]
+    if hasattr(x, "num_batches") or hasattr(x, "cardinality"):
+        return data.batch_count(x)
+    return -(-len(keras.tree.flatten(x)[0]) // (options["batch_size"] or 32))
 
 
 def _compiled_facts(model: keras.Model) -> dict[str, Any]:
