@@ -136,7 +136,9 @@ def test_custom_objects(tmp_path: Path) -> None:
     assert loaded.output_shape == (None, 2)
 
 
-@pytest.mark.parametrize("channels", [1, 2, 6])
+@pytest.mark.parametrize(
+    "channels", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 6))]
+)
 def test_grey_pictures_of_any_channels_give_what_they_gave(channels: int) -> None:
     outside = {"preprocessing": "outside"}
     rgb = ftk.load_backbone("builtin:mobilenet_v2", input_shape=(32, 32, 3), **outside)

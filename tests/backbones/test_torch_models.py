@@ -79,6 +79,7 @@ def test_the_classifier_comes_if_it_is_there(tmp_path: Path) -> None:
     assert np.allclose(whole.predict(pixels, verbose=0), wanted, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_it_trains_saves_and_opens_with_keras_alone(tmp_path: Path) -> None:
     path = torch_writer.save(tmp_path / "net.pth", small_resnet())
     model = ftk.add_head(ftk.load_backbone(path, include_top=False), "binary")

@@ -112,6 +112,7 @@ def test_a_factor_of_zero_stands_still(name: str, options: str) -> None:
     assert not any(v for k, v in rows.items() if "conv2/kernel" in k or "head" in k)
 
 
+@pytest.mark.slow
 def test_mixed_precision_scales_too() -> None:
     def wrapped(model: keras.Model) -> Any:
         return ftk.layerwise_optimizer(
@@ -143,6 +144,7 @@ def test_decay_leaves_vectors_out_unless_asked() -> None:
     assert not same(weights(plain), weights(trained(reference)))
 
 
+@pytest.mark.slow
 def test_callbacks_go_on_changing_the_rate() -> None:
     def layerwise(model: keras.Model) -> Any:
         return ftk.layerwise_optimizer(model, optimizers.Adam(2e-3), rates={".*": 0.5})
@@ -206,6 +208,7 @@ print(type(model.optimizer).__module__, type(model.optimizer).__name__)
 """
 
 
+@pytest.mark.slow
 def test_the_file_is_keras_own_and_load_brings_the_factors_back(tmp_path: Path) -> None:
     def layerwise(model: keras.Model) -> Any:
         optimizer = optimizers.AdamW(1e-2, weight_decay=0.5)

@@ -39,6 +39,7 @@ def test_the_formula_on_a_trained_model() -> None:
     assert float(sum(model.losses)) == pytest.approx(0.5 * moved(model, start), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_strong_pull_keeps_the_backbone_where_it_was() -> None:
     distances = []
     for strength in (None, 10.0):

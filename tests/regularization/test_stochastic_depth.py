@@ -56,6 +56,7 @@ def test_rates_rise_linearly_and_the_branch_is_found_on_either_side() -> None:
     assert found == pytest.approx({"b0_depth": 0.1, "b1_depth": 0.2, "b2_depth": 0.3})
 
 
+@pytest.mark.slow
 def test_through_a_head_and_training_and_a_file(tmp_path) -> None:
     model = ftk.compile_for_task(ftk.add_head(residual(), "binary"))
     new = ftk.inject_stochastic_depth(model, 0.5)

@@ -141,6 +141,7 @@ def test_a_watch_for_nan_and_accumulated_gradients(tmp_path: Path) -> None:
     check(train, tmp_path, 7)
 
 
+@pytest.mark.slow
 def test_arrays_as_they_come(tmp_path: Path) -> None:
     """With a schedule, which asks for the number of steps."""
 
@@ -284,6 +285,7 @@ def test_a_run_that_has_ended_gives_its_end_again(tmp_path: Path) -> None:
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_more_epochs_go_on_as_if_they_had_been_asked_for_at_once(tmp_path: Path) -> None:
     keep, found = str(tmp_path / "run.ckpt"), []
     for steps in ([4], [2, 4]):

@@ -30,7 +30,13 @@ def smoothed(task: str = "multiclass", activation: str | None = "softmax") -> ke
     )
 
 
-@pytest.mark.parametrize("activation", ["softmax", None], ids=["probabilities", "logits"])
+@pytest.mark.parametrize(
+    "activation",
+    [
+        pytest.param("softmax", id="probabilities"),
+        pytest.param(None, id="logits", marks=pytest.mark.slow),
+    ],
+)
 def test_class_numbers_train_as_rows_do(activation: str | None) -> None:
     """Reference: Keras' CategoricalCrossentropy on one-hot rows."""
     ours, plain = smoothed(activation=activation), smoothed(activation=activation)

@@ -117,6 +117,7 @@ def test_the_same_seed_gives_the_same_model() -> None:
     assert all(np.array_equal(one, other) for one, other in zip(*runs, strict=True))
 
 
+@pytest.mark.slow
 def test_a_folder_of_pictures(tmp_path: Path) -> None:
     x, y = bright(24)
     for number, (picture, label) in enumerate(zip(x, y, strict=True)):
