@@ -25,7 +25,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 
 import finetunekit as ftk
-from finetunekit import hashing
+from finetunekit.foundation import hashing
 
 BAR = 1.2
 

@@ -1,68 +1,71 @@
-"""finetunekit: fine-tune pretrained Keras models. This is the whole public surface."""
+"""finetunekit: fine-tune pretrained Keras models. This is the whole public surface.
 
-from finetunekit import callbacks
-from finetunekit.backbones import load_backbone
-from finetunekit.backbones.contract import input_contract
-from finetunekit.backbones.report import LoadReport, load_report
-from finetunekit.backbones.saved_model import SavedModelLayer
-from finetunekit.backbones.taps import backbone_features
-from finetunekit.backbones.weights import WeightsReport, WeightsRow, load_weights
-from finetunekit.backbones.weights_torch import load_weights_from_torch
-from finetunekit.caching.cut import FrozenSplit, split_frozen
-from finetunekit.caching.features import (
-    CachedFeatures,
-    cache_features,
-    clear_cache,
-    load_features,
-)
-from finetunekit.caching.store import FeatureStore
-from finetunekit.choosing import (
-    BackboneRow,
-    BackboneTable,
-    RankedBackbone,
-    Ranking,
-    list_backbones,
-    rank_backbones,
-)
-from finetunekit.freezing import (
-    TrainableSummary,
-    freeze_layers,
-    trainable_summary,
-    unfreeze_layers,
-)
-from finetunekit.metadata import InputContract, Task
-from finetunekit.optimizers import layerwise_optimizer, learning_rates
-from finetunekit.regularization import (
-    inject_dropout,
-    inject_regularizer,
-    inject_stochastic_depth,
-    remove_regularizer,
-)
-from finetunekit.saving import load, save
-from finetunekit.selection import find_layers
-from finetunekit.tasks import Prediction, add_head, build_head, predict_labels, replace_head
-from finetunekit.text import WordPiece, tokenize, use_tokenizer
-from finetunekit.training import (
-    AverageReport,
-    Plan,
-    RateCurve,
-    Repeats,
-    Stage,
-    StagedHistory,
-    check_batch,
-    compile_for_task,
-    explain,
-    find_learning_rate,
-    fit,
-    fit_in_stages,
-    gradual_unfreezing,
-    greedy_soup,
-    head_then_top_then_all,
-    interpolate,
-    probe_then_finetune,
-    repeat,
-)
-from finetunekit.tuning import TuneReport, fine_tune
+Each name is loaded from its home when it is first used (PEP 562), so that importing the package,
+or asking the command line for help, does not wait for TensorFlow.
+"""
+
+from typing import TYPE_CHECKING
+
+from finetunekit.foundation import lazy, registration
+
+if TYPE_CHECKING:
+    from finetunekit import callbacks
+    from finetunekit.averaging.soups import greedy_soup, interpolate
+    from finetunekit.averaging.weight_evaluation import AverageReport
+    from finetunekit.backbones import load_backbone
+    from finetunekit.backbones.contract import input_contract
+    from finetunekit.backbones.report import LoadReport, load_report
+    from finetunekit.backbones.saved_model import SavedModelLayer
+    from finetunekit.backbones.taps import backbone_features
+    from finetunekit.backbones.weights import WeightsReport, WeightsRow, load_weights
+    from finetunekit.backbones.weights_torch import load_weights_from_torch
+    from finetunekit.caching.cut import FrozenSplit, split_frozen
+    from finetunekit.caching.features import (
+        CachedFeatures,
+        cache_features,
+        clear_cache,
+        load_features,
+    )
+    from finetunekit.caching.store import FeatureStore
+    from finetunekit.choosing import (
+        BackboneRow,
+        BackboneTable,
+        RankedBackbone,
+        Ranking,
+        list_backbones,
+        rank_backbones,
+    )
+    from finetunekit.data.batch_checks import check_batch
+    from finetunekit.models.freezing import (
+        TrainableSummary,
+        freeze_layers,
+        trainable_summary,
+        unfreeze_layers,
+    )
+    from finetunekit.models.metadata import InputContract, Task
+    from finetunekit.models.saving import load, save
+    from finetunekit.models.selection import find_layers
+    from finetunekit.optimizers import layerwise_optimizer, learning_rates
+    from finetunekit.regularization import (
+        inject_dropout,
+        inject_regularizer,
+        inject_stochastic_depth,
+        remove_regularizer,
+    )
+    from finetunekit.tasks import Prediction, add_head, build_head, predict_labels, replace_head
+    from finetunekit.text import WordPiece, tokenize, use_tokenizer
+    from finetunekit.training.compiling import compile_for_task
+    from finetunekit.training.explain import Plan, explain
+    from finetunekit.training.fitting import fit
+    from finetunekit.training.range_test import RateCurve, find_learning_rate
+    from finetunekit.training.recipes import (
+        gradual_unfreezing,
+        head_then_top_then_all,
+        probe_then_finetune,
+    )
+    from finetunekit.training.repeats import Repeats, repeat
+    from finetunekit.training.stages import Stage, StagedHistory, fit_in_stages
+    from finetunekit.tuning import TuneReport, fine_tune
 
 __version__ = "0.1.0"
 
@@ -135,3 +138,115 @@ __all__ = [
     "unfreeze_layers",
     "use_tokenizer",
 ]
+
+__getattr__, __dir__ = lazy.attach(
+    __name__,
+    {
+        "averaging.soups": (
+            "greedy_soup",
+            "interpolate",
+        ),
+        "averaging.weight_evaluation": ("AverageReport",),
+        "backbones": ("load_backbone",),
+        "backbones.contract": ("input_contract",),
+        "backbones.report": (
+            "LoadReport",
+            "load_report",
+        ),
+        "backbones.saved_model": ("SavedModelLayer",),
+        "backbones.taps": ("backbone_features",),
+        "backbones.weights": (
+            "WeightsReport",
+            "WeightsRow",
+            "load_weights",
+        ),
+        "backbones.weights_torch": ("load_weights_from_torch",),
+        "caching.cut": (
+            "FrozenSplit",
+            "split_frozen",
+        ),
+        "caching.features": (
+            "CachedFeatures",
+            "cache_features",
+            "clear_cache",
+            "load_features",
+        ),
+        "caching.store": ("FeatureStore",),
+        "choosing": (
+            "BackboneRow",
+            "BackboneTable",
+            "RankedBackbone",
+            "Ranking",
+            "list_backbones",
+            "rank_backbones",
+        ),
+        "data.batch_checks": ("check_batch",),
+        "models.freezing": (
+            "TrainableSummary",
+            "freeze_layers",
+            "trainable_summary",
+            "unfreeze_layers",
+        ),
+        "models.metadata": (
+            "InputContract",
+            "Task",
+        ),
+        "models.saving": (
+            "load",
+            "save",
+        ),
+        "models.selection": ("find_layers",),
+        "optimizers": (
+            "layerwise_optimizer",
+            "learning_rates",
+        ),
+        "regularization": (
+            "inject_dropout",
+            "inject_regularizer",
+            "inject_stochastic_depth",
+            "remove_regularizer",
+        ),
+        "tasks": (
+            "Prediction",
+            "add_head",
+            "build_head",
+            "predict_labels",
+            "replace_head",
+        ),
+        "text": (
+            "WordPiece",
+            "tokenize",
+            "use_tokenizer",
+        ),
+        "training.compiling": ("compile_for_task",),
+        "training.explain": (
+            "Plan",
+            "explain",
+        ),
+        "training.fitting": ("fit",),
+        "training.range_test": (
+            "RateCurve",
+            "find_learning_rate",
+        ),
+        "training.recipes": (
+            "gradual_unfreezing",
+            "head_then_top_then_all",
+            "probe_then_finetune",
+        ),
+        "training.repeats": (
+            "Repeats",
+            "repeat",
+        ),
+        "training.stages": (
+            "Stage",
+            "StagedHistory",
+            "fit_in_stages",
+        ),
+        "tuning": (
+            "TuneReport",
+            "fine_tune",
+        ),
+    },
+    submodules=("callbacks",),
+)
+registration.register_with_keras()

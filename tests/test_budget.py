@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import finetunekit as ftk
-from finetunekit import budget
+from finetunekit.models import declared_sizes
 from models import images, small_backbone
 
 
@@ -55,7 +55,7 @@ def test_a_model_larger_than_memory(
 
 def test_an_honest_file_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small_backbone().save(tmp_path / "model.keras")
-    monkeypatch.setattr(budget._keras, "deferred_variables", lambda: 1 / 0)
+    monkeypatch.setattr(declared_sizes._keras, "deferred_variables", lambda: 1 / 0)
     ftk.load_backbone(tmp_path / "model.keras")
 
 
@@ -67,7 +67,7 @@ def test_a_suspicious_but_honest_file_loads(tmp_path: Path) -> None:
     )
     model.save(tmp_path / "model.keras")
     x = images(1)[0, 0, :, :2]
-    assert budget._guess(json.loads(model.to_json())) > 16 * 100_000
+    assert declared_sizes._guess(json.loads(model.to_json())) > 16 * 100_000
     loaded = ftk.load_backbone(tmp_path / "model.keras")
     assert np.array_equal(loaded(x), model(x))
     later = keras.Sequential([keras.Input((2,)), layers.Dense(3)])

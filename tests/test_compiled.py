@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import finetunekit as ftk
-from finetunekit import compiled
+from finetunekit.models import compiled
 from models import images, labels, small_backbone
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import finetunekit as ftk
 from conftest import often
-from finetunekit import freezing
+from finetunekit.models import freezing
 from models import L, Subclassed, images, labels, same, small_backbone, values
 
 

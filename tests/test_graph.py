@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from finetunekit import graph
+from finetunekit.models import graph
 from models import L, Subclassed, images, small_backbone, small_sequential
 
 

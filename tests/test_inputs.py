@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import finetunekit as ftk
-from finetunekit import inputs
+from finetunekit.models import inputs
 from models import L, images, small_backbone
 
 

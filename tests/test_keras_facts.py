@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import keras2_models
-from finetunekit import _keras, _keras_optimizers
+from finetunekit.foundation import keras_internals, keras_optimizers
 from models import L, images, small_backbone
 
 
@@ -181,13 +181,13 @@ class TestPrivateNames:
         inputs = keras.Input((5, 8))
         attention = L.MultiHeadAttention(2, 4)
         attention(inputs, inputs)
-        names = {layer.name for layer in _keras.sublayers(attention)}
+        names = {layer.name for layer in keras_internals.sublayers(attention)}
         assert {"query", "key", "value", "attention_output"} <= names
 
     def test_layers_beside_the_graph_of_a_functional_model(self) -> None:
         model = small_backbone()
         model.extra = L.Dense(2, name="extra")
-        assert [x.name for x in _keras.sublayers(model)] == [
+        assert [x.name for x in keras_internals.sublayers(model)] == [
             *(x.name for x in model.layers),
             "extra",
         ]
@@ -195,17 +195,17 @@ class TestPrivateNames:
     def test_kinds_of_models(self) -> None:
         functional = small_backbone()
         sequential = keras.Sequential([keras.Input((4,)), L.Dense(1)])
-        assert _keras.is_functional(functional)
-        assert not _keras.is_functional(sequential)
-        assert _keras.is_sequential(sequential)
-        assert not _keras.is_sequential(keras.Sequential([L.Dense(1)]))
+        assert keras_internals.is_functional(functional)
+        assert not keras_internals.is_functional(sequential)
+        assert keras_internals.is_sequential(sequential)
+        assert not keras_internals.is_sequential(keras.Sequential([L.Dense(1)]))
 
         class Own(type(functional)):  # type: ignore[misc]
             def call(self, inputs: object) -> object:
                 return inputs
 
         inputs = keras.Input((4,))
-        assert not _keras.is_functional(Own(inputs, L.Dense(1)(inputs)))
+        assert not keras_internals.is_functional(Own(inputs, L.Dense(1)(inputs)))
 
     def test_running_through_a_graph_again(self) -> None:
         model = small_backbone()
@@ -216,7 +216,7 @@ class TestPrivateNames:
             return layer(*arguments, **options)
 
         inputs = keras.Input((16, 16, 3))
-        again = keras.Model(inputs, _keras.run_through_graph(model, inputs, call_layer))
+        again = keras.Model(inputs, keras_internals.run_through_graph(model, inputs, call_layer))
         assert called == [layer.name for layer in model.layers[1:]]
         assert np.array_equal(again(images(2)), model(images(2)))
 
@@ -225,22 +225,22 @@ class TestPrivateNames:
         shared = L.Dense(4)
         first = shared(inputs)
         second = shared(first)
-        assert _keras.producer(second) is shared
-        assert _keras.incoming(second)[0] is first
-        assert _keras.incoming(first)[0] is inputs
+        assert keras_internals.producer(second) is shared
+        assert keras_internals.incoming(second)[0] is first
+        assert keras_internals.incoming(first)[0] is inputs
 
     def test_own_variables(self) -> None:
         layer = L.BatchNormalization()
         layer.build((None, 4))
         layer.trainable = False
-        assert [v.name for v in _keras.own_trainable_variables(layer)] == ["gamma", "beta"]
-        assert len(_keras.own_weights(layer)) == 4
+        assert [v.name for v in keras_internals.own_trainable_variables(layer)] == ["gamma", "beta"]
+        assert len(keras_internals.own_weights(layer)) == 4
 
     def test_compile_arguments_are_objects(self) -> None:
         model = small_backbone()
         loss, metric = keras.losses.MeanSquaredError(), keras.metrics.MeanAbsoluteError()
         model.compile("sgd", loss, metrics=[metric], steps_per_execution=3)
-        found = _keras.compile_arguments(model)
+        found = keras_internals.compile_arguments(model)
         assert found["loss"] is loss
         assert found["metrics"][0] is metric
         assert found["steps_per_execution"] == 3
@@ -249,12 +249,12 @@ class TestPrivateNames:
     def test_optimizer_state(self) -> None:
         model, _, _ = fitted([L.Dense(3), L.Dense(1)])
         optimizer = model.optimizer
-        assert [id(v) for v in _keras_optimizers.optimizer_variables(optimizer)] == [
+        assert [id(v) for v in keras_optimizers.optimizer_variables(optimizer)] == [
             id(v) for v in model.trainable_variables
         ]
-        slots = _keras_optimizers.optimizer_slots(optimizer)
+        slots = keras_optimizers.optimizer_slots(optimizer)
         assert slots.keys() == {"_momentums", "_velocities"}
-        _keras_optimizers.unbuild_optimizer(optimizer)
+        keras_optimizers.unbuild_optimizer(optimizer)
         assert [v.name for v in optimizer.variables] == ["iteration", "learning_rate"]
         optimizer.build(model.trainable_variables[:2])
         assert len(optimizer.variables) == 2 + 2 * 2
@@ -263,11 +263,11 @@ class TestPrivateNames:
         """What `step_sizes` rests on."""
         optimizer = keras.optimizers.SGD(0.5, weight_decay=0.25, use_ema=True)
         first, second, third = (keras.Variable(np.ones(2)) for _ in range(3))
-        still = _keras_optimizers.variable_key(optimizer, first)
-        half = _keras_optimizers.variable_key(optimizer, second)
-        _keras_optimizers.hook_steps(
+        still = keras_optimizers.variable_key(optimizer, first)
+        half = keras_optimizers.variable_key(optimizer, second)
+        keras_optimizers.hook_steps(
             optimizer,
-            lambda v: {still: 0, half: 0.5}.get(_keras_optimizers.variable_key(optimizer, v), 1),
+            lambda v: {still: 0, half: 0.5}.get(keras_optimizers.variable_key(optimizer, v), 1),
             lambda done: 0.5,
             lambda v: v is not third,
         )
@@ -292,8 +292,8 @@ class TestPrivateNames:
         for name, (layer, shape) in shapes.items():
             layer.build(shape)
             found[name] = (
-                [v.name for v in _keras.kernels(layer)],
-                _keras.regularizer_attributes(layer),
+                [v.name for v in keras_internals.kernels(layer)],
+                keras_internals.regularizer_attributes(layer),
             )
         assert found == {
             "Dense": (["kernel"], ["kernel_regularizer"]),
@@ -310,7 +310,7 @@ class TestPrivateNames:
             ),
         }
         attention = L.MultiHeadAttention(2, 4)
-        assert _keras.regularizer_attributes(attention) == ["_kernel_regularizer"]
+        assert keras_internals.regularizer_attributes(attention) == ["_kernel_regularizer"]
 
     def test_a_patched_call_is_used_and_taken_off(self) -> None:
         """What `callbacks.DropoutInjection` rests on."""
@@ -330,12 +330,12 @@ class TestPrivateNames:
         optimizer = keras.optimizers.SGD(0.5, momentum=0.9)
         optimizer.build([variable])
         theirs = tf.Variable([1.0, 2.0])
-        _keras.rebind(variable, theirs)
+        keras_internals.rebind(variable, theirs)
         assert variable.value is theirs
         optimizer.apply([np.ones(2, "float32")], [variable])
         assert np.array_equal(theirs, [0.5, 1.5])
         with pytest.raises(ValueError, match=r"of shape \(3,\)"):
-            _keras.rebind(variable, tf.Variable([1.0, 2.0, 3.0]))
+            keras_internals.rebind(variable, tf.Variable([1.0, 2.0, 3.0]))
 
     def test_safe_mode_while_loading(self, tmp_path: Path) -> None:
         """What `SavedModelLayer.from_config` asks."""
@@ -345,43 +345,43 @@ class TestPrivateNames:
         class Asking(L.Layer):
             @classmethod
             def from_config(cls, config: dict) -> Asking:
-                seen.append(_keras.safe_mode_of_loading())
+                seen.append(keras_internals.safe_mode_of_loading())
                 return cls(**config)
 
         keras.Sequential([keras.Input((2,)), Asking()]).save(tmp_path / "m.keras")
         keras.saving.load_model(tmp_path / "m.keras")
         keras.saving.load_model(tmp_path / "m.keras", safe_mode=False)
         assert seen == [True, False]
-        assert _keras.safe_mode_of_loading() is None
+        assert keras_internals.safe_mode_of_loading() is None
 
 
 def test_deferred_variables_take_no_memory_and_leave_nothing_waiting() -> None:
-    with _keras.deferred_variables():
+    with keras_internals.deferred_variables():
         inputs = keras.Input((10**6,))
         model = keras.Model(inputs, L.Dense(10**9)(inputs))
     kernel, bias = model.weights
     assert tuple(kernel.shape) == (10**6, 10**9)
-    assert not _keras.is_initialized(kernel)
+    assert not keras_internals.is_initialized(kernel)
     with keras.StatelessScope():
         L.Dense(2).build((None, 3))  # Its end initializes what waits.
-    assert not _keras.is_initialized(bias)
+    assert not keras_internals.is_initialized(bias)
 
 
 def test_initialize_gives_a_deferred_variable_its_value() -> None:
-    with _keras.deferred_variables():
+    with keras_internals.deferred_variables():
         layer = L.Dense(2)
         layer.build((None, 3))
         dropout = L.Dropout(0.5)
     value = np.arange(6.0).reshape(3, 2)
-    _keras.initialize(layer.kernel, value)
+    keras_internals.initialize(layer.kernel, value)
     assert np.array_equal(layer.kernel, value)
     assert layer.kernel.dtype == "float32"
-    _keras.initialize(layer.kernel, value + 1)
+    keras_internals.initialize(layer.kernel, value + 1)
     assert np.array_equal(layer.kernel, value + 1)
-    _keras.initialize_itself(layer.bias)
+    keras_internals.initialize_itself(layer.bias)
     assert np.array_equal(layer.bias, np.zeros(2))
     state = dropout.seed_generator.state
-    _keras.initialize_itself(state)
+    keras_internals.initialize_itself(state)
     assert state.shape == (2,)
 
 
@@ -436,14 +436,14 @@ class TestFrozenPrefix:
         inner = keras.Sequential([keras.Input((4,)), L.Dense(3, name="a"), L.ReLU(name="b")])
         inputs = keras.Input((4,))
         model = keras.Model(inputs, keras.ops.tanh(inner(inputs)))
-        names = [operation.name for operation, *_ in _keras.graph_calls(model)]
+        names = [operation.name for operation, *_ in keras_internals.graph_calls(model)]
         assert names[0] == inner.name
         assert names[1].startswith("tanh")
-        calls = _keras.graph_calls(inner)
+        calls = keras_internals.graph_calls(inner)
         assert [operation.name for operation, *_ in calls] == ["a", "b"]
         assert calls[1][1][0] is calls[0][3][0]
-        assert _keras.structures(inner)[0] is not None
-        assert keras.tree.flatten(_keras.structures(model)[1])[0] is model.outputs[0]
+        assert keras_internals.structures(inner)[0] is not None
+        assert keras.tree.flatten(keras_internals.structures(model)[1])[0] is model.outputs[0]
 
     def test_a_call_context_counts_losses_once_and_says_training(self) -> None:
         dense = L.Dense(2, activity_regularizer="l2")
@@ -451,42 +451,42 @@ class TestFrozenPrefix:
         model = keras.Sequential([keras.Input((4,)), dense, drop])
         x = np.ones((3, 4), "float32")
         for _ in range(2):
-            with _keras.one_call(model, training=True):
+            with keras_internals.one_call(model, training=True):
                 dense(x)
                 dense(x)
                 assert (np.asarray(drop(np.ones((50, 2), "float32"))) == 0).any()
             assert len(model.losses) == 2
-        with _keras.one_call(model, training=False):
+        with keras_internals.one_call(model, training=False):
             assert not (np.asarray(drop(np.ones((50, 2), "float32"))) == 0).any()
-        assert _keras.takes_own_losses(dense) is False
+        assert keras_internals.takes_own_losses(dense) is False
         dense(x)
-        assert _keras.takes_own_losses(dense) is True
+        assert keras_internals.takes_own_losses(dense) is True
         assert not model.losses
 
     def test_layers_that_draw_or_are_told_of_training(self) -> None:
-        assert _keras.has_seed(L.Dropout(0.5))
-        assert _keras.has_seed(L.RandomFlip())
-        assert not _keras.has_seed(L.Dense(1))
-        assert _keras.takes_training(L.Dropout(0.5))
-        assert not _keras.takes_training(L.Flatten())
-        assert not _keras.takes_training(keras.ops.tanh)
+        assert keras_internals.has_seed(L.Dropout(0.5))
+        assert keras_internals.has_seed(L.RandomFlip())
+        assert not keras_internals.has_seed(L.Dense(1))
+        assert keras_internals.takes_training(L.Dropout(0.5))
+        assert not keras_internals.takes_training(L.Flatten())
+        assert not keras_internals.takes_training(keras.ops.tanh)
 
     def test_masks_are_attached_to_tensors(self) -> None:
         embedded = L.Embedding(5, 2, mask_zero=True)(np.array([[1, 0]]))
-        mask = _keras.mask_of(embedded)
+        mask = keras_internals.mask_of(embedded)
         assert np.asarray(mask).tolist() == [[True, False]]
         other = keras.ops.ones((1, 2, 2))
-        _keras.attach_mask(other, mask)
+        keras_internals.attach_mask(other, mask)
         pooled = L.GlobalAveragePooling1D()(other * 1)
         assert np.asarray(pooled).tolist() == [[1, 1]]
-        assert _keras.mask_of(other) is mask
+        assert keras_internals.mask_of(other) is mask
 
     def test_loss_tracker_and_metrics(self) -> None:
         model = keras.Sequential([keras.Input((4,)), L.Dense(1)])
         model.compile("sgd", "mse", metrics=["mae"])
-        assert _keras.loss_tracker(model) is model.metrics[0]
+        assert keras_internals.loss_tracker(model) is model.metrics[0]
         y = keras.KerasTensor((None, 1))
-        _keras.build_metrics(model, y, y)
+        keras_internals.build_metrics(model, y, y)
         assert len(model.metrics_variables) == 4
 
     def test_fit_calls_the_exchanged_functions(self) -> None:
@@ -502,7 +502,7 @@ class TestFrozenPrefix:
         test = model.test_function
 
         def own(iterator: object) -> object:
-            seen.append(_keras.is_validating_on(model, iterator))
+            seen.append(keras_internals.is_validating_on(model, iterator))
             return test(iterator)
 
         class Evaluates(keras.callbacks.Callback):
@@ -547,15 +547,15 @@ class TestFrozenPrefix:
 
     def test_adam_keeps_two_moments_and_adamw_is_adam(self) -> None:
         model, *_ = fitted([L.Dense(1)])
-        moment, velocity = _keras_optimizers.adam_moments(
+        moment, velocity = keras_optimizers.adam_moments(
             model.optimizer, model.trainable_variables[0]
         )
         assert "momentum" in moment.path
         assert "velocity" in velocity.path
-        assert _keras_optimizers.is_plain_adam(model.optimizer)
-        assert _keras_optimizers.is_plain_adam(keras.optimizers.AdamW())
+        assert keras_optimizers.is_plain_adam(model.optimizer)
+        assert keras_optimizers.is_plain_adam(keras.optimizers.AdamW())
         for other in (keras.optimizers.Adam(amsgrad=True), keras.optimizers.Nadam()):
-            assert not _keras_optimizers.is_plain_adam(other)
+            assert not keras_optimizers.is_plain_adam(other)
 
 
 class TestResuming:
@@ -595,16 +595,16 @@ class TestResuming:
         """Why a resumed callback finds its `monitor_op` before its attributes are put back."""
         callback = keras.callbacks.EarlyStopping(monitor="loss", min_delta=0.5, mode="min")
         assert callback.monitor_op is None
-        _keras.find_monitor_op(callback)
+        keras_internals.find_monitor_op(callback)
         assert callback.min_delta == -0.5
-        _keras.find_monitor_op(callback)
+        keras_internals.find_monitor_op(callback)
         assert callback.min_delta == 0.5
 
     def test_weights_leave_the_seeds_out(self) -> None:
         """Why a checkpoint asks each layer for the states of its generators."""
         layer = L.Dropout(0.5, seed=1)
         layer(np.ones((2, 2)), training=True)
-        (state,) = _keras.seed_states(layer)
+        (state,) = keras_internals.seed_states(layer)
         before = np.array(keras.ops.convert_to_numpy(state))
         layer(np.ones((2, 2)), training=True)
         assert layer.weights == []
@@ -614,6 +614,6 @@ class TestResuming:
         model, x, y = fitted([L.Dense(1)])
         model.compile(keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5), "mse")
         model.fit(x, y, verbose=0)
-        averages = _keras_optimizers.averages(model.optimizer)
+        averages = keras_optimizers.averages(model.optimizer)
         for average, variable in zip(averages, model.trainable_variables, strict=True):
             np.testing.assert_allclose(average, variable)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 import finetunekit
-
-PUBLIC_SUBMODULES = {"callbacks"}
 
 # Nothing of these may come with `import finetunekit`: tensorflow_hub is imported when a handle is
 # loaded, an extra where it is used. (A module that Keras itself imports does not count.)
@@ -44,25 +44,56 @@ print(json.dumps([seconds, sorted({name.split(".")[0] for name in set(sys.module
 """
 
 
-def test_all_is_exactly_the_public_names_sorted() -> None:
-    public = [
-        name
-        for name, value in vars(finetunekit).items()
-        if not name.startswith("_")
-        and (not isinstance(value, ModuleType) or name in PUBLIC_SUBMODULES)
-    ]
-    assert finetunekit.__all__ == sorted(public)
+def names_for_type_checkers(package: ModuleType) -> set[str]:
+    """The names that a package imports under TYPE_CHECKING."""
+    tree = ast.parse(Path(str(package.__file__)).read_text("utf-8"))
+    blocks = [node for node in tree.body if isinstance(node, ast.If)]
+    imports = [node for block in blocks for node in block.body if isinstance(node, ast.ImportFrom)]
+    return {alias.name for node in imports for alias in node.names}
 
 
-@pytest.mark.parametrize("module", sorted(PUBLIC_SUBMODULES))
-def test_all_of_a_public_submodule_is_its_public_names_sorted(module: str) -> None:
-    shelf = getattr(finetunekit, module)
-    public = [
-        name
-        for name, value in vars(shelf).items()
-        if not name.startswith("_") and getattr(value, "__module__", "").startswith("finetunekit")
-    ]
-    assert shelf.__all__ == sorted(public)
+@pytest.mark.parametrize("package", [finetunekit, finetunekit.callbacks], ids=lambda p: p.__name__)
+def test_every_public_name_is_sorted_typed_and_there(package: ModuleType) -> None:
+    assert package.__all__ == sorted(package.__all__)
+    assert set(package.__all__) == names_for_type_checkers(package)
+    assert set(package.__all__) <= set(dir(package))
+    for name in package.__all__:
+        value = getattr(package, name)
+        assert value is getattr(package, name)
+        assert isinstance(value, ModuleType) or value.__name__ == name
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="'finetunekit' has no attribute 'fine_toon'"):
+        finetunekit.fine_toon  # noqa: B018
+
+
+def test_the_command_line_answers_without_tensorflow() -> None:
+    fastest = float("inf")
+    for _ in range(5):
+        start = time.perf_counter()
+        command = [sys.executable, "-m", "finetunekit", "--help"]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        fastest = min(fastest, time.perf_counter() - start)
+        assert "quickstart" in done.stdout
+        assert done.stderr == ""
+        if fastest < 0.5:
+            return
+    pytest.fail(f"`python -m finetunekit --help` takes {fastest:.2f} s")
+
+
+@pytest.mark.parametrize("order", ["finetunekit, keras", "keras, finetunekit"])
+def test_keras_knows_our_objects_whichever_is_imported_first(order: str) -> None:
+    code = (
+        f"import {order}\n"
+        "known = keras.saving.get_custom_objects()\n"
+        "print(sorted(name for name in known if name.startswith('finetunekit>')))"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout
+    assert "finetunekit>SavedModelLayer" in out.splitlines()[-1]
+    assert "finetunekit>" in out.replace("finetunekit>SavedModelLayer", "")
 
 
 def test_the_version_has_a_place_in_the_changelog() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import finetunekit as ftk
-from finetunekit import metadata
+from finetunekit.models import metadata
 from models import L, images, labels, same, small_backbone, small_sequential, values
 
 PLAIN = """

@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 
 import keras
 
-from finetunekit import hashing
 from finetunekit.backbones import (
     applications,
     builtin,
@@ -21,8 +20,9 @@ from finetunekit.backbones import (
     torch_models,
 )
 from finetunekit.backbones.handles import download
-from finetunekit.messages import closest, listed, say
-from finetunekit.metadata import InputContract, of, remember
+from finetunekit.foundation import hashing
+from finetunekit.foundation.messages import closest, listed, say
+from finetunekit.models.metadata import InputContract, of, remember
 
 _BUILTIN = "builtin:mobilenet_v2"
 _FILE_ENDINGS = (".keras", ".h5", ".hdf5")

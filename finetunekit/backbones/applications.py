@@ -12,9 +12,10 @@ from typing import Any
 
 import keras
 
-from finetunekit import _keras, metadata
 from finetunekit.backbones import channels
-from finetunekit.messages import plural
+from finetunekit.foundation import keras_internals
+from finetunekit.foundation.messages import plural
+from finetunekit.models import metadata
 
 # How a family wants its pixels, by the beginning of the name; the first match counts. "inside"
 # means that the model of Keras does it itself.
@@ -176,7 +177,7 @@ def build(
     if how == "inside" or preprocessing == "outside":
         return model
     inputs = keras.Input(model.input_shape[1:], name="image")
-    outputs = _keras.run_through_graph(
+    outputs = keras_internals.run_through_graph(
         model, preprocess(inputs, how), lambda layer, *args, **kwargs: layer(*args, **kwargs)
     )
     return keras.Model(inputs, outputs, name=model.name)

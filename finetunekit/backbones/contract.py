@@ -6,10 +6,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit import graph, inputs, metadata
-from finetunekit.backbones import front, statistics
-from finetunekit.backbones.front import Front, Signal
-from finetunekit.metadata import InputContract
+from finetunekit.backbones import input_transforms, statistics
+from finetunekit.backbones.input_transforms import Front, Signal
+from finetunekit.models import graph, inputs, metadata
+from finetunekit.models.metadata import InputContract
 
 # A factor below this turns pixels of 0 to 255 into small numbers.
 _SHRINKS = 1 / 20
@@ -44,7 +44,7 @@ def infer(model: keras.Model) -> InputContract | None:
     """The contract as far as the model's wiring tells it; None if it tells nothing."""
     if not graph.is_graph(model) or not model.inputs:
         return None
-    found = front.walk(model)
+    found = input_transforms.walk(model)
     tokens = [(name, layer.input_dim) for name, layer in found.embeddings]
     if tokens:
         name, size = max(tokens, key=lambda row: row[1])
@@ -131,7 +131,7 @@ def doubts(model: keras.Model, x: Any, name: str = "x") -> list[str]:
     Raises:
         ValueError: If token ids lie outside of the vocabulary.
     """
-    found = front.walk(model)
+    found = input_transforms.walk(model)
     arrays = by_input(model, x)
     check_tokens(found, arrays, model, name)
     rows = list(_rescaled_twice(found, model))

@@ -5,9 +5,10 @@ from typing import Any
 
 import keras
 
-from finetunekit import archive, hashing, metadata, paths, zips
 from finetunekit.backbones import hdf5, keras2
-from finetunekit.messages import say
+from finetunekit.foundation import archives, hashing, paths
+from finetunekit.foundation.messages import say
+from finetunekit.models import metadata, saved_files
 
 
 def read(path: str, *, custom_objects: Any, safe_mode: bool) -> keras.Model:
@@ -62,7 +63,7 @@ def _hdf5(path: str, custom_objects: Any, safe_mode: bool) -> _Read:
     if keras2.is_keras2(version):
         return _of_keras2(path, "Keras 2 HDF5", custom_objects, safe_mode)
     _check_ending(path)
-    model = archive.read_model(
+    model = saved_files.read_model(
         path, "source", custom_objects=custom_objects, safe_mode=safe_mode, compile=False
     )
     return model, version, "Keras 3 HDF5", {}
@@ -85,18 +86,18 @@ def _of_keras2(path: str, kind: str, custom_objects: Any, safe_mode: bool) -> _R
 
 
 def _archive(path: str, custom_objects: Any, safe_mode: bool) -> _Read:
-    zips.check(path, "source")
-    version = archive.written_by(path)
+    archives.check(path, "source")
+    version = saved_files.written_by(path)
     if version.startswith("2."):
         return _of_keras2(path, "Keras 2 archive", custom_objects, safe_mode)
     _check_ending(path)
-    record = archive.read_member(path, "source")
-    model = archive.read_model(
+    record = saved_files.read_member(path, "source")
+    model = saved_files.read_model(
         path, "source", custom_objects=custom_objects, safe_mode=safe_mode, compile=False
     )
     if record is None:
         return model, version, "Keras 3 archive", {}
-    archive.apply(model, record, path, "source")
+    saved_files.apply(model, record, path, "source")
     backbone = metadata.of(model).backbone
     if isinstance(backbone, keras.Model):
         say(f"{path} is a tuned model: its backbone {backbone.name!r} is taken")

@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from finetunekit import paths
+from finetunekit.foundation import paths
 
 MOST_LINKS = 200_000
 MOST_NAMES = 200_000

@@ -11,10 +11,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit import metadata
 from finetunekit.backbones import checkpoints, hub_checks
-from finetunekit.messages import listed, warn
-from finetunekit.metadata import InputContract
+from finetunekit.foundation.messages import listed, warn
+from finetunekit.models import metadata
+from finetunekit.models.metadata import InputContract
 from finetunekit.text import attach, roles
 from finetunekit.text.tokenizer import kerashub, tokenizer_of
 from finetunekit.text.wordpiece import WordPiece

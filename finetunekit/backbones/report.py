@@ -6,9 +6,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit import metadata
-from finetunekit.messages import plural
-from finetunekit.metadata import InputContract
+from finetunekit.foundation.messages import plural
+from finetunekit.models import metadata
+from finetunekit.models.metadata import InputContract
 
 # float32 arithmetic in another order, through a deep network; relative to the largest output.
 _TOLERANCE = 1e-3

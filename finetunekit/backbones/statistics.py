@@ -11,9 +11,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit import graph
-from finetunekit.backbones import front
-from finetunekit.metadata import InputContract
+from finetunekit.backbones import input_transforms
+from finetunekit.models import graph
+from finetunekit.models.metadata import InputContract
 
 SAMPLES = 32
 """How many pictures are looked at."""
@@ -174,7 +174,7 @@ def _first_normalised(model: keras.Model, x: np.ndarray) -> tuple[Any, Any] | No
             raise _Reached(operation, args[0])
         if graph.is_graph(operation):
             return graph.run(operation, args[0] if len(args) == 1 else args, call)
-        if type(operation).__name__.startswith(front.RANDOM):
+        if type(operation).__name__.startswith(input_transforms.RANDOM):
             return args[0]
         weights = getattr(operation, "weights", ())
         if weights and not isinstance(operation, keras.layers.Normalization):

@@ -6,10 +6,10 @@ from typing import Any
 
 import keras
 
-from finetunekit import graph, metadata
-from finetunekit.backbones import levels as strides
-from finetunekit.messages import listed, plural, say
-from finetunekit.selection import Selector, find_layers
+from finetunekit.backbones import feature_levels as strides
+from finetunekit.foundation.messages import listed, plural, say
+from finetunekit.models import graph, metadata
+from finetunekit.models.selection import Selector, find_layers
 
 _Tap = tuple[str, Any, int | None]  # Its path, the operation, and which of its calls, or all.
 

@@ -7,11 +7,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit import _keras, graph, paths
 from finetunekit.backbones import hdf5, weights_files
 from finetunekit.backbones.weights_pairing import Assignment, Disagreement, Stored
-from finetunekit.messages import listed, plural, say
-from finetunekit.selection import Selector, find_layers_for
+from finetunekit.foundation import keras_internals, paths
+from finetunekit.foundation.messages import listed, plural, say
+from finetunekit.models import graph
+from finetunekit.models.selection import Selector, find_layers_for
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def _check_model(model: Any) -> None:
             f"`model` must be built, and {model.name!r} has no weights yet. Call it on a batch "
             f"first. Received: model={model!r}"
         )
-    if _keras.own_weights(model):
+    if keras_internals.own_weights(model):
         raise ValueError(
             f"`model` must have its weights in layers; {model.name!r} has weights of its own. Use "
             f"`model.load_weights(path)`. Received: model={model!r}"

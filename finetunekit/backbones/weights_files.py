@@ -4,7 +4,7 @@ import h5py
 
 from finetunekit.backbones.weights_keras2 import Keras2File
 from finetunekit.backbones.weights_keras3 import LAYERS, Keras3File
-from finetunekit.messages import listed
+from finetunekit.foundation.messages import listed
 
 
 def layout(file: h5py.File, path: str, name: str) -> Keras2File | Keras3File:

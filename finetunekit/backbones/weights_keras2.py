@@ -7,7 +7,6 @@ from typing import Any
 import h5py
 import keras
 
-from finetunekit import _keras, graph
 from finetunekit.backbones import hdf5
 from finetunekit.backbones.keras2 import weights as keras2
 from finetunekit.backbones.weights_pairing import (
@@ -20,6 +19,8 @@ from finetunekit.backbones.weights_pairing import (
     kind_of,
     paired,
 )
+from finetunekit.foundation import keras_internals
+from finetunekit.models import graph
 
 
 class Keras2File:
@@ -72,7 +73,9 @@ def _by_order(model: keras.Model, pairs: Sequence[tuple[Any, int]], stored: Stor
         Disagreement: If these are not all names that Keras numbered: order must not override
             names.
     """
-    owners = {id(v): p.layer for p in graph.leaves(model) for v in _keras.own_weights(p.layer)}
+    owners = {
+        id(v): p.layer for p in graph.leaves(model) for v in keras_internals.own_weights(p.layer)
+    }
     names = {_owner(variable.path) for variable, _ in pairs}
     by_order = False
     for variable, number in pairs:

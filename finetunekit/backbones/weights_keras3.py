@@ -9,7 +9,6 @@ from typing import Any
 import h5py
 import keras
 
-from finetunekit import _keras, graph
 from finetunekit.backbones import hdf5
 from finetunekit.backbones.weights_pairing import (
     Assignment,
@@ -23,7 +22,9 @@ from finetunekit.backbones.weights_pairing import (
     pair,
     paired,
 )
-from finetunekit.messages import listed
+from finetunekit.foundation import keras_internals
+from finetunekit.foundation.messages import listed
+from finetunekit.models import graph
 
 LAYERS = ("layers", "_layer_checkpoint_dependencies")  # The second until tf_keras 2.13.
 _RANDOM_STATE = "seed_generator"
@@ -134,7 +135,7 @@ class Keras3File:
         return assigned, by_order
 
     def _own(self, layer: Any, group: h5py.Group) -> Iterator[Assignment]:
-        variables = _keras.own_weights(layer)
+        variables = keras_internals.own_weights(layer)
         own = group.get("vars")
         own = own if isinstance(own, h5py.Group) else {}
         if len(own) != len(variables):
@@ -150,7 +151,7 @@ class Keras3File:
     def _composite(self, layer: Any, group: h5py.Group) -> Iterator[tuple[Any, h5py.Group]]:
         members = list(self._members(layer, group))
         done = {id(inner) for inner, _ in members}
-        left = [x.name for x in _keras.sublayers(layer) if x.weights and id(x) not in done]
+        left = [x.name for x in keras_internals.sublayers(layer) if x.weights and id(x) not in done]
         if left:
             raise Disagreement(f"the file holds nothing for {listed(left, 4)} in it")
         yield from members

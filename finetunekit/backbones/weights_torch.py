@@ -8,11 +8,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit import graph
 from finetunekit.backbones import checkpoints, report
 from finetunekit.backbones.torch_models.builder import named
 from finetunekit.backbones.weights import WeightsReport, WeightsRow
-from finetunekit.messages import listed, say
+from finetunekit.foundation.messages import listed, say
+from finetunekit.models import graph
 
 _L = keras.layers
 _IGNORED = ("num_batches_tracked", "position_ids")

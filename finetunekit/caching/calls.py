@@ -6,7 +6,8 @@ from typing import Any
 
 import keras
 
-from finetunekit import _keras, graph
+from finetunekit.foundation import keras_internals
+from finetunekit.models import graph
 
 
 @dataclass(eq=False, slots=True)
@@ -97,7 +98,7 @@ def run(calls: Iterable[Call], known: dict[Value, Any], training: bool) -> None:
 
     for call in calls:
         args, kwargs = keras.tree.map_structure(tensor_of, (call.args, call.kwargs))
-        if _keras.takes_training(call.operation):
+        if keras_internals.takes_training(call.operation):
             kwargs["training"] = training
         results = keras.tree.flatten(call.operation(*args, **kwargs))
         known.update(zip(call.outputs, results, strict=True))
@@ -117,7 +118,7 @@ class _Lister:
         def value_of(leaf: Any) -> Any:
             return known[id(leaf)] if isinstance(leaf, keras.KerasTensor) else leaf
 
-        for operation, args, kwargs, outputs in _keras.graph_calls(model):
+        for operation, args, kwargs, outputs in keras_internals.graph_calls(model):
             args, kwargs = keras.tree.map_structure(value_of, (args, kwargs))
             given = self._nested(operation, args, kwargs, inside)
             added = getattr(vars(operation).get("call"), "followed_by", None)
@@ -127,7 +128,7 @@ class _Lister:
                 given = [_value(tensor, sizes) for tensor in outputs]
                 self.calls.append(Call(operation, args, dict(kwargs), given, inside))
             known.update(zip(map(id, outputs), given, strict=True))
-        return keras.tree.map_structure(value_of, _keras.structures(model)[1])
+        return keras.tree.map_structure(value_of, keras_internals.structures(model)[1])
 
     def _nested(self, operation: Any, args: Any, kwargs: Any, inside: Any) -> list[Value] | None:
         """The outputs of a nested model whose calls were listed; None if it stays one call."""
@@ -176,7 +177,7 @@ class _Attach:
 
     def __call__(self, tensor: Any, mask: Any) -> Any:
         tensor = keras.ops.copy(tensor)
-        _keras.attach_mask(tensor, mask)
+        keras_internals.attach_mask(tensor, mask)
         return tensor
 
 
@@ -192,7 +193,7 @@ def _value(tensor: Any, sizes: set[int | None]) -> Value:
 
 def _matched(model: Any, given: Any) -> list[Value] | None:
     """The values for a nested graph's inputs, in order; None if Keras would convert them."""
-    wanted, _ = _keras.structures(model)
+    wanted, _ = keras_internals.structures(model)
     if isinstance(wanted, dict) and isinstance(given, dict) and given.keys() >= wanted.keys():
         given = {key: given[key] for key in wanted}
     values = keras.tree.flatten(given)
@@ -218,8 +219,8 @@ def _traced(model: keras.Model, like: Any) -> tuple[Any, str]:
             lambda part: keras.KerasTensor((None, *part.shape[1:]), _dtype(part)), like
         )
         try:
-            with _keras.one_call(model, training):
-                extra = {"training": training} if _keras.takes_training(model) else {}
+            with keras_internals.one_call(model, training):
+                extra = {"training": training} if keras_internals.takes_training(model) else {}
                 graphs.append(keras.Function(inputs, model.call(inputs, **extra)))
         except Exception as error:
             # Whatever a user's own code raises on symbolic tensors: the model is taken whole.
@@ -239,7 +240,7 @@ def _wiring(function: Any) -> list[Any]:
     """Which operations are called on what, `training` left out."""
     numbers = {id(tensor): number for number, tensor in enumerate(function.inputs)}
     rows = []
-    for operation, args, kwargs, outputs in _keras.graph_calls(function):
+    for operation, args, kwargs, outputs in keras_internals.graph_calls(function):
         for tensor in outputs:
             numbers[id(tensor)] = len(numbers)
         leaves = keras.tree.flatten((args, {k: v for k, v in kwargs.items() if k != "training"}))

@@ -7,10 +7,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit import _keras, graph
-from finetunekit.caching import calls, constant
+from finetunekit.caching import calls, determinism
 from finetunekit.caching.calls import Call, Value
-from finetunekit.messages import listed
+from finetunekit.foundation import keras_internals
+from finetunekit.foundation.messages import listed
+from finetunekit.models import graph
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,11 @@ class FrozenSplit:
             flat: A batch for each input, in the model's order.
         """
         known = dict(zip(self.inputs, map(_converted, flat, self.inputs), strict=True))
-        with _keras.one_call(self.model, training=False):
+        with keras_internals.one_call(self.model, training=False):
             calls.run(self.prefix_calls, known, training=False)
             self._check_losses()
         tensors = [known[value] for value in self.features]
-        masks = [_keras.mask_of(tensor) for tensor in tensors]
+        masks = [keras_internals.mask_of(tensor) for tensor in tensors]
         self.masked = [mask is not None for mask in masks]
         return [*tensors, *(mask for mask in masks if mask is not None)]
 
@@ -105,8 +106,8 @@ class FrozenSplit:
         known = dict(zip(self._boundary, [*features, *passed], strict=True))
         known |= {value: _converted(known[value], value) for value in self.passed}
         for tensor, mask in zip(features, masks, strict=True):
-            _keras.attach_mask(tensor, mask)
-        with _keras.one_call(self.model, training):
+            keras_internals.attach_mask(tensor, mask)
+        with keras_internals.one_call(self.model, training):
             calls.run(self.tail_calls, known, training)
         return keras.tree.map_structure(lambda value: known[value], self.outputs)
 
@@ -114,7 +115,7 @@ class FrozenSplit:
         for call in self.prefix_calls:
             if isinstance(call.operation, keras.layers.Layer):
                 layers = [call.operation, *(place.layer for place in graph.walk(call.operation))]
-                adding = [layer.name for layer in layers if _keras.takes_own_losses(layer)]
+                adding = [layer.name for layer in layers if keras_internals.takes_own_losses(layer)]
                 if adding:
                     raise NotConstant(f"{call.path}: {listed(adding)} adds to the loss")
 
@@ -167,7 +168,7 @@ def split_frozen(
     for call in listed_calls.calls:
         reason = "its input changes" if not frozen.issuperset(call.inputs) else ""
         if not reason:
-            reason = _not_by_sample(call) or constant.obstacle(
+            reason = _not_by_sample(call) or determinism.obstacle(
                 call, trained, frozen_dropout=frozen_dropout
             )
             if reason:
@@ -186,7 +187,7 @@ def split_frozen(
         model,
         [(value.name, value.shape, value.dtype) for value in boundary],
         list(dict.fromkeys(blockers)),
-        list(dict.fromkeys(x.name for call in prefix for x in constant.switched_off(call))),
+        list(dict.fromkeys(x.name for call in prefix for x in determinism.switched_off(call))),
         _layers_with_weights(prefix),
         listed_calls.inputs,
         prefix,
@@ -247,7 +248,7 @@ def flat_inputs(model: keras.Model, x: Any) -> list[Any] | None:
     """The arrays for the model's inputs, in its order; None if they do not match one by one."""
     if not graph.is_graph(model):
         return keras.tree.flatten(x)
-    wanted, _ = _keras.structures(model)
+    wanted, _ = keras_internals.structures(model)
     if not isinstance(x, dict):
         found = keras.tree.flatten(x)
         return found if len(found) == len(model.inputs) else None
@@ -288,7 +289,7 @@ def _layers_with_weights(prefix: list[Call]) -> list[keras.layers.Layer]:
     for call in prefix:
         if isinstance(call.operation, keras.layers.Layer):
             places = [call.operation, *(place.layer for place in graph.walk(call.operation))]
-            found.update({id(x): x for x in places if _keras.own_weights(x)})
+            found.update({id(x): x for x in places if keras_internals.own_weights(x)})
     return list(found.values())
 
 

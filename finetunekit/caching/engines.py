@@ -8,8 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit import graph
 from finetunekit.caching.cut import FrozenSplit
+from finetunekit.models import graph
 
 ENGINES = ("keras", "graph", "xla", "litert")
 TOLERANCE = 1e-4

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from finetunekit.caching import constant, engines, identity
+from finetunekit.caching import determinism, engines, identity
 from finetunekit.caching.cut import FrozenSplit, NotConstant
 from finetunekit.caching.engines import Engine, Features
 from finetunekit.caching.store import Column, FeatureStore
-from finetunekit.messages import closest, listed
+from finetunekit.foundation.messages import closest, listed
 
 # Rows of a batch and of a part of it may differ by rounding, not by more.
 _BY_SAMPLE = 1e-3
@@ -140,7 +140,7 @@ def state_unchanged(split: FrozenSplit) -> Iterator[None]:
     Raises:
         NotConstant: If a layer has changed it, so that it gives something else each time.
     """
-    before = [(v, v.numpy().copy()) for v in constant.state_of_others(split.prefix_calls)]
+    before = [(v, v.numpy().copy()) for v in determinism.state_of_others(split.prefix_calls)]
     failure: NotConstant | None = None
     changed: list[str] = []
     try:

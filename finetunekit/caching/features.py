@@ -9,12 +9,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit import inputs
-from finetunekit.caching import cut, extract, hdf5_table, identity, kept, memory
+from finetunekit.caching import cut, extract, hdf5_table, identity, memory, memory_stores
 from finetunekit.caching.extract import Extractor
 from finetunekit.caching.progress import Progress
 from finetunekit.caching.store import Column, FeatureStore
-from finetunekit.messages import say
+from finetunekit.foundation.messages import say
+from finetunekit.models import inputs
 from finetunekit.text import lengths
 
 _LABELS = "labels"
@@ -181,7 +181,7 @@ def clear_cache(path: str | os.PathLike[str] | None = None) -> None:
         ```
     """
     if path is None:
-        kept.drop_all()
+        memory_stores.drop_all()
         return
     hdf5_table.read_key(path)
     beside = hdf5_table.validation_path(path)

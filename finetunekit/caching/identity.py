@@ -8,9 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit import hashing, metadata
 from finetunekit.caching.calls import Call, Value
 from finetunekit.caching.cut import FrozenSplit
+from finetunekit.foundation import hashing
+from finetunekit.models import metadata
 
 # Of a layer's config: what another process may count or set differently, though it computes the
 # same.

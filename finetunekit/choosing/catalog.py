@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
-from finetunekit.messages import closest, listed
+from finetunekit.foundation.messages import closest, listed
 
 _APPLICATIONS = (
     ("ConvNeXtBase", 87_566_464, 224),

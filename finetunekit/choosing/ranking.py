@@ -8,11 +8,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit import inputs, metadata
 from finetunekit.backbones import load_backbone
 from finetunekit.caching.features import cache_features
 from finetunekit.choosing.scores import linear_probe, logme
-from finetunekit.messages import listed, say
+from finetunekit.foundation.messages import listed, say
+from finetunekit.models import inputs, metadata
 from finetunekit.tasks.attach import pick_output
 from finetunekit.tasks.pooling import pool_features
 from finetunekit.text import attach, lengths

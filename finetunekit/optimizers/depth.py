@@ -5,7 +5,8 @@ from typing import Any
 
 import keras
 
-from finetunekit import _keras, graph, metadata
+from finetunekit.foundation import keras_internals
+from finetunekit.models import graph, metadata
 
 # `conv2_block1`, `block_3`, `block5a`, `stage_0_block_2`, `transformer_layer_4`, `layer1_0`,
 # `features_12`: as keras.applications, KerasHub, torchvision and timm name their blocks.
@@ -33,7 +34,7 @@ def groups(model: keras.Model) -> list[Group]:
     rows = [
         (place.path, place.layer)
         for place in graph.walk(model)
-        if _keras.own_trainable_variables(place.layer)
+        if keras_internals.own_trainable_variables(place.layer)
     ]
     body = [row for row in rows if not _holds(row[1], of_head)]
     names = [_block(path) for path, _ in body]
@@ -47,7 +48,7 @@ def groups(model: keras.Model) -> list[Group]:
 
 
 def _holds(layer: keras.layers.Layer, variables: set[int]) -> bool:
-    return id(_keras.own_trainable_variables(layer)[0]) in variables
+    return id(keras_internals.own_trainable_variables(layer)[0]) in variables
 
 
 def _block(path: str) -> str | None:
@@ -73,7 +74,7 @@ def _by_name(names: list[str | None]) -> list[str]:
 def _by_kernel(rows: list[Any]) -> list[str]:
     labels: list[str] = []
     for path, layer in rows:
-        begins = any(len(v.shape) >= 2 for v in _keras.own_trainable_variables(layer))
+        begins = any(len(v.shape) >= 2 for v in keras_internals.own_trainable_variables(layer))
         labels.append(path if begins or not labels else labels[-1])
     return labels
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import keras
 
-from finetunekit import _keras, compiled, graph, selection, step_sizes
-from finetunekit.messages import plural, say
+from finetunekit.foundation import keras_internals
+from finetunekit.foundation.messages import plural, say
+from finetunekit.models import compiled, graph, rate_multipliers, selection
 from finetunekit.optimizers import depth
 
 
@@ -64,7 +65,7 @@ def layerwise_optimizer(
     """
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
-    step_sizes.check(optimizer)
+    rate_multipliers.check(optimizer)
     if layer_decay is None and not rates:
         raise ValueError(
             "Give `layer_decay`, such as 0.75, or `rates`, such as {'backbone': 0.1}, or both. "
@@ -75,7 +76,7 @@ def layerwise_optimizer(
         held = factors.get(id(variable), (variable, 1.0))[1]
         factors[id(variable)] = variable, held * factor
     undecayed = [] if decay_all else _vectors(model)
-    step_sizes.set_factors(optimizer, factors.values(), undecayed)
+    rate_multipliers.set_factors(optimizer, factors.values(), undecayed)
     if getattr(model, "optimizer", None) is optimizer:
         compiled.renew(model)
     _tell(model, factors)
@@ -104,7 +105,7 @@ def _by_depth(model: keras.Model, decay: Any) -> dict[int, tuple[Any, float]]:
         id(variable): (variable, float(decay) ** (len(found) - 1 - number))
         for number, (_, layers) in enumerate(found)
         for layer in layers
-        for variable in _keras.own_trainable_variables(layer)
+        for variable in keras_internals.own_trainable_variables(layer)
     }
 
 
@@ -124,7 +125,7 @@ def _by_selector(model: keras.Model, rates: Any) -> list[tuple[Any, float]]:
             )
         layers = selection.find_layers_for("rates", model, selector)
         for layer in graph.with_descendants(list(layers.values())):
-            for variable in _keras.own_trainable_variables(layer):
+            for variable in keras_internals.own_trainable_variables(layer):
                 found[id(variable)] = variable, float(factor)
     return list(found.values())
 
@@ -134,7 +135,7 @@ def _vectors(model: keras.Model) -> list[Any]:
     return [
         variable
         for place in graph.walk(model)
-        for variable in _keras.own_trainable_variables(place.layer)
+        for variable in keras_internals.own_trainable_variables(place.layer)
         if len(variable.shape) < 2 or variable.name in ("bias", "gamma", "beta", "scale")
     ]
 
@@ -172,13 +173,13 @@ def learning_rates(model: keras.Model) -> dict[str, float]:
         raise ValueError(f"`model` is not compiled, so it has no rates. Received: model={model!r}")
     trains = {id(variable) for variable in model.trainable_variables}
     optimizer = model.optimizer
-    sizes = step_sizes.of(optimizer)
+    sizes = rate_multipliers.of(optimizer)
     base = float(optimizer.learning_rate)
     if sizes is not None and sizes.schedule is not None:
-        base *= float(sizes.schedule(step_sizes.innermost(optimizer).iterations))
+        base *= float(sizes.schedule(rate_multipliers.innermost(optimizer).iterations))
     found = {}
     for place in graph.walk(model):
-        own = [v for v in _keras.own_trainable_variables(place.layer) if id(v) in trains]
+        own = [v for v in keras_internals.own_trainable_variables(place.layer) if id(v) in trains]
         if own:
-            found[place.path] = base * float(step_sizes.factor(optimizer, own[0]))
+            found[place.path] = base * float(rate_multipliers.factor(optimizer, own[0]))
     return found

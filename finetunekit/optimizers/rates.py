@@ -11,8 +11,8 @@ from typing import Any
 
 import keras
 
-from finetunekit import graph, metadata, step_sizes
-from finetunekit.messages import closest, listed
+from finetunekit.foundation.messages import closest, listed
+from finetunekit.models import graph, metadata, rate_multipliers
 
 RATES = {"head": 1e-3, "part": 1e-4, "all": 1e-5}
 _SGD_FACTOR = 10
@@ -53,7 +53,7 @@ def trainable_part(model: keras.Model) -> str:
 
 def rate_for(optimizer: keras.optimizers.Optimizer, part: str) -> float | None:
     """The rate of the rule for an optimizer, by what trains; None if the rule has none for it."""
-    kind = type(step_sizes.innermost(optimizer))
+    kind = type(rate_multipliers.innermost(optimizer))
     if kind is keras.optimizers.SGD:
         return RATES[part] * _SGD_FACTOR
     return RATES[part] if kind in (keras.optimizers.Adam, keras.optimizers.AdamW) else None

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit.messages import listed, say
+from finetunekit.foundation.messages import listed, say
 from finetunekit.quickstart.examples import Examples, needed
 
 SIZE = 160

@@ -7,12 +7,10 @@ from finetunekit.regularization.penalties import (
     remove_regularizer,
 )
 from finetunekit.regularization.stochastic_depth import inject_stochastic_depth
-from finetunekit.regularization.temporary import TemporaryInjection
 
 __all__ = [
     "DropoutInjection",
     "L1L2Injection",
-    "TemporaryInjection",
     "inject_dropout",
     "inject_regularizer",
     "inject_stochastic_depth",

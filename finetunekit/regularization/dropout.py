@@ -4,10 +4,11 @@ from typing import Any
 
 import keras
 
-from finetunekit import _keras, compiled, graph, metadata
-from finetunekit.messages import listed, plural, say
-from finetunekit.regularization.temporary import TemporaryInjection
-from finetunekit.selection import Selector, find_layers_for
+from finetunekit.foundation import keras_internals
+from finetunekit.foundation.messages import listed, plural, say
+from finetunekit.models import compiled, graph, metadata
+from finetunekit.models.selection import Selector, find_layers_for
+from finetunekit.models.temporary_injection import TemporaryInjection
 
 
 def inject_dropout(
@@ -103,7 +104,7 @@ def _output_layers(model: keras.Model) -> list[keras.layers.Layer]:
     found = [layer for layer in [metadata.of(model).head] if layer is not None]
     if graph.is_graph(model):
         for tensor in model.outputs:
-            layer = _keras.producer(tensor)
+            layer = keras_internals.producer(tensor)
             activation = getattr(getattr(layer, "activation", None), "__name__", "")
             if isinstance(layer, keras.Model):
                 found += _output_layers(layer)
@@ -160,7 +161,7 @@ class DropoutInjection(TemporaryInjection):
     @property
     def variables(self) -> list[Any]:
         """The states of the Dropout layers, which are no part of the model, for a checkpoint."""
-        return [state for layer in self._dropouts for state in _keras.seed_states(layer)]
+        return [state for layer in self._dropouts for state in keras_internals.seed_states(layer)]
 
     def _change(self, model: keras.Model) -> None:
         self._held = _targets(model, self._after)

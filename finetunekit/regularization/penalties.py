@@ -7,11 +7,12 @@ from typing import Any
 
 import keras
 
-from finetunekit import _keras, compiled, graph
-from finetunekit.messages import listed, plural, say
+from finetunekit.foundation import keras_internals
+from finetunekit.foundation.messages import listed, plural, say
+from finetunekit.models import compiled, graph
+from finetunekit.models.selection import Selector, find_layers
+from finetunekit.models.temporary_injection import TemporaryInjection
 from finetunekit.regularization.start import StartPull, starts_of, with_start
-from finetunekit.regularization.temporary import TemporaryInjection
-from finetunekit.selection import Selector, find_layers
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def inject_regularizer(
     for layer in changed:
         _put_back(layer, _before.setdefault(layer, _found(layer)))
         if layer in pulled:
-            for variable in [v for v in _keras.kernels(layer) if id(v) in starts]:
+            for variable in [v for v in keras_internals.kernels(layer) if id(v) in starts]:
                 variable.regularizer = StartPull(pull, starts[id(variable)])
         else:
             _penalise(layer, l1, l2)
@@ -147,29 +148,35 @@ def remove_regularizer(model: keras.Model, layers: Selector = ".*") -> keras.Mod
 def _carriers(model: keras.Model, layers: Selector) -> list[keras.layers.Layer]:
     """The chosen layers that have kernels, and those whose config speaks for inner ones."""
     chosen = graph.with_descendants(list(find_layers(model, layers).values()))
-    if not any(_keras.kernels(layer) for layer in chosen):
-        possible = [place.path for place in graph.walk(model) if _keras.kernels(place.layer)]
+    if not any(keras_internals.kernels(layer) for layer in chosen):
+        possible = [
+            place.path for place in graph.walk(model) if keras_internals.kernels(place.layer)
+        ]
         raise ValueError(
             "`layers` matches no layer with a kernel to penalise. Layers with one are: "
             f"{listed(possible) or 'none'}. Received: layers={layers!r}"
         )
     return [
-        layer for layer in chosen if _keras.kernels(layer) or _keras.regularizer_attributes(layer)
+        layer
+        for layer in chosen
+        if keras_internals.kernels(layer) or keras_internals.regularizer_attributes(layer)
     ]
 
 
 def _found(layer: keras.layers.Layer) -> _Regularizers:
     return _Regularizers(
-        tuple((variable, variable.regularizer) for variable in _keras.kernels(layer)),
-        tuple((name, getattr(layer, name)) for name in _keras.regularizer_attributes(layer)),
+        tuple((variable, variable.regularizer) for variable in keras_internals.kernels(layer)),
+        tuple(
+            (name, getattr(layer, name)) for name in keras_internals.regularizer_attributes(layer)
+        ),
     )
 
 
 def _penalise(layer: keras.layers.Layer, l1: float, l2: float) -> None:
     """Sets both: Keras takes the loss from the variable, and the saved config from the layer."""
-    for variable in _keras.kernels(layer):
+    for variable in keras_internals.kernels(layer):
         variable.regularizer = _penalty(l1, l2)
-    for name in _keras.regularizer_attributes(layer):
+    for name in keras_internals.regularizer_attributes(layer):
         setattr(layer, name, _penalty(l1, l2))
 
 

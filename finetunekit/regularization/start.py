@@ -5,8 +5,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit import _keras, counterparts, graph, metadata
-from finetunekit.messages import listed
+from finetunekit.foundation import keras_internals
+from finetunekit.foundation.messages import listed
+from finetunekit.models import graph, metadata, weight_pairs
 
 ops = keras.ops
 
@@ -40,10 +41,10 @@ def starts_of(model: keras.Model, start: Any) -> dict[int, np.ndarray]:
         ValueError: If it is a model of other layers.
     """
     if start is not None:
-        pairs = counterparts.weights(model, start, "start")
+        pairs = weight_pairs.weights(model, start, "start")
         found = {id(mine): _values(theirs) for mine, theirs in pairs}
     else:
-        kernels = [v for place in graph.leaves(model) for v in _keras.kernels(place.layer)]
+        kernels = [v for place in graph.leaves(model) for v in keras_internals.kernels(place.layer)]
         found = {id(variable): _values(variable) for variable in kernels}
     return {key: value for key, value in found.items() if key not in _new(model)}
 
@@ -69,7 +70,7 @@ def with_start(
 
     def has_start(layer: keras.layers.Layer) -> bool:
         inner = graph.with_descendants([layer])
-        return any(id(v) in starts for one in inner for v in _keras.kernels(one))
+        return any(id(v) in starts for one in inner for v in keras_internals.kernels(one))
 
     found = [layer for layer in layers if has_start(layer)]
     if not found:

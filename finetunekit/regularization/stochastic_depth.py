@@ -5,10 +5,11 @@ from typing import Any
 
 import keras
 
-from finetunekit import _keras, compiled, graph
-from finetunekit.messages import listed, plural, say
+from finetunekit.foundation import keras_internals
+from finetunekit.foundation.messages import listed, plural, say
+from finetunekit.models import compiled, graph
+from finetunekit.models.selection import Selector, find_layers_for
 from finetunekit.regularization.dropout import carry_roles, checked_rate, free_name
-from finetunekit.selection import Selector, find_layers_for
 
 
 def inject_stochastic_depth(
@@ -76,16 +77,19 @@ def _blocks(model: keras.Model) -> tuple[list[tuple[Any, Any]], list[Any]]:
     sparing: list[Any] = []
     graphs = [model, *(place.layer for place in graph.walk(model))]
     for one in [g for g in graphs if graph.is_graph(g) and not isinstance(g, keras.Sequential)]:
-        made = {id(t): (_keras.producer(t), _keras.incoming(t)) for t in graph.upstream(one)}
+        made = {
+            id(t): (keras_internals.producer(t), keras_internals.incoming(t))
+            for t in graph.upstream(one)
+        }
         used = collections.Counter(id(t) for _, inputs in made.values() for t in inputs)
         used.update(id(tensor) for tensor in one.outputs)
-        for operation, _, _, outputs in _keras.graph_calls(one):
+        for operation, _, _, outputs in keras_internals.graph_calls(one):
             if not isinstance(operation, keras.layers.Add) or id(outputs[0]) not in made:
                 continue
             branch = _branch(one, made[id(outputs[0])][1])
             if branch is None or used[id(branch)] > 1:
                 continue
-            last = _keras.producer(branch)
+            last = keras_internals.producer(branch)
             drops = isinstance(last, keras.layers.Dropout) and last.noise_shape is not None
             (sparing if drops else found).append(operation if drops else (operation, last))
     return found, sparing

@@ -1,6 +1,6 @@
 """Towards what is the model tuned, and how is it judged? Heads, losses, metrics, decoding."""
 
-from finetunekit.metadata import Task
+from finetunekit.models.metadata import Task
 from finetunekit.tasks.attach import add_head, replace_head
 from finetunekit.tasks.families import CLASSIFYING, FAMILIES
 from finetunekit.tasks.heads import build_head

@@ -6,9 +6,10 @@ from typing import Any
 
 import keras
 
-from finetunekit import _keras, compiled, graph, metadata
-from finetunekit.messages import listed, say
-from finetunekit.metadata import Task
+from finetunekit.foundation import keras_internals
+from finetunekit.foundation.messages import listed, say
+from finetunekit.models import compiled, graph, metadata
+from finetunekit.models.metadata import Task
 from finetunekit.tasks.families import make_task
 from finetunekit.tasks.heads import build_head
 from finetunekit.tasks.inference import output_activation
@@ -202,7 +203,7 @@ def _freeze_unused(backbone: keras.Model, output: Any) -> None:
     if len(backbone.outputs) == 1:
         return
     picked = pick_output(backbone.output, output, backbone)
-    used = {id(_keras.producer(tensor)) for tensor in graph.upstream(backbone, [picked])}
+    used = {id(keras_internals.producer(tensor)) for tensor in graph.upstream(backbone, [picked])}
     idle = [x for x in backbone.layers if x.trainable_weights and id(x) not in used]
     for layer in idle:
         layer.trainable = False
@@ -253,8 +254,8 @@ def _without_last_layer(model: keras.Model) -> keras.Model:
     layer, is_chain = None, graph.is_graph(model) and len(model.outputs) == 1
     tensor = model.outputs[0] if is_chain else None
     while tensor is not None:
-        layer = _keras.producer(tensor)
-        before = _keras.incoming(tensor)
+        layer = keras_internals.producer(tensor)
+        before = keras_internals.incoming(tensor)
         if len(before) != 1 or getattr(layer, "weights", None):
             break
         tensor = before[0]

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from finetunekit.metadata import Task
+from finetunekit.models.metadata import Task
 from finetunekit.tasks.label_shapes import Shape, one_each, text
 
 ACTIVATION: str | None = "sigmoid"

@@ -6,8 +6,8 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
-from finetunekit.messages import closest, listed
-from finetunekit.metadata import Task
+from finetunekit.foundation.messages import closest, listed
+from finetunekit.models.metadata import Task
 from finetunekit.tasks import binary, multiclass, multilabel, regression
 from finetunekit.tasks.label_shapes import Shape
 

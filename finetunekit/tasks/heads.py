@@ -7,9 +7,9 @@ from typing import Any
 
 import keras
 
-from finetunekit import metadata
-from finetunekit.messages import listed
-from finetunekit.metadata import Task
+from finetunekit.foundation.messages import listed
+from finetunekit.models import metadata
+from finetunekit.models.metadata import Task
 from finetunekit.tasks.families import FAMILIES, make_task
 
 _POOLING = {

@@ -4,9 +4,10 @@ from typing import Any
 
 import keras
 
-from finetunekit import _keras, graph, metadata
-from finetunekit.messages import say
-from finetunekit.metadata import Task
+from finetunekit.foundation import keras_internals
+from finetunekit.foundation.messages import say
+from finetunekit.models import graph, metadata
+from finetunekit.models.metadata import Task
 from finetunekit.tasks.families import FAMILIES, make_task
 
 UNKNOWN = "unknown"
@@ -44,7 +45,7 @@ def output_activation(model: keras.Model) -> str | None:
     """The activation that the model ends in: None for logits, `"unknown"` if it cannot be read."""
     if not graph.is_graph(model) or len(model.outputs) != 1:
         return UNKNOWN
-    operation = _keras.producer(model.outputs[0])
+    operation = keras_internals.producer(model.outputs[0])
     if isinstance(operation, keras.Model):
         return output_activation(operation)
     if isinstance(operation, keras.layers.Softmax):

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit import inputs
+from finetunekit.models import inputs
 from finetunekit.tasks.families import CLASSIFYING
 from finetunekit.tasks.inference import from_logits, task_of
 from finetunekit.text import lengths as text_lengths

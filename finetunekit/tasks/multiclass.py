@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from finetunekit.metadata import Task
-from finetunekit.smoothing import smooth
+from finetunekit.models.label_smoothing import smooth
+from finetunekit.models.metadata import Task
 from finetunekit.tasks.label_shapes import Shape, one_each, text
 
 ACTIVATION: str | None = "softmax"

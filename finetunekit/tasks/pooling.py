@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from finetunekit import graph
+from finetunekit.models import graph
 from finetunekit.tasks.heads import pooling_layer
 from finetunekit.text import roles
 

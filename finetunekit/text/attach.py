@@ -8,9 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit import metadata, paths
-from finetunekit.messages import listed, plural, say
-from finetunekit.metadata import InputContract
+from finetunekit.foundation import paths
+from finetunekit.foundation.messages import listed, plural, say
+from finetunekit.models import metadata
+from finetunekit.models.metadata import InputContract
 from finetunekit.text import roles
 from finetunekit.text.tokenizer import Tokenizer, describe, tokenizer_of
 from finetunekit.text.wordpiece import WordPiece

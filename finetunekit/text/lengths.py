@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit import metadata
+from finetunekit.models import metadata
 from finetunekit.text import roles
 
 # Batches that texts are sorted within, so that the order stays random on the whole.

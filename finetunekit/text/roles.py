@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from finetunekit import graph
+from finetunekit.models import graph
 
 # Those of KerasHub, Hugging Face and TF-Hub.
 _NAMES = {

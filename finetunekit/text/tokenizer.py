@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from finetunekit.messages import listed
+from finetunekit.foundation.messages import listed
 from finetunekit.text.packing import Layout, Packed, pack
 from finetunekit.text.wordpiece import WordPiece
 

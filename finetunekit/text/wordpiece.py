@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from finetunekit.messages import listed
+from finetunekit.foundation.messages import listed
 from finetunekit.text.basic import Splitter
 
 _LARGEST_FILE = 64 * 2**20

@@ -8,9 +8,10 @@ from typing import Any
 
 import keras
 
-from finetunekit import _keras, metadata
-from finetunekit.messages import closest, say, warn
-from finetunekit.metadata import Choices, Task
+from finetunekit.foundation import keras_internals
+from finetunekit.foundation.messages import closest, say, warn
+from finetunekit.models import metadata
+from finetunekit.models.metadata import Choices, Task
 from finetunekit.optimizers import make_optimizer, trainable_part
 from finetunekit.tasks import FAMILIES, from_logits, task_of
 
@@ -115,7 +116,7 @@ def recompile_for_labels(model: keras.Model, task: Task) -> bool:
     if picked is None or not picked.automatic_loss:
         return False
     family, logits = FAMILIES[task.name], from_logits(model, task)
-    arguments = _keras.compile_arguments(model) | {"optimizer": model.optimizer}
+    arguments = keras_internals.compile_arguments(model) | {"optimizer": model.optimizer}
     arguments["loss"] = family.loss(task, logits, picked.label_smoothing)
     if picked.automatic_metrics:
         arguments["metrics"] = family.metrics(task, logits)

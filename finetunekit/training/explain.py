@@ -7,13 +7,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit import inputs
 from finetunekit.caching import cut, engines, extract, memory
 from finetunekit.caching.cut import FrozenSplit, NotConstant, flat_inputs
 from finetunekit.caching.engines import Engine
 from finetunekit.caching.store import size_of
-from finetunekit.messages import plural, say
-from finetunekit.training import data as pipelines
+from finetunekit.data import pipelines
+from finetunekit.foundation.messages import plural, say
+from finetunekit.models import inputs
 
 # Steps of training take about so many times as long as the tail's forward pass alone.
 _BACKWARD = 3.0

@@ -8,10 +8,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit.messages import say
+from finetunekit.caching.options import Settings
+from finetunekit.data import arrays
+from finetunekit.data.order import Order, OrderedBatches, epoch_order
+from finetunekit.execution.feature_fit import BATCH_SIZE
+from finetunekit.execution.samples import Samples
+from finetunekit.foundation.messages import say
 from finetunekit.text import lengths as text_lengths
-from finetunekit.training import arrays, cached
-from finetunekit.training.order import Order, OrderedBatches, epoch_order
 
 
 def order_of(
@@ -35,7 +38,7 @@ def array_options(
     options: dict[str, Any],
     shuffle: bool,
     order: Order | None,
-    settings: cached.Settings,
+    settings: Settings,
 ) -> dict[str, Any]:
     """How `model.fit` gets the arrays: as they are, in our order, or texts by their length."""
     if settings.cache is not False and options.get("steps_per_epoch") is None:
@@ -44,13 +47,13 @@ def array_options(
             return _options_by_length(model, train, lengths, options, order)
     if order is None:
         return {"x": train.x, "y": train.y, "sample_weight": train.weights, "shuffle": shuffle}
-    size = options["batch_size"] or cached.BATCH_SIZE
+    size = options["batch_size"] or BATCH_SIZE
     return ordered(OrderedBatches(train.parts(), size, order, options["initial_epoch"]), options)
 
 
 def ordered(batches: OrderedBatches, options: dict[str, Any]) -> dict[str, Any]:
     """How `model.fit` gets batches of ours."""
-    size = options["batch_size"] or cached.BATCH_SIZE
+    size = options["batch_size"] or BATCH_SIZE
     return {
         "x": batches,
         "shuffle": False,
@@ -67,7 +70,7 @@ def _options_by_length(
     order: Order | None,
 ) -> dict[str, Any]:
     """Batches no longer than their longest text, of texts of like length if they are shuffled."""
-    size = options["batch_size"] or cached.BATCH_SIZE
+    size = options["batch_size"] or BATCH_SIZE
 
     def batched(epoch: int) -> np.ndarray:
         if order is None:
@@ -96,9 +99,9 @@ def batch_of(
 
     It gives the numbers of the samples, and inputs, labels and weights.
     """
-    if isinstance(source, cached.Samples):
+    if isinstance(source, Samples):
         return source.batch
-    x, size = options["x"], options["batch_size"] or cached.BATCH_SIZE
+    x, size = options["x"], options["batch_size"] or BATCH_SIZE
     if isinstance(x, (OrderedBatches, text_lengths.ByLength)):
         return lambda epoch, number: (x.rows(number), x[number])
     if options.get("y") is None:

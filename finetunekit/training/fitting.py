@@ -6,28 +6,27 @@ from typing import Any
 
 import keras
 
-from finetunekit import compiled, hashing, inputs
+from finetunekit.averaging import ema
+from finetunekit.averaging.ema import Averages
 from finetunekit.caching.cut import flat_inputs
-from finetunekit.messages import say
-from finetunekit.metadata import Task
-from finetunekit.regularization import TemporaryInjection
+from finetunekit.caching.options import Settings
+from finetunekit.caching.options import read as read_cache_options
+from finetunekit.callbacks.nan_watch import NaNWatch
+from finetunekit.data import arrays, batch_checks, pipelines
+from finetunekit.data.class_weights import check_class_weight
+from finetunekit.data.order import Order
+from finetunekit.execution import feature_fit
+from finetunekit.execution.samples import Samples
+from finetunekit.execution.streams import Stream
+from finetunekit.foundation import arguments, hashing
+from finetunekit.foundation.messages import say
+from finetunekit.models import compiled, inputs
+from finetunekit.models.metadata import Task
+from finetunekit.models.temporary_injection import TemporaryInjection
+from finetunekit.resuming.run import Run
 from finetunekit.tasks.multiclass import is_one_hot
-from finetunekit.training import (
-    arrays,
-    averages,
-    batch_checks,
-    cached,
-    checks,
-    data,
-    feeding,
-    mixing,
-)
-from finetunekit.training.averages import Averages
-from finetunekit.training.balance import check_class_weight
+from finetunekit.training import checks, feeding, mixing
 from finetunekit.training.compiling import recompile_for_labels, warn_of_rate
-from finetunekit.training.nan_watch import NaNWatch
-from finetunekit.training.order import Order
-from finetunekit.training.resuming import Run
 
 
 def fit(
@@ -132,16 +131,16 @@ def fit(
         **fit_options,
     }
     checks.check_fit_options(options)
-    checks.check_seed(seed)
+    arguments.check_seed(seed)
     if validation_split and validation_data is not None:
         raise ValueError(
             "`validation_split` and `validation_data` both say what to validate on; give one. "
             f"Received: validation_split={validation_split!r}"
         )
-    settings = cached.settings.read(
+    settings = read_cache_options(
         cache, engine, frozen_dropout, deterministic, memory_limit, verbose
     )
-    run = Run.of(checks.callback_list(callbacks), resume)
+    run = Run.of(arguments.callback_list(callbacks), resume)
     if run is not None:
         seed = run.seed(seed)
         settings = dataclasses.replace(
@@ -173,16 +172,16 @@ def fit(
     else:
         _check_pipeline(x, y, validation_split, sample_weight, model, task)
         _check_pipeline_weights(class_weight, task)
-        data.check_length(x, fit_options.get("steps_per_epoch"), "x", "steps_per_epoch")
+        pipelines.check_length(x, fit_options.get("steps_per_epoch"), "x", "steps_per_epoch")
         # Keras warns of `shuffle` for data whose order it cannot change.
         shuffle = shuffle and isinstance(x, keras.utils.PyDataset)
         options |= {"x": x, "class_weight": class_weight, "shuffle": shuffle}
         weighted, order = None, None
-        like, labels = data.batch_parts(x) or (None, None)
+        like, labels = pipelines.batch_parts(x) or (None, None)
         batch_checks.warn_of(model, like)
     checks.check_monitors(model, callbacks, validated=options["validation_data"] is not None)
-    if averages.needed(model, checks.callback_list(callbacks)):
-        callbacks = options["callbacks"] = [Averages(), *checks.callback_list(callbacks)]
+    if ema.needed(model, arguments.callback_list(callbacks)):
+        callbacks = options["callbacks"] = [Averages(), *arguments.callback_list(callbacks)]
     _follow_label_form(model, task, labels, options["validation_data"])
     if run is not None:
         if weighted is None:
@@ -192,22 +191,22 @@ def fit(
         options = run.begin(model, options, walked, facts, layers)
         callbacks, settings = options["callbacks"], settings.kept_beside(run.features())
     source, whole = None, False
-    if cached.worth_it(model, settings, like):
+    if feature_fit.worth_it(model, settings, like):
         source = _source(model, x, weighted, order, options, settings)
     if weighted is not None and layers:
-        size = options["batch_size"] or cached.BATCH_SIZE
+        size = options["batch_size"] or feature_fit.BATCH_SIZE
         options |= feeding.ordered(
             mixing.batches(layers, weighted, size, order, options["initial_epoch"]), options
         )
-    elif weighted is not None and not isinstance(source, cached.Samples):
+    elif weighted is not None and not isinstance(source, Samples):
         options |= feeding.array_options(model, weighted, options, shuffle, order, settings)
-    for callback in checks.callback_list(callbacks):
+    for callback in arguments.callback_list(callbacks):
         if isinstance(callback, NaNWatch):
             callback.attach(feeding.batch_of(options, source), first=0 if run is None else run.skip)
     try:
         if source is not None:
-            watching = checks.callback_list(callbacks)
-            history = cached.fit(model, options, source, settings, watching, run)
+            watching = arguments.callback_list(callbacks)
+            history = feature_fit.fit(model, options, source, settings, watching, run)
         else:
             history = model.fit(**options) if run is None else run.fit(model, options)
         whole = True
@@ -217,12 +216,12 @@ def fit(
             run.end(whole=whole)
         if layers:
             mixing.put_back(model, task)
-        for callback in checks.callback_list(callbacks):
+        for callback in arguments.callback_list(callbacks):
             if isinstance(callback, TemporaryInjection):
                 callback.restore()
 
 
-def _uncached_pipeline(model: keras.Model, settings: cached.Settings, like: Any) -> cached.Settings:
+def _uncached_pipeline(model: keras.Model, settings: Settings, like: Any) -> Settings:
     """Settings for a pipeline of a run that may be interrupted.
 
     Features are found as batches come, so other batches after the interruption might round them
@@ -230,14 +229,14 @@ def _uncached_pipeline(model: keras.Model, settings: cached.Settings, like: Any)
     """
     reason = "a run with a checkpoint computes the frozen part of a pipeline in each epoch"
     plain = settings.without_cache(reason)
-    if cached.worth_it(model, settings, like):
+    if feature_fit.worth_it(model, settings, like):
         say(f"{reason}; arrays spare that", settings.verbose)
     return plain
 
 
 def _facts(
     options: dict[str, Any],
-    settings: cached.Settings,
+    settings: Settings,
     shuffle: bool,
     seed: int | None,
     deterministic: bool,
@@ -269,18 +268,18 @@ def _source(
     weighted: arrays.Arrays | None,
     order: Order | None,
     options: dict[str, Any],
-    settings: cached.Settings,
-) -> cached.Samples | cached.Stream | None:
+    settings: Settings,
+) -> Samples | Stream | None:
     """The data as features are computed from; None if they can be walked only once."""
     steps = options.get("steps_per_epoch")
     if weighted is not None and steps is None:
         if flat_inputs(model, weighted.x) is None:
             return None
-        size = options["batch_size"] or cached.BATCH_SIZE
-        return cached.Samples(weighted, model, size, settings, order=order)
+        size = options["batch_size"] or feature_fit.BATCH_SIZE
+        return Samples(weighted, model, size, settings, order=order)
     if weighted is not None and steps is not None:
-        return cached.Stream(weighted.x, steps, settings, "samples")
-    found = cached.stream(x, steps, settings, "samples")
+        return Stream(weighted.x, steps, settings, "samples")
+    found = feature_fit.stream(x, steps, settings, "samples")
     if found is None:
         say(
             f"`x`, a {type(x).__name__}, can be walked only once, or holds no plain arrays, so the "
@@ -335,7 +334,7 @@ def _follow_label_form(
 
 
 def _is_one_hot(labels: Any, task: Task, model: keras.Model) -> bool | None:
-    shape = data.known_shape(labels)
+    shape = pipelines.known_shape(labels)
     return None if shape is None else is_one_hot(shape, task, model.output_shape)
 
 
@@ -355,7 +354,7 @@ def _check_pipeline(
             "`validation_split` needs arrays, since other data cannot be cut; give "
             f"`validation_data`. Received: validation_split={split!r}"
         )
-    data.check(x, model, "x", labelled=task is not None)
+    pipelines.check(x, model, "x", labelled=task is not None)
 
 
 def _check_pipeline_weights(class_weight: Any, task: Task | None) -> None:

@@ -6,12 +6,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit import inputs, metadata
-from finetunekit.metadata import Task
+from finetunekit.data.arrays import Arrays
+from finetunekit.data.order import Order, OrderedBatches
+from finetunekit.models import inputs, metadata
+from finetunekit.models.metadata import Task
 from finetunekit.tasks.multiclass import is_one_hot
-from finetunekit.training.arrays import Arrays
 from finetunekit.training.compiling import recompile_for_labels
-from finetunekit.training.order import Order, OrderedBatches
 
 ops = keras.ops
 

@@ -12,9 +12,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit import compiled, inputs, plots, step_sizes
-from finetunekit.messages import say
-from finetunekit.training import data
+from finetunekit.data import pipelines
+from finetunekit.foundation import plots
+from finetunekit.foundation.messages import say
+from finetunekit.models import compiled, inputs, rate_multipliers
 from finetunekit.training.fitting import fit, prepare
 
 _SMOOTH = 0.9  # Of the running mean of losses.
@@ -134,8 +135,8 @@ def find_learning_rate(
     with _put_back(model) as optimizer:
         optimizer.learning_rate = 1.0
         table = keras.ops.convert_to_tensor(np.append(rates, rates[-1]), dtype="float32")
-        start = int(step_sizes.innermost(optimizer).iterations)
-        step_sizes.change(optimizer).schedule = lambda done: table[
+        start = int(rate_multipliers.innermost(optimizer).iterations)
+        rate_multipliers.change(optimizer).schedule = lambda done: table[
             keras.ops.clip(done - start, 0, steps)
         ]
         fit(
@@ -253,7 +254,7 @@ def _batches(x: Any, batch_size: int, steps_per_epoch: int | None) -> int:
         return int(steps_per_epoch)
     if inputs.is_array_like(x):
         return max(1, -(-len(keras.tree.flatten(x)[0]) // batch_size))
-    return data.batch_count(x) or 1
+    return pipelines.batch_count(x) or 1
 
 
 def _check(model: Any, low: Any, high: Any, steps: Any, options: dict[str, Any]) -> None:
@@ -277,4 +278,4 @@ def _check(model: Any, low: Any, high: Any, steps: Any, options: dict[str, Any])
                 f"validation. Leave it out. Received: {name}={options[name]!r}"
             )
     prepare(model)
-    step_sizes.check_rate_is_a_number(model.optimizer, "find_learning_rate")
+    rate_multipliers.check_rate_is_a_number(model.optimizer, "find_learning_rate")

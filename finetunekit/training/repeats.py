@@ -8,8 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit.messages import say
-from finetunekit.training.checks import check_int, check_seed
+from finetunekit.foundation.arguments import check_int, check_seed
+from finetunekit.foundation.messages import say
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,19 +8,20 @@ from typing import Any
 
 import keras
 
-from finetunekit import compiled, freezing, inputs, metadata, plots, step_sizes
-from finetunekit.messages import plural, say
+from finetunekit.callbacks.schedule import Schedule
+from finetunekit.data import pipelines
+from finetunekit.foundation import arguments, plots
+from finetunekit.foundation.messages import plural, say
+from finetunekit.models import compiled, freezing, inputs, metadata, rate_multipliers
+from finetunekit.models.selection import Selector
 from finetunekit.optimizers import (
     check_layer_decay,
     layerwise_optimizer,
     rate_for,
     trainable_part,
 )
-from finetunekit.selection import Selector
-from finetunekit.training import checks, data
+from finetunekit.resuming.run import Resume, StageState, read_checkpoint
 from finetunekit.training.fitting import fit, prepare
-from finetunekit.training.resuming import Resume, StageState, read_checkpoint
-from finetunekit.training.schedules import Schedule
 
 _WARMUP = 0.1  # Share of a stage's steps in which late variables reach their rate.
 
@@ -54,7 +55,7 @@ class Stage:
     name: str | None = None
 
     def __post_init__(self) -> None:
-        checks.check_int(self.epochs, "epochs", 1)
+        arguments.check_int(self.epochs, "epochs", 1)
         rate = self.learning_rate
         number = isinstance(rate, (int, float)) and not isinstance(rate, bool)
         if rate not in ("auto", None) and not (number and 0 < float(rate) < float("inf")):
@@ -160,24 +161,24 @@ def fit_in_stages(
     for stage in stages:
         if stage.trainable is not None:
             freezing.targets_of(model, stage.trainable, batch_norm=stage.batch_norm)
-    step_sizes.check_rate_is_a_number(model.optimizer, "fit_in_stages")
-    own = checks.callback_list(fit_options.pop("callbacks", None))
+    rate_multipliers.check_rate_is_a_number(model.optimizer, "fit_in_stages")
+    own = arguments.callback_list(fit_options.pop("callbacks", None))
     resume = fit_options.pop("resume", None)
     joined, current, seed = _resumed(stages, resume)
     if fit_options.get("seed") is None:
         fit_options["seed"] = random.randrange(2**32) if seed is None else seed
-    factors = step_sizes.kept(model.optimizer)
+    factors = rate_multipliers.kept(model.optimizer)
     known = {id(v) for v in model.trainable_variables if model.optimizer.built}
     for number, stage in enumerate(stages):
         name = stage.name or f"stage {number + 1}"
-        step_sizes.put_back(model.optimizer, factors)
+        rate_multipliers.put_back(model.optimizer, factors)
         late = _begin(model, stage, name, known)
         if current is not None and number < current:
             continue
         first = joined.epoch[-1] + 1 if joined.epoch else 0
-        if late and int(step_sizes.innermost(model.optimizer).iterations) > 0:
+        if late and int(rate_multipliers.innermost(model.optimizer).iterations) > 0:
             rise = _WARMUP * _steps(x, fit_options) * stage.epochs
-            step_sizes.warm_up(model.optimizer, late, max(1, round(rise)))
+            rate_multipliers.warm_up(model.optimizer, late, max(1, round(rise)))
         compiled.renew_if_stale(model)
         more = [Schedule(stage.schedule, first_epoch=first)] if stage.schedule else []
         found = fit(
@@ -274,7 +275,7 @@ def _steps(x: Any, options: dict[str, Any]) -> int:
         return int(options["steps_per_epoch"])
     if inputs.is_array_like(x):
         return -(-len(keras.tree.flatten(x)[0]) // (options.get("batch_size") or 32))
-    return data.batch_count(x) or 100
+    return pipelines.batch_count(x) or 100
 
 
 def _join(joined: StagedHistory, name: str, found: keras.callbacks.History) -> None:

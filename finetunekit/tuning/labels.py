@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from finetunekit.metadata import Task
+from finetunekit.models.metadata import Task
 from finetunekit.tasks.families import make_task
 
 _MOST_CLASSES = 1000

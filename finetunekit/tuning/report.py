@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from finetunekit.metadata import Task
-from finetunekit.training import StagedHistory
+from finetunekit.models.metadata import Task
+from finetunekit.training.stages import StagedHistory
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -8,21 +8,16 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit import inputs, metadata
 from finetunekit.backbones import load_backbone
-from finetunekit.messages import plural, say, warn
-from finetunekit.metadata import Task
+from finetunekit.callbacks.early_stopping import EarlyStopping, monitored
+from finetunekit.foundation import arguments
+from finetunekit.foundation.messages import plural, say, warn
+from finetunekit.models import inputs, metadata
+from finetunekit.models.metadata import Task
 from finetunekit.optimizers import depth
 from finetunekit.tasks import add_head
-from finetunekit.training import (
-    EarlyStopping,
-    Stage,
-    StagedHistory,
-    checks,
-    compile_for_task,
-    fit_in_stages,
-)
-from finetunekit.training.stopping import monitored
+from finetunekit.training.compiling import compile_for_task
+from finetunekit.training.stages import Stage, StagedHistory, fit_in_stages
 from finetunekit.tuning import labels as label_tasks
 from finetunekit.tuning import sources
 from finetunekit.tuning.report import TuneReport
@@ -324,7 +319,7 @@ def _with_defaults(plan: _Plan, texts: bool) -> _Plan:
 def _whole(value: Any, name: str, smallest: int) -> Any:
     if value == "auto":
         return value
-    checks.check_int(value, name, smallest)
+    arguments.check_int(value, name, smallest)
     return int(value)
 
 

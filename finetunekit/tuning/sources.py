@@ -7,9 +7,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit import inputs, metadata
-from finetunekit.messages import listed
-from finetunekit.training import data
+from finetunekit.data import pipelines
+from finetunekit.foundation.messages import listed
+from finetunekit.models import inputs, metadata
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def read(given: Any, name: str, model: keras.Model, size: int | None, *, labels:
         return _folder(os.fspath(given), name, _size(model, size))
     if isinstance(given, tuple) and len(given) == 2:
         return Source(given[0], given[1], None, False)
-    parts = data.batch_parts(given)
+    parts = pipelines.batch_parts(given)
     if parts is None or parts[1] is None:
         raise TypeError(
             f"`{name}` must be a folder with a subfolder of pictures for each class, a pair "

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import finetunekit as ftk
-from finetunekit import metadata
+from finetunekit.models import metadata
 from models import images, same, small_backbone, small_sequential, values
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import finetunekit as ftk
-from finetunekit import graph, metadata
 from finetunekit.backbones.taps import backbone_features
+from finetunekit.models import graph, metadata
 from models import L, Subclassed, images, small_backbone, small_sequential, values
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import finetunekit as ftk
-from finetunekit import graph
+from finetunekit.models import graph
 from models import L, labels, small_backbone
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import finetunekit as ftk
-from finetunekit.training.balance import sample_weights
+from finetunekit.data.class_weights import sample_weights
 
 MULTI = ftk.Task(name="multiclass", num_classes=3)
 # Class 0 six times, 1 three times, 2 once: weights 10 / (3 * count).

@@ -38,7 +38,7 @@ def test_unshuffled_it_is_model_fit_to_the_bit() -> None:
 
 
 def test_shuffled_it_is_model_fit_on_the_same_order() -> None:
-    from finetunekit.training.order import epoch_order
+    from finetunekit.data.order import epoch_order
 
     x, y = images(20), labels(20)
     one, other = seeded(), seeded()

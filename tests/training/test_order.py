@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import finetunekit as ftk
-from finetunekit.training.order import epoch_order
+from finetunekit.data.order import epoch_order
 
 
 class Recorder(keras.layers.Layer):

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 import finetunekit as ftk
-from finetunekit import step_sizes
+from finetunekit.models import rate_multipliers
 from models import images, labels, small_backbone
 
 L = keras.layers
@@ -65,7 +65,10 @@ def test_everything_is_as_it_was(kind: str, trained: bool) -> None:
         if tested:
             ftk.find_learning_rate(model, images(16), labels(16), steps=20, batch_size=4)
         assert model.optimizer is optimizer
-        assert step_sizes.of(optimizer) is None or step_sizes.of(optimizer).schedule is None
+        assert (
+            rate_multipliers.of(optimizer) is None
+            or rate_multipliers.of(optimizer).schedule is None
+        )
         after = state(model)
         assert len(before) == len(after)
         assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import finetunekit as ftk
-from finetunekit import step_sizes
+from finetunekit.models import rate_multipliers
 from models import images, labels, same, small_backbone
 
 Schedule = ftk.callbacks.Schedule
@@ -138,7 +138,7 @@ def test_callbacks_scale_it_and_the_logs_show_the_product() -> None:
     )
     assert history.history["learning_rate"] == pytest.approx([0.5 * 0.75, 0.25 * 0.25])
     assert float(model.optimizer.learning_rate) == 0.25
-    assert step_sizes.of(model.optimizer).schedule is None
+    assert rate_multipliers.of(model.optimizer).schedule is None
 
 
 def test_it_ends_with_the_fit_even_if_that_fails() -> None:
@@ -150,7 +150,7 @@ def test_it_ends_with_the_fit_even_if_that_fails() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         ftk.fit(model, images(8), labels(8), callbacks=[Schedule(), Fails()], verbose=0)
-    assert step_sizes.of(model.optimizer).schedule is None
+    assert rate_multipliers.of(model.optimizer).schedule is None
     before = model.get_weights()
     model.optimizer.learning_rate = 0.0
     ftk.fit(model, images(8), labels(8), verbose=0)

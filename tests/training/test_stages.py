@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import finetunekit as ftk
-from finetunekit import freezing, step_sizes
+from finetunekit.models import freezing, rate_multipliers
 from models import images, labels, same, small_backbone, values
 
 L = keras.layers
@@ -92,7 +92,7 @@ def test_late_variables_step_as_under_an_optimizer_of_their_own() -> None:
     fresh.build([reference])
     for _ in range(300):
         shared.apply([random.normal(size=4), np.zeros(4), np.zeros(4)])
-    step_sizes.warm_up(shared, [late], 1)
+    rate_multipliers.warm_up(shared, [late], 1)
     worst = 0.0
     for _ in range(100):
         gradient = 1 + random.normal(size=4)
@@ -110,7 +110,7 @@ def test_late_variables_rise_to_their_rate() -> None:
     old, late = keras.Variable(0.0), keras.Variable(0.0)
     optimizer.build([old, late])
     optimizer.apply([np.float32(1)] * 2)
-    step_sizes.warm_up(optimizer, [late], 4)
+    rate_multipliers.warm_up(optimizer, [late], 4)
     for expected in (0.25, 0.75, 1.5, 2.5, 3.5):
         optimizer.apply([np.float32(-1)] * 2)
         assert float(late) == pytest.approx(-1 + expected)
@@ -125,11 +125,13 @@ def test_moments_are_kept_by_variable_through_stages() -> None:
         Stage(trainable=["head", "features"], learning_rate=None),
     ]
     ftk.fit_in_stages(model, images(), labels(), stages=stages, **OPTIONS)
-    found = step_sizes.of(model.optimizer)
+    found = rate_multipliers.of(model.optimizer)
     assert found is None or not found.warming
     stages = [Stage(trainable=".*", learning_rate=None)]
     ftk.fit_in_stages(model, images(), labels(), stages=stages, **OPTIONS)
-    assert len(step_sizes.of(model.optimizer).warming) == 4  # Kernel and bias of two convolutions.
+    assert (
+        len(rate_multipliers.of(model.optimizer).warming) == 4
+    )  # Kernel and bias of two convolutions.
 
 
 def test_rates_schedules_and_decay_are_those_of_the_stage() -> None:

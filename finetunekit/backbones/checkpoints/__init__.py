@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from finetunekit import paths
 from finetunekit.backbones.checkpoints import pickles, safetensors, torch_files
-from finetunekit.messages import listed
+from finetunekit.foundation import paths
+from finetunekit.foundation.messages import listed
 
 ENDINGS = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
 # Under which names training scripts keep the state dict, the averaged one first.

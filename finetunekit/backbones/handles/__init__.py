@@ -4,9 +4,9 @@ import dataclasses
 import os
 from pathlib import Path
 
-from finetunekit import hashing, paths
 from finetunekit.backbones.handles import cache, download, hub, unpack
-from finetunekit.messages import listed, say
+from finetunekit.foundation import hashing, paths
+from finetunekit.foundation.messages import listed, say
 
 SAVED_MODEL = "saved_model.pb"
 _ARCHIVES = (".tar.gz", ".tgz", ".tar")

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from finetunekit.backbones.handles import cache
-from finetunekit.messages import say
+from finetunekit.foundation.messages import say
 
 # Seconds without a byte.
 _TIMEOUT = 60.0

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from finetunekit.backbones.handles import cache, download
-from finetunekit.messages import say
+from finetunekit.foundation.messages import say
 
 _HOSTS = ("tfhub.dev", "www.tfhub.dev", "hub.tensorflow.google.cn")
 _KAGGLE = ("kaggle.com", "www.kaggle.com")

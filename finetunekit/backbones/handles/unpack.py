@@ -14,7 +14,7 @@ import zlib
 from pathlib import Path
 from typing import IO
 
-from finetunekit.messages import plural
+from finetunekit.foundation.messages import plural
 
 _MOST_MEMBERS = 20_000
 _MOST_BYTES = 100 * 2**30

@@ -13,10 +13,10 @@ from typing import Any
 import h5py
 import keras
 
-from finetunekit import _keras
 from finetunekit.backbones import hdf5
 from finetunekit.backbones.keras2 import archive_weights, graphs, layers, weights
 from finetunekit.backbones.keras2.context import Built, Context
+from finetunekit.foundation import keras_internals
 
 __all__ = ["is_keras2", "read"]
 
@@ -64,7 +64,7 @@ def _rebuilt(config: Any, group: h5py.Group, fill: Any, context: Context) -> ker
             "Build the model in Keras 3 and load its weights: `ftk.load_weights(model, path)`.",
         )
     try:
-        with _keras.deferred_variables():
+        with keras_internals.deferred_variables():
             built = graphs.build_model(config, context)
     except (KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         raise context.error(
@@ -93,13 +93,13 @@ def _complete(model: keras.Model, built: Built, context: Context) -> None:
     needed = {id(variable) for variable in weights.variables_of(model)}
     fixed = {id(v) for part in _all(built) for v in _of_config(part)}
     for variable in model.variables:
-        if not _keras.is_initialized(variable):
+        if not keras_internals.is_initialized(variable):
             if id(variable) in needed - fixed:
                 raise context.error(
                     f"it holds no value of the weight {variable.path!r}",
                     "The file is damaged: get it again.",
                 )
-            _keras.initialize_itself(variable)
+            keras_internals.initialize_itself(variable)
     for part in _all(built):
         if part.frozen:  # Its inner layers did not exist, or not yet with weights.
             part.layer.trainable = False

@@ -7,10 +7,10 @@ from typing import Any
 import h5py
 import keras
 
-from finetunekit import _keras
 from finetunekit.backbones import hdf5
 from finetunekit.backbones.keras2 import weights
 from finetunekit.backbones.keras2.context import Built, Context
+from finetunekit.foundation import keras_internals
 
 
 def load(built: Built, root: h5py.Group, context: Context) -> None:
@@ -53,7 +53,7 @@ def _holds_numbers(group: h5py.Group) -> bool:
 
 
 def _variables(layer: Any, below: bool = False) -> list[Any]:
-    found = weights.variables_of(layer) if below else _keras.own_weights(layer)
+    found = weights.variables_of(layer) if below else keras_internals.own_weights(layer)
     return [v for v in found if v.name != "seed_generator_state" and not weights.is_count(v)]
 
 
@@ -75,7 +75,7 @@ def _load_layer(layer: Any, name: str, group: h5py.Group, context: Context) -> N
     for variable, key in zip(variables, keys, strict=True):
         shape = tuple(variable.shape)
         value = hdf5.array(group["vars"], key, shape=shape, name=context.name)
-        _keras.initialize(variable, value)
+        keras_internals.initialize(variable, value)
     for key, inner in group.items():
         if key == "vars" or not isinstance(inner, h5py.Group) or not _holds_numbers(inner):
             continue

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from finetunekit.messages import listed
+from finetunekit.foundation.messages import listed
 
 
 class Unreadable(ValueError):

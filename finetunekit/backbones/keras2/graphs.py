@@ -4,10 +4,10 @@ from typing import Any
 
 import keras
 
-from finetunekit import _keras
 from finetunekit.backbones.keras2 import layers, nodes, operations
 from finetunekit.backbones.keras2.context import Built, Context, Unreadable
-from finetunekit.messages import listed
+from finetunekit.foundation import keras_internals
+from finetunekit.foundation.messages import listed
 
 _DEEPEST = 50
 # What Keras 2 computed with floats, or rounded, where the input is of whole numbers.
@@ -135,9 +135,9 @@ def _tell_apart(parts: list[Built], outputs: Any, context: Context) -> None:
         tensor = waiting.pop()
         if id(tensor) not in seen:
             seen.add(id(tensor))
-            operation = _keras.producer(tensor)
+            operation = keras_internals.producer(tensor)
             operation.name = _unique(operation, taken)
-            waiting += _keras.incoming(tensor)
+            waiting += keras_internals.incoming(tensor)
 
 
 def _unique(operation: Any, taken: dict[str, Any]) -> str:

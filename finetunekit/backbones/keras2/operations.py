@@ -5,9 +5,9 @@ from typing import Any
 
 import keras
 
-from finetunekit import _keras
 from finetunekit.backbones.keras2 import table
 from finetunekit.backbones.keras2.context import Context, Unreadable
+from finetunekit.foundation import keras_internals
 
 _IGNORED = {"name"}
 # They also take the sizes that tf.shape gives, which are plain numbers here. All else would be
@@ -64,10 +64,10 @@ class Operation:
         new: dict[int, Any] = {}
         while waiting:
             tensor = waiting.pop()
-            operation = _keras.producer(tensor)
+            operation = keras_internals.producer(tensor)
             if id(tensor) not in given and id(operation) not in new:
                 new[id(operation)] = operation
-                waiting += _keras.incoming(tensor)
+                waiting += keras_internals.incoming(tensor)
         for number, operation in enumerate(new.values()):
             name = self.saved_name.replace("/", "_")
             operation.name = f"{name}.{number}" if number else name

@@ -7,9 +7,9 @@ import h5py
 import keras
 import numpy as np
 
-from finetunekit import _keras
 from finetunekit.backbones import hdf5
 from finetunekit.backbones.keras2.context import Built, Context
+from finetunekit.foundation import keras_internals
 
 # What a weight was called in Keras 2 -> what it is called today.
 _RENAMED = {"depthwise_kernel": "kernel", "sn_u": "vector_u"}
@@ -125,7 +125,7 @@ def _load_layer(
         raise disagreement(layer, name, names, shapes, context)
     for variable, number in pairs:
         value = hdf5.array(group, names[number], shape=tuple(variable.shape), name=context.name)
-        _keras.initialize(variable, value)
+        keras_internals.initialize(variable, value)
 
 
 def disagreement(
@@ -155,4 +155,4 @@ def set_normalization(
                 f"layer {name!r} has other statistics than the file holds",
                 "The file is damaged: get it again.",
             )
-        _keras.initialize(variable, values[key].reshape(tuple(variable.shape)))
+        keras_internals.initialize(variable, values[key].reshape(tuple(variable.shape)))

@@ -5,9 +5,9 @@ import re
 
 import keras
 
-from finetunekit import metadata
 from finetunekit.backbones.saved_model import structures
 from finetunekit.backbones.saved_model.layer import SavedModelLayer
+from finetunekit.models import metadata
 
 __all__ = ["SavedModelLayer", "read"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from finetunekit.backbones.saved_model import safety
-from finetunekit.messages import listed
+from finetunekit.foundation.messages import listed
 
 _GRAPH = "saved_model.pb"
 _KEPT_FOLDERS = ("variables", "assets", "assets.extra")

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from finetunekit import _keras
+from finetunekit.foundation import keras_internals
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class SavedVariable(keras.layers.Layer):
 
     def adopt(self, variable: Any) -> None:
         """Makes the Keras variable stand for this very TensorFlow variable."""
-        _keras.rebind(self.variable, variable)
+        keras_internals.rebind(self.variable, variable)
 
 
 class VariableGroup(keras.layers.Layer):

@@ -6,9 +6,9 @@ from typing import Any
 
 import keras
 
-from finetunekit import _keras
 from finetunekit.backbones.saved_model import endpoints, folder, groups, opening, structures
 from finetunekit.backbones.saved_model.groups import SavedVariable, VariableSpec
+from finetunekit.foundation import keras_internals
 
 _ASSET = "saved_model"
 
@@ -79,7 +79,7 @@ class SavedModelLayer(keras.layers.Layer):
         if described is not None:
             specs = [VariableSpec(**spec) for spec in described["variables"]]
             self._grow(described, specs, safe_mode)
-            from_file = _keras.safe_mode_of_loading() is not None
+            from_file = keras_internals.safe_mode_of_loading() is not None
             stored = folder.living(self._contents.digest, checked=from_file and safe_mode)
             if stored is not None:
                 self._bind(stored, "the SavedModel of another layer")
@@ -250,7 +250,7 @@ class SavedModelLayer(keras.layers.Layer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "SavedModelLayer":
         """A layer that waits for its SavedModel, unless a layer of this process has it."""
-        return cls(**config, safe_mode=_keras.safe_mode_of_loading() is not False)
+        return cls(**config, safe_mode=keras_internals.safe_mode_of_loading() is not False)
 
     def save_assets(self, dir_path: str) -> None:
         """Puts the SavedModel into the archive."""

@@ -8,7 +8,7 @@ from finetunekit.backbones.saved_model.endpoints import Endpoint
 from finetunekit.backbones.saved_model.folder import Folder
 from finetunekit.backbones.saved_model.groups import VariableSpec
 from finetunekit.backbones.saved_model.written import written_handles
-from finetunekit.messages import plural, say
+from finetunekit.foundation.messages import plural, say
 
 
 @dataclass

@@ -10,7 +10,7 @@ from typing import Any
 
 from finetunekit.backbones.saved_model import harmless_ops
 from finetunekit.backbones.saved_model.written import called
-from finetunekit.messages import listed
+from finetunekit.foundation.messages import listed
 
 _ASSETS_COLLECTION = "saved_model_assets"
 _LARGEST_CONSTANT = 2**29  # Numbers; one that is written out in full cannot hold more.

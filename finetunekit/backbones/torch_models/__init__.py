@@ -9,8 +9,8 @@ import numpy as np
 from finetunekit.backbones import applications
 from finetunekit.backbones.torch_models import efficientnet, mobilenet_v2, resnet, vgg, vit
 from finetunekit.backbones.torch_models.builder import Builder, Unfit
-from finetunekit.messages import listed
-from finetunekit.metadata import InputContract
+from finetunekit.foundation.messages import listed
+from finetunekit.models.metadata import InputContract
 
 # The first whose keys are there counts.
 _FAMILIES = (resnet, mobilenet_v2, efficientnet, vit, vgg)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from finetunekit.backbones.channels import adapted
-from finetunekit.messages import listed
+from finetunekit.foundation.messages import listed
 
 _L = keras.layers
 _IGNORED = ("num_batches_tracked", "position_ids", "relative_position_index")

@@ -1,0 +1,1 @@
+"""What do averaged weights bring? Interpolation, soups, exponential moving averages."""

@@ -1,0 +1,163 @@
+"""What happens to an input before it meets the first weights? Scaling, flips, embeddings.
+
+The graph is walked with stand-ins for the tensors, so nothing is computed.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from finetunekit.models import graph
+
+RANDOM = ("Random", "AugMix", "RandAugment", "CutMix", "MixUp")
+"""How the names of augmentation layers begin."""
+_KEEPS_SCALE = (
+    *RANDOM,
+    *("Resizing", "CenterCrop", "Cropping", "ZeroPadding", "Cast"),
+    *("Dropout", "SpatialDropout", "Gaussian", "Identity", "InputLayer"),
+)
+
+
+@dataclass(frozen=True)
+class Signal:
+    """An input on its way: `scale * x + offset`, its channels perhaps in reverse."""
+
+    name: str
+    scale: np.ndarray = field(default_factory=lambda: np.ones(1))
+    offset: np.ndarray = field(default_factory=lambda: np.zeros(1))
+    flipped: bool = False
+
+    def times(self, scale: Any, offset: Any = 0.0) -> "Signal | None":
+        """What a layer that scales makes of it; None if not by one number for each channel."""
+        factor, shift = np.asarray(scale, "float64"), np.asarray(offset, "float64")
+        if any(row.size > max(row.shape[-1:], default=1) for row in (factor, shift)):
+            return None
+        factor, shift = factor.ravel(), shift.ravel()
+        if len({row.size for row in (self.scale, factor, shift)} - {1}) > 1:
+            return None
+        return replace(self, scale=self.scale * factor, offset=self.offset * factor + shift)
+
+    @property
+    def touched(self) -> bool:
+        """Whether anything has been done to the values."""
+        return bool(self.flipped or (self.scale != 1).any() or (self.offset != 0).any())
+
+
+@dataclass
+class Front:
+    """What stands before the first weights, in the order of the graph."""
+
+    stages: list[tuple[Any, Signal]] = field(default_factory=list)
+    """Scaling layers and nested models, each with the signal that enters it."""
+    embeddings: list[tuple[str, Any]] = field(default_factory=list)
+    """Name of an input, and an Embedding that looks up its values."""
+    ends: list[Signal] = field(default_factory=list)
+    """The signals as the first layers with weights see them."""
+
+
+def walk(model: keras.Model) -> Front:
+    """The front of a model; an empty one if its wiring cannot be read."""
+    front = Front()
+    if graph.is_graph(model):
+        _through(model, [Signal(tensor.name) for tensor in model.inputs], front)
+    return front
+
+
+class _Lost:
+    """Stands for a tensor that is no plain function of one input any more."""
+
+
+_LOST = _Lost()
+
+
+def _through(model: keras.Model, signals: list[Any], front: Front) -> Any:
+    def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        parts = keras.tree.flatten((args, kwargs))
+        coming = [part for part in parts if isinstance(part, Signal)]
+        if not coming:
+            return _lost(operation)
+        if graph.is_graph(operation):
+            for signal in coming:
+                front.stages.append((operation, signal))
+            given = [part for part in parts if isinstance(part, (Signal, _Lost))]
+            return _through(operation, given, front)
+        made = _after(operation, coming[0], args, kwargs, front) if len(coming) == 1 else None
+        if made is not None:
+            return made
+        front.ends.extend(coming)
+        return _lost(operation)
+
+    return graph.run(model, signals if len(signals) > 1 else signals[0], call)
+
+
+def _lost(operation: Any) -> Any:
+    return keras.tree.map_structure(lambda tensor: _LOST, operation.output)
+
+
+def _after(operation: Any, signal: Signal, args: Any, kwargs: Any, front: Front) -> Signal | None:
+    """The signal that leaves a layer without weights; None if it ends here."""
+    # KerasHub's TokenAndPositionEmbedding holds the one that looks tokens up.
+    lookup = getattr(operation, "token_embedding", operation)
+    if isinstance(lookup, keras.layers.Embedding):
+        front.embeddings.append((signal.name, lookup))
+        return None
+    if isinstance(operation, keras.layers.Rescaling):
+        front.stages.append((operation, signal))
+        return signal.times(operation.scale, operation.offset)
+    if isinstance(operation, keras.layers.Normalization):
+        front.stages.append((operation, signal))
+        return _normalised(operation, signal)
+    kind = type(operation).__name__
+    if kind.startswith(_KEEPS_SCALE):
+        return signal
+    if _reverses_channels(kind, operation, args, kwargs):
+        return replace(
+            signal,
+            scale=signal.scale[::-1],
+            offset=signal.offset[::-1],
+            flipped=not signal.flipped,
+        )
+    return _arithmetic(kind, signal, args)
+
+
+def _normalised(layer: keras.layers.Normalization, signal: Signal) -> Signal | None:
+    if layer.mean is None or layer.variance is None:
+        return None
+    mean = np.asarray(keras.ops.convert_to_numpy(layer.mean), "float64").ravel()
+    std = np.sqrt(np.asarray(keras.ops.convert_to_numpy(layer.variance), "float64").ravel())
+    if layer.invert or not (std > 0).all():
+        return None
+    return signal.times(1 / std, -mean / std)
+
+
+def _reverses_channels(kind: str, operation: Any, args: Any, kwargs: Any) -> bool:
+    if kind == "Flip":
+        return getattr(operation, "axis", None) in (-1, 3)
+    if kind != "GetItem":
+        return False
+    key = args[1] if len(args) > 1 else kwargs.get("key")
+    if not isinstance(key, tuple) or key[-1] != slice(None, None, -1):
+        return False
+    return all(part in (Ellipsis, slice(None)) for part in key[:-1])
+
+
+def _arithmetic(kind: str, signal: Signal, args: Any) -> Signal | None:
+    """Sums, differences, products and quotients with a number."""
+    if len(args) != 2:
+        return None
+    first = isinstance(args[0], Signal)
+    try:
+        number = np.asarray(args[1] if first else args[0], "float64")
+    except (TypeError, ValueError):
+        return None
+    if kind == "Multiply":
+        return signal.times(number)
+    if kind == "Add":
+        return signal.times(1.0, number)
+    if kind in ("TrueDivide", "Divide") and first and (number != 0).all():
+        return signal.times(1 / number)
+    if kind == "Subtract":
+        return signal.times(1.0, -number) if first else signal.times(-1.0, number)
+    return None

@@ -1,0 +1,38 @@
+"""Which callbacks are there? The public shelf; each lives in its own file."""
+
+from typing import TYPE_CHECKING
+
+from finetunekit.foundation import lazy
+
+if TYPE_CHECKING:
+    from finetunekit.callbacks.early_stopping import EarlyStopping, SaveBest
+    from finetunekit.callbacks.nan_watch import NaNWatch
+    from finetunekit.callbacks.schedule import Schedule
+    from finetunekit.models.freezing import FrozenGuard
+    from finetunekit.regularization.dropout import DropoutInjection
+    from finetunekit.regularization.penalties import L1L2Injection
+    from finetunekit.resuming.checkpoint import Checkpoint
+
+__all__ = [
+    "Checkpoint",
+    "DropoutInjection",
+    "EarlyStopping",
+    "FrozenGuard",
+    "L1L2Injection",
+    "NaNWatch",
+    "SaveBest",
+    "Schedule",
+]
+
+__getattr__, __dir__ = lazy.attach(
+    __name__,
+    {
+        "callbacks.early_stopping": ("EarlyStopping", "SaveBest"),
+        "callbacks.nan_watch": ("NaNWatch",),
+        "callbacks.schedule": ("Schedule",),
+        "models.freezing": ("FrozenGuard",),
+        "regularization.dropout": ("DropoutInjection",),
+        "regularization.penalties": ("L1L2Injection",),
+        "resuming.checkpoint": ("Checkpoint",),
+    },
+)

@@ -1,0 +1,195 @@
+"""How do arrays become training and validation data? Checked, weighted, split."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from finetunekit.data import label_checks, pipelines
+from finetunekit.data.class_weights import sample_weights
+from finetunekit.foundation.messages import listed
+from finetunekit.models import inputs
+from finetunekit.models.metadata import Task
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Inputs, labels and sample weights, each an array, a structure of arrays, or None."""
+
+    x: Any
+    y: Any
+    weights: np.ndarray | None = None
+
+    def rows(self, rows: slice | np.ndarray) -> "Arrays":
+        """Some of the samples."""
+        return Arrays(
+            *(
+                None if part is None else keras.tree.map_structure(lambda a: a[rows], part)
+                for part in (self.x, self.y, self.weights)
+            )
+        )
+
+    def parts(self) -> tuple[Any, ...]:
+        """What a batch consists of."""
+        given = (self.x,) if self.y is None else (self.x, self.y)
+        return given if self.weights is None else (*given, self.weights)
+
+
+def read(
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    model: keras.Model,
+    task: Task | None,
+    *,
+    compare: bool = True,
+) -> Arrays:
+    """Arrays in the structure that the model takes, checked against model and task.
+
+    Args:
+        x: Inputs.
+        y: Labels, or None.
+        sample_weight: Weights, or None.
+        model: The model.
+        task: Its task, or None if it has a loss of its own.
+        compare: Whether to compare the range of the values with the input contract.
+
+    Raises:
+        ValueError: If they do not fit.
+    """
+    x = inputs.read(x, model, compare=compare)
+    count = len(keras.tree.flatten(x)[0])
+    y = _read_labels(y, model, task)
+    for part in keras.tree.flatten(y) if y is not None else []:
+        if len(part) != count:
+            raise ValueError(
+                "`x` and `y` must hold the same number of samples. Received: x "
+                f"with {count}, y with {len(part)} samples"
+            )
+    return Arrays(x, y, _read_weights(sample_weight, count))
+
+
+def _read_labels(y: Any, model: keras.Model, task: Task | None) -> Any:
+    outputs = getattr(model, "outputs", None) or [None]
+    if y is None:
+        if task is not None:
+            raise ValueError(
+                "`y` is missing: the labels, one for each sample. Give `fit(model, x, y)`. "
+                "Received: y=None"
+            )
+        return None
+    if len(outputs) == 1:
+        if isinstance(y, dict) and len(y) == 1:
+            (y,) = y.values()
+        labels = inputs.to_numpy(y, "y")
+        label_checks.check_labels(labels, model, task)
+        return labels
+    names = list(getattr(model, "output_names", range(len(outputs))))
+    if isinstance(y, dict):
+        lacking = [key for key in names if key not in y]
+    else:
+        lacking = names[len(y) :] if isinstance(y, (list, tuple)) else names
+    if (lacking and len(lacking) < len(names)) or not isinstance(y, (dict, list, tuple)):
+        raise ValueError(
+            f"`y` must hold labels for each output: {listed(names)}; it lacks "
+            f"{listed(lacking)}. Received: y of type {type(y).__name__}"
+        )
+    pairs = y.items() if isinstance(y, dict) else enumerate(y)
+    found = {key: inputs.to_numpy(part, f"y[{key!r}]") for key, part in pairs}
+    for key, part in found.items():
+        inputs.check_finite(part, f"y[{key!r}]")
+    return found if isinstance(y, dict) else tuple(found.values())
+
+
+def _read_weights(sample_weight: Any, count: int) -> np.ndarray | None:
+    if sample_weight is None:
+        return None
+    weights = inputs.to_numpy(sample_weight, "sample_weight")
+    if len(weights) != count:
+        raise ValueError(
+            "`sample_weight` must have one weight a sample. Received: sample_weight of shape "
+            f"{weights.shape} for {count} samples"
+        )
+    inputs.check_finite(weights, "sample_weight")
+    return weights
+
+
+def weighted(arrays: Arrays, class_weight: Any, model: keras.Model, task: Task | None) -> Arrays:
+    """The same with class weights in the sample weights.
+
+    Raises:
+        ValueError: If there are no classes to weigh.
+    """
+    if class_weight is None:
+        return arrays
+    if task is None or not isinstance(arrays.y, np.ndarray):
+        raise ValueError(
+            "`class_weight` needs a model with one output, for classes. Give `sample_weight` "
+            f"instead. Received: class_weight={class_weight!r}"
+        )
+    weights = sample_weights(arrays.y, class_weight, task, model.output_shape)
+    given = arrays.weights
+    if given is not None:
+        while given.ndim > weights.ndim and given.shape[-1] == 1:
+            given = given[..., 0]
+        weights = weights * given.reshape(given.shape + (1,) * (weights.ndim - given.ndim))
+    return dataclasses.replace(arrays, weights=weights)
+
+
+def split(
+    arrays: Arrays, share: Any, model: keras.Model, task: Task | None
+) -> tuple[Arrays, Arrays]:
+    """Training and validation part, cut where `model.fit` cuts: the last samples as they come.
+
+    Raises:
+        ValueError: If the share is out of range or leaves a class on one side only.
+    """
+    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share < 1:
+        raise ValueError(
+            "`validation_split` must be a number in (0, 1), the share of the samples to validate "
+            f"on. Received: validation_split={share!r}"
+        )
+    count = len(keras.tree.flatten(arrays.x)[0])
+    cut = math.floor(count * (1 - share))
+    if cut in (0, count):
+        raise ValueError(
+            f"`validation_split` leaves one side of {count} samples empty; choose another share, "
+            f"or give `validation_data`. Received: validation_split={share!r}"
+        )
+    train, held_out = arrays.rows(slice(cut)), arrays.rows(slice(cut, None))
+    if task is not None and arrays.y is not None:
+        label_checks.check_split(train.y, held_out.y, task, model.output_shape, float(share))
+    return train, held_out
+
+
+def read_validation(
+    validation_data: Any, model: keras.Model, task: Task | None, steps: int | None
+) -> Any:
+    """Validation arrays checked like training ones; of datasets, shapes and length.
+
+    Raises:
+        ValueError: If they do not fit.
+    """
+    if validation_data is None:
+        return None
+    if hasattr(validation_data, "shape") or (
+        isinstance(validation_data, (tuple, list)) and len(validation_data) not in (2, 3)
+    ):
+        raise ValueError(
+            "`validation_data` must be (x, y) or (x, y, sample_weight), or a dataset. "
+            f"Received: validation_data={type(validation_data).__name__}"
+        )
+    if isinstance(validation_data, (tuple, list)) and inputs.is_array_like(validation_data[0]):
+        x, y, *rest = validation_data
+        weights = rest[0] if rest else None
+        try:
+            return read(x, y, weights, model, task).parts()
+        except (ValueError, TypeError) as error:
+            raise type(error)(f"In `validation_data`: {error}") from error
+    if not isinstance(validation_data, (tuple, list)):
+        pipelines.check(validation_data, model, "validation_data", labelled=task is not None)
+        pipelines.check_length(validation_data, steps, "validation_data", "validation_steps")
+    return validation_data

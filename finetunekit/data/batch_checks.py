@@ -1,0 +1,174 @@
+"""Does this batch fit this model? `check_batch`, and what `fit` asks before the first step."""
+
+from typing import Any
+
+import keras
+
+from finetunekit.backbones import contract
+from finetunekit.data import arrays
+from finetunekit.foundation import keras_internals
+from finetunekit.foundation.messages import warn
+from finetunekit.models import inputs, metadata
+from finetunekit.models.metadata import Task
+from finetunekit.tasks import output_activation, task_of
+
+_PROBABILITIES = ("softmax", "sigmoid")
+_BINARY = ("binary_crossentropy", "binary_focal_crossentropy")
+_MULTICLASS = (
+    "categorical_crossentropy",
+    "categorical_focal_crossentropy",
+    "sparse_categorical_crossentropy",
+)
+
+
+def check_batch(model: keras.Model, x: Any, y: Any = None, *, verbose: Any = 1) -> tuple[str, ...]:
+    """Checks inputs and labels against a model and its input contract; changes nothing.
+
+    Finds pixels in a scale that the model does not expect, or scaled twice, red and blue
+    swapped, token ids beyond the vocabulary, wrong shapes, labels outside the classes, and a loss
+    that takes probabilities for logits or logits for probabilities. `fit` asks the same.
+
+    Args:
+        model: A model.
+        x: Inputs as for `fit`; of a tf.data pipeline or PyDataset, the first batch is drawn.
+        y: Labels, if `x` is arrays and there are any.
+        verbose: 0 for no log; the findings are returned anyway.
+
+    Returns:
+        What looks wrong, each with the fix in words; empty if nothing does.
+
+    Raises:
+        ValueError: If inputs or labels cannot be right.
+        TypeError: If the model is no Keras model, or the inputs are no data.
+
+    Example:
+        ```python
+        import finetunekit as ftk
+
+        model = ftk.add_head(ftk.load_backbone("builtin:mobilenet_v2"), "binary")
+        assert ftk.check_batch(model, x_train, y_train) == ()
+        (finding,) = ftk.check_batch(model, x_train / 255, y_train)
+        assert "takes raw pixels of 0 to 255" in finding
+        ```
+    """
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
+    x, y = _first_batch(x, y)
+    task = known_task(model) if y is not None else None
+    read = arrays.read(x, y, None, model, task, compare=False)
+    found = (*contract.doubts(model, read.x), *loss_doubts(model))
+    for finding in found if verbose else ():
+        warn(finding)
+    return found
+
+
+def warn_of(model: keras.Model, x: Any) -> None:
+    """Warns of what looks wrong before training; `x` as read, a batch, or None if none is known.
+
+    Raises:
+        ValueError: If token ids lie outside of the vocabulary.
+        TypeError: If a batch is no data.
+    """
+    found = loss_doubts(model)
+    # Nothing is drawn from a tf.data pipeline, which tells its shapes only.
+    if x is not None and all(hasattr(part, "__getitem__") for part in keras.tree.flatten(x)):
+        found += contract.doubts(model, inputs.read(x, model, compare=False))
+    for finding in found:
+        warn(finding)
+
+
+def known_task(model: keras.Model) -> Task | None:
+    """The model's task, or None for one with an output or loss of its own."""
+    known = metadata.of(model).task
+    if known is not None:
+        return known
+    try:
+        return task_of(model, verbose=False)
+    except ValueError:
+        return None
+
+
+def _first_batch(x: Any, y: Any) -> tuple[Any, Any]:
+    if x is None:
+        raise ValueError("`x` is missing: give arrays or a dataset. Received: x=None")
+    if inputs.is_array_like(x) or isinstance(x, (str, bytes)) or not _gives_batches(x):
+        return x, y
+    if y is not None:
+        raise ValueError(
+            f"`x` is a {type(x).__name__}, which brings its own y: leave `y` out. "
+            f"Received: y of type {type(y).__name__}"
+        )
+    batch = x[0] if isinstance(x, keras.utils.PyDataset) else next(iter(x.take(1)), None)
+    if batch is None:
+        raise ValueError(
+            "`x` gives no batches. Check how it was made or filtered. "
+            f"Received: x={type(x).__name__}"
+        )
+    if isinstance(batch, (tuple, list)):
+        return batch[0], batch[1] if len(batch) > 1 else None
+    return batch, None
+
+
+def _gives_batches(x: Any) -> bool:
+    return isinstance(x, keras.utils.PyDataset) or hasattr(x, "element_spec")
+
+
+def loss_doubts(model: keras.Model) -> list[str]:
+    """What speaks against the loss that a model of one output is compiled with."""
+    if not model.compiled or len(getattr(model, "outputs", None) or ()) != 1:
+        return []
+    found = _loss(model)
+    if found is None:
+        return []
+    name, logits = found
+    activation, width = output_activation(model), model.output_shape[-1]
+    classes = name in _MULTICLASS
+    if classes and width == 1:
+        return [
+            f"{model.name!r} has one output, which the loss {name!r} takes for the only class "
+            "there is: nothing can be learned. Use one output for each class, or 'binary' with "
+            "`keras.losses.BinaryCrossentropy()` and a sigmoid"
+        ]
+    if activation == "softmax" and width == 1:
+        return [
+            f"{model.name!r} ends in a softmax over one output, which is 1 whatever comes in. "
+            "Build the head with `add_head(backbone, 'binary')`, which ends in a sigmoid"
+        ]
+    if logits and activation in _PROBABILITIES:
+        return [
+            f"the loss {name!r} is told that it gets logits (from_logits=True), but {model.name!r} "
+            f"ends in a {activation}, so it gets probabilities. Compile with from_logits=False, or "
+            "build the head with `activation=None`"
+        ]
+    if not logits and activation is None:
+        return [
+            f"the loss {name!r} is told that it gets probabilities (from_logits=False), but "
+            f"{model.name!r} ends in no activation, so it gets logits. Compile with "
+            f"from_logits=True, or build the head with activation="
+            f"{'softmax' if classes else 'sigmoid'!r}"
+        ]
+    return []
+
+
+def _loss(model: keras.Model) -> tuple[str, bool] | None:
+    """Name of the model's cross-entropy, and whether it expects logits; None for other losses."""
+    loss = keras_internals.compile_arguments(model)["loss"]
+    if isinstance(loss, (list, tuple)) and len(loss) == 1:
+        loss = loss[0]
+    elif isinstance(loss, dict) and len(loss) == 1:
+        (loss,) = loss.values()
+    try:
+        loss = keras.losses.get(loss) if isinstance(loss, str) else loss
+    except ValueError:
+        return None
+    known = {
+        keras.losses.BinaryCrossentropy: _BINARY[0],
+        keras.losses.BinaryFocalCrossentropy: _BINARY[1],
+        keras.losses.CategoricalCrossentropy: _MULTICLASS[0],
+        keras.losses.CategoricalFocalCrossentropy: _MULTICLASS[1],
+        keras.losses.SparseCategoricalCrossentropy: _MULTICLASS[2],
+    }
+    if type(loss) in known:
+        return known[type(loss)], bool(loss.from_logits)
+    name = getattr(loss, "__name__", "")
+    return (name, False) if name in known.values() else None

@@ -1,0 +1,57 @@
+"""Do the labels fit the task, and does a split leave each class on both sides?"""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from finetunekit.foundation.messages import warn
+from finetunekit.models.inputs import check_finite
+from finetunekit.models.metadata import Task
+from finetunekit.tasks import CLASSIFYING, FAMILIES
+
+# A class that a random split would leave out with less than this probability is not rare: the
+# data are sorted.
+_SORTED = 0.01
+
+
+def check_labels(y: np.ndarray, model: keras.Model, task: Task | None) -> None:
+    """Checks labels against the task.
+
+    Raises:
+        ValueError: If shapes or values do not fit.
+    """
+    check_finite(y, "y")
+    if task is not None:
+        FAMILIES[task.name].check_labels(y, task, model.output_shape)
+
+
+def check_split(
+    train: np.ndarray, held_out: np.ndarray, task: Task, output_shape: Any, split: float
+) -> None:
+    """Checks that a validation split, which Keras cuts off the end, has all classes on both sides.
+
+    Raises:
+        ValueError: If a class is on one side only though a random split would have it on both.
+    """
+    if task.name not in CLASSIFYING or task.name == "multilabel":
+        return
+    family = CLASSIFYING[task.name]
+    sides = [family.class_ids(part, task, output_shape).ravel() for part in (train, held_out)]
+    ids, counts = np.unique(np.concatenate(sides), return_counts=True)
+    chance = {int(c): (1 - split) ** int(n) for c, n in zip(ids, counts, strict=True)}
+    never_trained = [c for c in chance if c not in sides[0]]
+    not_held_out = [c for c in chance if c not in sides[1]]
+    if never_trained or any(chance[c] < _SORTED for c in not_held_out):
+        raise ValueError(
+            "`validation_split` takes the last samples as they come, and the data look sorted: "
+            f"classes {never_trained} would be in the validation part only, {not_held_out} in the "
+            "training part only. Shuffle first, `order = np.random.default_rng(0)"
+            ".permutation(len(x)); x, y = x[order], y[order]`, or give `validation_data`. "
+            f"Received: validation_split={split!r}"
+        )
+    if not_held_out:
+        warn(
+            f"validation_split={split}: classes {not_held_out} have so few samples that none is in "
+            "the validation part; give `validation_data` to measure them too"
+        )

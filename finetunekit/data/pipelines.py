@@ -1,0 +1,110 @@
+"""What does a data pipeline hold? tf.data and PyDatasets, as far as it can be seen beforehand."""
+
+import inspect
+from typing import Any
+
+import keras
+
+from finetunekit.models import graph, inputs
+from finetunekit.text import attach
+
+
+def batch_parts(data: Any) -> tuple[Any, Any] | None:
+    """Inputs and labels of a batch, as specs (tf.data) or arrays (PyDataset); None if unknown.
+
+    Nothing is drawn from a tf.data pipeline, which might shuffle or augment; Keras itself looks at
+    the first batches of a PyDataset.
+    """
+    spec = getattr(data, "element_spec", None)
+    if spec is None and isinstance(data, keras.utils.PyDataset):
+        spec = data[0]
+    if spec is None:
+        return None
+    if isinstance(spec, (tuple, list)):
+        return spec[0], spec[1] if len(spec) > 1 else None
+    return spec, None
+
+
+def batch_count(data: Any) -> int | None:
+    """The number of batches in an epoch; None if it is not known or without end."""
+    if isinstance(data, keras.utils.PyDataset):
+        return data.num_batches
+    if callable(getattr(data, "cardinality", None)):
+        count = int(data.cardinality())
+        return count if count >= 0 else None
+    return None
+
+
+def known_shape(part: Any) -> tuple[int | None, ...] | None:
+    """The shape of an array or spec; None if the number of axes is not known."""
+    shape = getattr(part, "shape", None)
+    if shape is None or getattr(shape, "rank", 0) is None:
+        return None
+    return tuple(shape)
+
+
+def check(data: Any, model: keras.Model, name: str, *, labelled: bool) -> None:
+    """Raises if batches have no labels or inputs of a wrong shape.
+
+    Raises:
+        ValueError: With the remedy.
+    """
+    parts = batch_parts(data)
+    if parts is None:
+        return
+    x, y = parts
+    if labelled and y is None:
+        raise ValueError(
+            f"`{name}` gives no labels: each batch must be (inputs, labels). Zip them, "
+            "`tf.data.Dataset.zip((images, labels))`. "
+            f"Received: {name} of type {type(data).__name__}"
+        )
+    if attach.takes_texts(model) and any(
+        str(getattr(getattr(part, "dtype", None), "name", "")) == "string"
+        for part in keras.tree.flatten(x)
+    ):
+        raise ValueError(
+            f"`{name}` gives texts, and {model.name!r} takes token ids: texts are tokenized from "
+            "lists and arrays only. Give the texts as a list, or tokenize them before: "
+            "`tf.data.Dataset.from_tensor_slices((ftk.tokenize(model, texts), labels))`. "
+            f"Received: {name} of type {type(data).__name__}"
+        )
+    if graph.is_graph(model) and len(model.inputs) == 1 and not isinstance(x, dict):
+        wanted, found = tuple(model.inputs[0].shape), known_shape(x)
+        if found is not None and not inputs.fits(found, wanted):
+            raise ValueError(
+                f"`{name}` must give batches of shape {inputs.shape_text(wanted)} for "
+                f"{model.name!r}. {inputs.remedy_for_shape(wanted, found)}"
+                f"Received: {name} with batches of shape {found}"
+            )
+
+
+def check_length(data: Any, steps: int | None, name: str, steps_name: str) -> None:
+    """Raises for data whose length Keras cannot know.
+
+    Raises:
+        ValueError: If the length is unknown or infinite and the number of steps is not given.
+    """
+    if steps is not None:
+        return
+    what = _unknown_length(data)
+    # Validation may stop where the data end; only training runs a step too many.
+    if what and (name == "x" or what.startswith("an endless")):
+        raise ValueError(
+            f"`{name}` is {what}. Keras on TensorFlow runs one training step too many at the end "
+            f"of each epoch of data whose length it does not know. Give `{steps_name}=`, or, for "
+            "tf.data, say the number of batches: "
+            "`data.apply(tf.data.experimental.assert_cardinality(batches))`. "
+            f"Received: {name}={type(data).__name__}"
+        )
+
+
+def _unknown_length(data: Any) -> str:
+    if isinstance(data, keras.utils.PyDataset):
+        return "a PyDataset of unknown length" if data.num_batches is None else ""
+    if callable(getattr(data, "cardinality", None)):
+        count = int(data.cardinality())
+        return {-1: "an endless dataset", -2: "a dataset of unknown length"}.get(count, "")
+    if inspect.isgenerator(data) or (hasattr(data, "__next__") and not hasattr(data, "__len__")):
+        return "a generator"
+    return ""

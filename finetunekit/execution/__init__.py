@@ -1,0 +1,1 @@
+"""How does a training run go? By Keras' own loop, or by steps on features."""

@@ -1,0 +1,157 @@
+"""How is the part behind the frozen prefix trained? With the model's own loss and optimizer."""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from finetunekit.caching.cut import FrozenSplit
+from finetunekit.execution.fused_adam import in_one_pass
+from finetunekit.foundation import keras_internals
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Samples as the tail takes them: tensors or arrays with one row each."""
+
+    features: list[Any]  # One for each feature of the split.
+    masks: list[Any]  # For each feature its mask, or None.
+    passed: list[Any]  # Inputs that the tail takes as they are.
+    y: Any = None
+    weights: Any = None
+
+    @property
+    def structure(self) -> tuple[Any, ...]:
+        """All of it, as one structure of tensors."""
+        return self.features, self.masks, self.passed, self.y, self.weights
+
+
+class Tail:
+    """Training and test steps on features; they update the model that the tail belongs to.
+
+    Args:
+        model: The compiled model.
+        split: Where it is cut.
+        exact: Whether each bit must be that of Keras' own step.
+    """
+
+    def __init__(self, model: keras.Model, split: FrozenSplit, *, exact: bool = False) -> None:
+        self.model = model
+        self._updates = contextlib.nullcontext if exact else in_one_pass
+        self.split = split
+        self._prepared = False
+        _build_optimizer(model)
+        self._many = {True: self._loop(self._train), False: self._loop(self._test)}
+        self._one = {True: self._single(self._train), False: self._single(self._test)}
+
+    def steps(
+        self, parts: Parts, order: Any, size: int, first: int, last: int, *, training: bool
+    ) -> dict[str, Any]:
+        """Runs the steps from `first` to `last` on samples in a given order, in one execution.
+
+        Returns:
+            The values of the metrics afterwards.
+        """
+        self.prepare(parts)
+        results: dict[str, Any] = self._many[training](parts.structure, order, size, first, last)
+        return results
+
+    def step(self, parts: Parts, *, training: bool) -> dict[str, Any]:
+        """Runs one step on a batch."""
+        self.prepare(parts)
+        results: dict[str, Any] = self._one[training](parts.structure)
+        return results
+
+    def prepare(self, parts: Parts) -> None:
+        """Makes the variables of the metrics."""
+        if not self._prepared:
+            self._prepared = True
+            outputs = keras.tree.map_structure(
+                lambda value: keras.KerasTensor(value.shape, value.dtype), self.split.outputs
+            )
+            keras_internals.build_metrics(self.model, parts.y, outputs)
+
+    def _forward(self, parts: Parts, training: bool) -> Any:
+        return self.split.run_tail(parts.features, parts.passed, parts.masks, training)
+
+    def _train(self, parts: Parts) -> None:
+        import tensorflow as tf
+
+        model = self.model
+        with tf.GradientTape() as tape:
+            y_pred = self._forward(parts, training=True)
+            loss = self._loss(parts, y_pred, training=True)
+            loss = model.optimizer.scale_loss(loss)
+        weights = model.trainable_weights
+        with self._updates(model.optimizer):
+            gradients = tape.gradient(loss, weights)
+            model.optimizer.apply_gradients(zip(gradients, weights, strict=True))
+        model.compute_metrics(None, parts.y, y_pred, sample_weight=parts.weights)
+
+    def _test(self, parts: Parts) -> None:
+        y_pred = self._forward(parts, training=False)
+        self._loss(parts, y_pred, training=False)
+        self.model.compute_metrics(None, parts.y, y_pred, sample_weight=parts.weights)
+
+    def _loss(self, parts: Parts, y_pred: Any, training: bool) -> Any:
+        import tensorflow as tf
+
+        loss = self.model.compute_loss(None, parts.y, y_pred, parts.weights, training=training)
+        rows = tf.shape((parts.features or parts.passed)[0])[0]
+        keras_internals.loss_tracker(self.model).update_state(loss, sample_weight=rows)
+        return loss
+
+    def _single(self, step: Callable[[Parts], None]) -> Callable[..., Any]:
+        import tensorflow as tf
+
+        compiled = self._compiled(step)
+
+        def run(structure: Any) -> Any:
+            compiled(structure)
+            return self.model.get_metrics_result()
+
+        return tf.function(run, reduce_retracing=True, autograph=False)
+
+    def _loop(self, step: Callable[[Parts], None]) -> Callable[..., Any]:
+        """Many steps in one execution, without Python in between."""
+        import tensorflow as tf
+
+        compiled = self._compiled(step)
+
+        def run(structure: Any, order: Any, size: Any, first: Any, last: Any) -> Any:
+            def body(number: Any) -> Any:
+                rows = order[number * size : (number + 1) * size]
+                compiled(_rows(structure, rows))
+                return number + 1
+
+            tf.while_loop(lambda number: number < last, body, [first], parallel_iterations=1)
+            return self.model.get_metrics_result()
+
+        return tf.function(run, reduce_retracing=True, autograph=False)
+
+    def _compiled(self, step: Callable[[Parts], None]) -> Callable[..., Any]:
+        """The step under XLA, if the model was compiled for it."""
+        import tensorflow as tf
+
+        def run(structure: Any) -> None:
+            step(Parts(*structure))
+
+        if self.model.jit_compile is True:
+            return tf.function(run, jit_compile=True, reduce_retracing=True)
+        return run
+
+
+def _rows(structure: Any, rows: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.nest.map_structure(lambda x: None if x is None else tf.gather(x, rows), structure)
+
+
+def _build_optimizer(model: keras.Model) -> None:
+    """Makes the optimizer's variables, which cannot be made inside of a compiled loop."""
+    optimizer = model.optimizer
+    if optimizer is not None and not optimizer.built:
+        with keras.name_scope(optimizer.name, caller=optimizer):  # As Keras does.
+            optimizer.build(model.trainable_variables)

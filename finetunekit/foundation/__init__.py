@@ -1,0 +1,1 @@
+"""What does everything stand on? Messages, arguments, hashes, paths, Keras' private names."""

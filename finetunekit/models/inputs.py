@@ -1,0 +1,329 @@
+"""Do these inputs fit the model? Arrays in the structure that it takes, or an error."""
+
+import os
+from typing import Any
+
+import keras
+import numpy as np
+
+from finetunekit.foundation.messages import closest, listed, warn
+from finetunekit.models import graph, metadata
+from finetunekit.models.metadata import InputContract
+from finetunekit.text import attach
+
+_BLOCK = 1 << 24
+
+
+def is_array_like(data: Any) -> bool:
+    """Arrays, tensors, lists of numbers, and dicts or lists of these: data that can be indexed."""
+    if isinstance(data, (list, tuple)):
+        return True
+    if isinstance(data, dict):
+        return all(is_array_like(part) for part in data.values())
+    return hasattr(data, "shape") and hasattr(data, "__getitem__") and hasattr(data, "__len__")
+
+
+def read(x: Any, model: keras.Model, name: str = "x", *, compare: bool = True) -> Any:
+    """Inputs as numpy arrays in the structure that the model takes, checked against it.
+
+    `compare=False` leaves the range of the values to the caller.
+
+    Raises:
+        ValueError: If structure, shapes, lengths or values do not fit.
+        TypeError: If it is no array.
+    """
+    if isinstance(x, (str, bytes, os.PathLike)):
+        remedy = (
+            "Give a list of texts, `[text]`. "
+            if metadata.of(model).tokenizer is not None
+            else "Read pictures with `keras.utils.image_dataset_from_directory(path)`, arrays with "
+            "`np.load(path)`. "
+        )
+        raise TypeError(f"`{name}` is a path or text, not data. {remedy}Received: {name}={x!r}")
+    x = tokenized(x, model, name)
+    wanted = _wanted(model)
+    arrays: Any
+    if isinstance(x, dict):
+        arrays, pairs = _from_dict(x, wanted, name)
+    elif isinstance(x, (list, tuple)) and _is_one_each(x, wanted):
+        tensors = _in_order(wanted) or [None] * len(x)
+        parts = tuple(_array(p, t, name) for p, t in zip(x, tensors, strict=True))
+        pairs = list(zip(parts, tensors, strict=True))
+        arrays = parts[0] if len(parts) == 1 else parts
+    else:
+        flat = _in_order(wanted)
+        arrays = _array(x, flat[0] if len(flat) == 1 else None, name)
+        if len(flat) > 1:
+            raise ValueError(
+                f"`{name}` must be a dict or list of {len(flat)} arrays, one for each input: "
+                f"{listed(tensor.name for tensor in flat)}. Received: one array of shape "
+                f"{arrays.shape}"
+            )
+        pairs = [(arrays, flat[0] if flat else None)]
+    for array, tensor in pairs:
+        part = name if len(pairs) == 1 or tensor is None else f"{name}[{tensor.name!r}]"
+        if tensor is not None:
+            _check_shape(array, tuple(tensor.shape), model, part)
+        check_finite(array, part)
+    check_lengths(arrays, name)
+    if compare and len(pairs) == 1:
+        _compare_range(pairs[0][0], model, name)
+    return arrays
+
+
+def tokenized(x: Any, model: keras.Model, name: str = "x") -> Any:
+    """Texts as token ids, if that is what the model takes; anything else as it is."""
+    texts = attach.as_texts(x) if attach.takes_texts(model) else None
+    return x if texts is None else attach.to_arrays(model, texts, name)
+
+
+def _compare_range(x: np.ndarray, model: keras.Model, name: str) -> None:
+    contract = metadata.of(model).contract
+    if contract is None or is_dark(x, contract):
+        return
+    doubt = doubt_range(float(x.min()), float(x.max()), model, contract, name)
+    if doubt:
+        warn(doubt)
+
+
+def is_dark(x: np.ndarray, contract: InputContract) -> bool:
+    """Whether low values are no sign of scaling: whole numbers where 0 to 255 are expected."""
+    return x.dtype.kind in "bu" and contract.value_range == (0.0, 255.0) and float(x.max()) <= 255
+
+
+def doubt_range(
+    low: float, high: float, model: keras.Model, contract: InputContract, name: str = "x"
+) -> str | None:
+    """What is wrong with values between `low` and `high` for a model of this contract, if anything.
+
+    Pictures that were resized or augmented may pass the ends of the range a little, which is fine.
+    """
+    if contract.value_range is None or contract.vocabulary_size is not None or low == high:
+        return None
+    start, end = contract.value_range
+    width = end - start
+    found = f"`{name}` lies between {low:.3g} and {high:.3g}, but {model.name!r} takes "
+    if (start, end) == (0.0, 255.0):
+        if high <= 1 or (low < 0 and high <= 3) or low < -width / 10:
+            return (
+                f"{found}raw pixels of 0 to 255 and scales them itself: with scaled ones it sees "
+                "next to nothing. Feed the pixels as they are, or load the backbone with "
+                "`preprocessing='outside'`"
+            )
+        if high > 2 * end:
+            return f"{found}pixels of 0 to 255. Scale 16-bit pictures down: `{name} = {name} / 257`"
+        return None
+    found += f"pixels that you have scaled to {start:.3g} to {end:.3g} before. "
+    if high > end + width / 4 or low < start - width / 4:
+        what = "These look raw. " if low >= 0 and high > 64 else ""
+        return f"{found}{what}{_scale(name, contract)}"
+    if start < 0 <= low and high <= 1:
+        return f"{found}These look scaled to 0 to 1. {_scale(f'255 * {name}', contract)}"
+    if width > 64 and -3 <= low and high <= 3:
+        return f"{found}With these it sees next to nothing. {_scale('pixels', contract)}"
+    return None
+
+
+def _scale(pixels: str, contract: InputContract) -> str:
+    inside = "load the backbone with `preprocessing='inside'` and feed pixels of 0 to 255"
+    if contract.mean is None or contract.std is None:
+        return f"Scale them as the maker of the model did, or {inside}"
+    mean, std = ([round(float(v), 3) for v in row] for row in (contract.mean, contract.std))
+    order = "[..., ::-1]" if contract.channel_order == "bgr" else ""
+    parts = f"{pixels}{order}" if "*" not in pixels or order else f"({pixels})"
+    return f"Scale RGB pixels of 0 to 255, `({parts} - {mean}) / {std}`, or {inside}"
+
+
+def check_lengths(arrays: Any, name: str) -> int:
+    """The number of samples; all arrays must hold the same.
+
+    Raises:
+        ValueError: If they do not, or hold none.
+    """
+    counts = [len(part) for part in keras.tree.flatten(arrays)]
+    if len(set(counts)) > 1:
+        raise ValueError(
+            f"`{name}` must hold the same number of samples in each of its arrays. Cut them to the "
+            f"same length. Received: {name} with {counts} samples"
+        )
+    if counts[0] == 0:
+        raise ValueError(
+            f"`{name}` holds no samples. Check how it was made or filtered. "
+            f"Received: {name} with 0 samples"
+        )
+    return counts[0]
+
+
+def _array(data: Any, tensor: Any, name: str) -> np.ndarray:
+    """The array for one input: of texts if the model takes texts, else of numbers."""
+    if tensor is None or tensor.dtype != "string":
+        return to_numpy(data, name)
+    array = np.asarray(keras.ops.convert_to_numpy(data) if _is_tensor(data) else data, dtype=object)
+    if not array.ndim or not all(isinstance(text, (str, bytes)) for text in array.flat):
+        raise ValueError(
+            f"`{name}` must hold texts, as the model takes strings. Give an array or list of str, "
+            f"one for each sample. Received: {name} of type {type(data).__name__}"
+        )
+    texts = [text.decode() if isinstance(text, bytes) else str(text) for text in array.flat]
+    return np.array(texts, dtype=object).reshape(array.shape)
+
+
+def to_numpy(data: Any, name: str) -> np.ndarray:
+    """One array, floats as float32 like Keras' own array pipeline has them.
+
+    Raises:
+        ValueError: For text, dates, objects, single numbers, or parts of unequal shape.
+    """
+    try:
+        array = np.asarray(keras.ops.convert_to_numpy(data) if _is_tensor(data) else data)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"`{name}` does not form one array: its parts differ in shape. Give all samples one "
+            f"shape. Received: {name} of type {type(data).__name__}"
+        ) from error
+    if array.dtype.kind not in "biuf":
+        raise ValueError(_not_numbers(array, name))
+    if array.ndim == 0:
+        raise ValueError(
+            f"`{name}` is a single number; for one sample give an array of one, `np.array([...])`. "
+            f"Received: {name}={array}"
+        )
+    return array.astype("float32") if array.dtype == np.float64 else array
+
+
+def _not_numbers(array: np.ndarray, name: str) -> str:
+    remedy = "Turn it into numbers first: `np.asarray(values, dtype='float32')`."
+    if array.dtype.kind == "O" and any(value is None for value in array.flat):
+        remedy = "None stands for a missing value: drop these samples, or fill it."
+    elif array.dtype.kind in "mM":
+        remedy = "Turn dates into numbers: `values.astype('datetime64[s]').astype('float32')`."
+    elif name.endswith("y") and array.dtype.kind in "OUS":
+        remedy = (
+            "Turn class names into class numbers, "
+            "`y = np.array([class_names.index(name) for name in y])`; numbers written as text "
+            "into numbers, `np.asarray(y, dtype='float32')`."
+        )
+    return (
+        f"`{name}` holds values of type {array.dtype}, not numbers. {remedy} "
+        f"Received: {name} of dtype {array.dtype}"
+    )
+
+
+def check_finite(array: np.ndarray, name: str) -> None:
+    """Raises for NaN or infinity.
+
+    Raises:
+        ValueError: With the first such sample.
+    """
+    if array.dtype.kind != "f":
+        return
+    rows = max(1, _BLOCK // max(1, array[:1].size))
+    for start in range(0, len(array), rows):
+        bad = ~np.isfinite(array[start : start + rows])
+        if bad.any():
+            first = start + int(np.argmax(bad.reshape(len(bad), -1).any(axis=1)))
+            raise ValueError(
+                f"`{name}` holds NaN or infinite values, first in sample {first}; one such value "
+                "spoils all weights. Drop these samples, "
+                f"`keep = np.isfinite({name}).reshape(len({name}), -1).all(axis=1)`, or fill them. "
+                f"Received: {name}[{first}] with {int(bad[first - start].sum())} such values"
+            )
+
+
+def fits(found: tuple[Any, ...], wanted: tuple[Any, ...]) -> bool:
+    """Whether a batch of this shape can be fed; Keras adds or drops a last axis of length 1."""
+    if len(found) == len(wanted) - 1 and wanted[-1] == 1:
+        wanted = wanted[:-1]
+    elif len(found) == len(wanted) + 1 and found[-1] == 1:
+        found = found[:-1]
+    return len(found) == len(wanted) and all(
+        one is None or other is None or one == other
+        for one, other in zip(found[1:], wanted[1:], strict=True)
+    )
+
+
+def _wanted(model: keras.Model) -> Any:
+    """The symbolic inputs as the model is called with them, or None if they are not known."""
+    return graph.input_structure(model) if graph.is_graph(model) else None
+
+
+def _in_order(wanted: Any) -> list[Any]:
+    return [] if wanted is None else keras.tree.flatten(wanted)
+
+
+def _from_dict(x: dict[str, Any], wanted: Any, name: str) -> tuple[dict[str, Any], list[Any]]:
+    tensors = wanted
+    if not isinstance(wanted, dict):
+        tensors = {tensor.name: tensor for tensor in _in_order(wanted)}
+    missing = [key for key in tensors if key not in x]
+    if missing:
+        hint = "".join(closest(str(key), list(tensors)) for key in x if key not in tensors)
+        raise ValueError(
+            f"`{name}` lacks inputs of the model: {listed(missing)}. {hint}Give a dict with the "
+            f"keys {listed(tensors)}. Received: {name} with the keys {list(x)}"
+        )
+    arrays = {key: _array(p, tensors.get(key), f"{name}[{key!r}]") for key, p in x.items()}
+    return arrays, [(array, tensors.get(key)) for key, array in arrays.items()]
+
+
+def _is_one_each(x: Any, wanted: Any) -> bool:
+    """Whether a list holds one array for each input, rather than one sample after the other."""
+    tensors = _in_order(wanted)
+    if len(tensors) > 1:
+        if len(x) != len(tensors):
+            raise ValueError(
+                f"`x` must hold one array for each of the {len(tensors)} inputs: "
+                f"{listed(tensor.name for tensor in tensors)}. Received: x with {len(x)} arrays"
+            )
+        return True
+    if not x or not all(hasattr(part, "shape") for part in x):
+        return False
+    if not tensors:
+        return len(x) > 1 and len({len(part.shape) for part in x}) > 1
+    if len(x) == 2 and len(x[0].shape) == len(tensors[0].shape):
+        raise ValueError(
+            "`x` holds two arrays, but the model has one input. If the second one is the labels, "
+            "give it as `y`: `fit(model, x[0], x[1])`. "
+            f"Received: x of shapes {[tuple(part.shape) for part in x]}"
+        )
+    return len(x) == 1 and len(x[0].shape) == len(tensors[0].shape)
+
+
+def _is_tensor(data: Any) -> bool:
+    return not isinstance(data, np.ndarray) and bool(keras.ops.is_tensor(data))
+
+
+def _check_shape(x: np.ndarray, wanted: tuple[Any, ...], model: keras.Model, name: str) -> None:
+    if fits(x.shape, wanted):
+        return
+    raise ValueError(
+        f"`{name}` must have shape {shape_text(wanted)} for {model.name!r}. "
+        f"{remedy_for_shape(wanted, x.shape)}Received: {name} of shape {x.shape}"
+    )
+
+
+def remedy_for_shape(wanted: tuple[Any, ...], found: tuple[Any, ...]) -> str:
+    """What to do about inputs of a wrong shape, where it can be told."""
+    if len(found) == len(wanted) - 1 and fits((None, *found), wanted):
+        return "For a single sample, add the batch axis: `x[None]`; for a dataset, `.batch(32)`. "
+    if len(wanted) == 4 and wanted[-1] == 3 and (len(found) == 3 or found[-1] == 1):
+        return "Grey images become RGB with `np.repeat(x.reshape(*x.shape[:3], 1), 3, axis=-1)`. "
+    if len(wanted) == len(found) == 4:
+        if found[1] == wanted[-1] and found[-1] != wanted[-1]:
+            return "The channels come last in Keras: `np.moveaxis(x, 1, -1)`. "
+        if found[-1] == 4 and wanted[-1] == 3:
+            return "Drop the alpha channel: `x[..., :3]`. "
+        if found[-1] == wanted[-1]:
+            return (
+                f"Resize with `keras.ops.image.resize(x, {wanted[1:3]})`, or load the backbone "
+                f"with `input_shape={found[1:]}`. "
+            )
+    sizes = ", ".join("-1" if size is None else str(size) for size in wanted[1:])
+    return f"If the values are there in another form, `x.reshape(len(x), {sizes})`. "
+
+
+def shape_text(shape: tuple[Any, ...]) -> str:
+    """`(n, 96, 96, 3)` for `(None, 96, 96, 3)`."""
+    return (
+        "(" + ", ".join(["n", *("any" if size is None else str(size) for size in shape[1:])]) + ")"
+    )

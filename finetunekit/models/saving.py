@@ -1,0 +1,200 @@
+"""What is kept, and how does it come back? A `.keras` file with one more member inside."""
+
+import contextlib
+import os
+import tempfile
+import zipfile
+from typing import Any
+
+import keras
+
+from finetunekit.foundation import paths
+from finetunekit.foundation.messages import say, warn
+from finetunekit.models import graph, saved_files
+
+
+def save(
+    model: keras.Model, path: str | os.PathLike[str], *, overwrite: bool = True, verbose: Any = 1
+) -> str:
+    """Saves a model as a `.keras` file that plain Keras opens too; changes nothing in it.
+
+    Task, class names, input contract, origin and variables frozen one by one go into one more
+    member of the archive, which Keras ignores and `load` reads. The file is written beside an
+    old one and takes its place when it is whole.
+
+    Args:
+        model: A built Keras model.
+        path: A path that ends in `.keras`, in a folder that exists.
+        overwrite: Whether a file of that name may be replaced.
+        verbose: 0 for no message.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: If the path does not end in `.keras`, or the model is not built.
+        OSError: If the folder is missing, the file is there and must not be replaced, or nothing
+            can be written.
+
+    Example:
+        ```python
+        import finetunekit as ftk
+
+        model = ftk.add_head(ftk.load_backbone("pretrained_model.h5"), "binary")
+        ftk.save(model, "tuned.keras")
+        ```
+    """
+    if not isinstance(model, keras.Model):
+        remedy = ""
+        if isinstance(model, keras.callbacks.History):
+            remedy = "`fit` returns the History; the model itself was trained in place. "
+        raise TypeError(f"`model` must be a keras.Model. {remedy}Received: model={model!r}")
+    if not model.built:
+        raise ValueError(
+            "`model` is not built, so it has no weights to save. Call it on a batch first. "
+            f"Received: model={model!r}"
+        )
+    target = check_target(path)
+    if os.path.exists(target) and not overwrite:
+        raise FileExistsError(
+            "`path` is there already; give another one, or overwrite=True. "
+            f"Received: path={target!r}"
+        )
+    if model.compiled and model.optimizer is not None and not model.optimizer.built:
+        # Else Keras warns at every load that the optimizer's state has been skipped.
+        model.optimizer.build(model.trainable_variables)
+    partial = _empty_neighbour(target)
+    try:
+        _write(model, partial)
+        with zipfile.ZipFile(partial, "a") as file:
+            saved_files.write(model, file)
+        os.replace(partial, target)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(partial)
+    say(f"saved {target} ({os.path.getsize(target) / 1e6:.1f} MB)", verbose)
+    return target
+
+
+def _write(model: keras.Model, path: str) -> None:
+    try:
+        model.save(path)
+    except NotImplementedError as error:
+        raise ValueError(
+            "`model` holds a layer that cannot be saved, since it does not describe itself: give "
+            "its class a `get_config` that returns the arguments of `__init__`. Keras says: "
+            f"{str(error).strip().splitlines()[0]} Received: model={model!r}"
+        ) from error
+
+
+def check_target(path: str | os.PathLike[str]) -> str:
+    """A path that a model can be saved to.
+
+    Raises:
+        ValueError: If it does not end in `.keras`.
+        OSError: If its folder is missing or cannot be written to.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"`path` must be a string or a path. Received: path={path!r}")
+    target = os.fspath(path)
+    if not target.endswith(".keras"):
+        raise ValueError(f"`path` must end in '.keras', Keras' format. Received: path={target!r}")
+    target = os.path.realpath(target) if os.path.islink(target) else target
+    folder = os.path.dirname(target) or "."
+    if os.path.isfile(folder):
+        raise NotADirectoryError(
+            f"`path` lies below {folder!r}, which is a file. Choose a folder. "
+            f"Received: path={target!r}"
+        )
+    if not os.path.isdir(folder):
+        remedy = f"Make it first, `os.makedirs({folder!r})`."
+        if target.startswith("~"):
+            remedy = "Expand the home folder: `os.path.expanduser(path)`."
+        raise FileNotFoundError(
+            f"`path` lies in a folder that is not there: {folder!r}. {remedy} "
+            f"Received: path={target!r}"
+        )
+    if os.path.isdir(target):
+        raise IsADirectoryError(f"`path` is a folder. Give a file. Received: path={target!r}")
+    os.unlink(_empty_neighbour(target))
+    return target
+
+
+def _empty_neighbour(target: str) -> str:
+    """A new empty file in the target's folder."""
+    try:
+        handle, name = tempfile.mkstemp(
+            suffix=".keras", prefix=".saving-", dir=os.path.dirname(target) or "."
+        )
+    except OSError as error:
+        raise PermissionError(
+            f"`path` cannot be written to ({error.strerror}). Choose a folder of your own. "
+            f"Received: path={target!r}"
+        ) from error
+    os.close(handle)
+    mask = os.umask(0)
+    os.umask(mask)
+    os.chmod(name, 0o666 & ~mask)
+    return name
+
+
+def copy_model(model: keras.Model) -> keras.Model:
+    """A new model, equal in all that `save` keeps, optimizer included; through a temporary file.
+
+    Raises:
+        ValueError: If the model cannot be saved.
+    """
+    classes = {type(place.layer).__name__: type(place.layer) for place in graph.walk(model)}
+    own = {name: kind for name, kind in classes.items() if not kind.__module__.startswith("keras.")}
+    own[type(model).__name__] = type(model)
+    with tempfile.TemporaryDirectory(prefix="finetunekit-") as folder:
+        path = save(model, os.path.join(folder, "model.keras"), verbose=0)
+        return load(path, custom_objects=own, safe_mode=False)
+
+
+def load(
+    path: str | os.PathLike[str], *, custom_objects: Any = None, safe_mode: bool = True
+) -> keras.Model:
+    """Loads a new model from a `.keras` file, with what `save` put there besides.
+
+    Args:
+        path: A file that `save` or plain Keras wrote.
+        custom_objects: Name -> class or function that the file needs.
+        safe_mode: Whether to refuse files that hold code (Lambda layers).
+
+    Returns:
+        The model, compiled as it was saved.
+
+    Raises:
+        ValueError: If the file is damaged, of another format, or needs objects that are unknown.
+        OSError: If it cannot be read.
+
+    Example:
+        ```python
+        import finetunekit as ftk
+
+        model = ftk.add_head(ftk.load_backbone("pretrained_model.h5"), "binary")
+        same = ftk.load(ftk.save(model, "tuned.keras"))
+        assert same.output_shape == model.output_shape
+        ```
+    """
+    target = paths.check_source(path, "path")
+    if not target.endswith(".keras"):
+        raise ValueError(
+            "`path` must be a '.keras' file; `load_backbone` reads other formats. "
+            f"Received: path={target!r}"
+        )
+    record = saved_files.read_member(target, "path")
+    if saved_files.written_by(target).startswith("2."):
+        raise ValueError(
+            "`path` was written by Keras 2; `load_backbone` rebuilds its model in Keras 3. "
+            f"Received: path={target!r}"
+        )
+    model = saved_files.read_model(
+        target, "path", custom_objects=custom_objects, safe_mode=safe_mode
+    )
+    if record is None:
+        warn(f"{target} was not saved by finetunekit: task and class names are not known")
+    else:
+        saved_files.apply(model, record, target, "path")
+    return model
