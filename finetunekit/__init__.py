@@ -55,8 +55,10 @@ if TYPE_CHECKING:
     from finetunekit.tasks import Prediction, add_head, build_head, predict_labels, replace_head
     from finetunekit.text import WordPiece, tokenize, use_tokenizer
     from finetunekit.training.compiling import compile_for_task
-    from finetunekit.training.explain import Plan, explain
+    from finetunekit.training.estimate import FitEstimate, explain
     from finetunekit.training.fitting import fit
+    from finetunekit.training.plan import FitPlan
+    from finetunekit.training.planning import plan_fit
     from finetunekit.training.range_test import RateCurve, find_learning_rate
     from finetunekit.training.recipes import (
         gradual_unfreezing,
@@ -75,10 +77,11 @@ __all__ = [
     "BackboneTable",
     "CachedFeatures",
     "FeatureStore",
+    "FitEstimate",
+    "FitPlan",
     "FrozenSplit",
     "InputContract",
     "LoadReport",
-    "Plan",
     "Prediction",
     "RankedBackbone",
     "Ranking",
@@ -125,6 +128,7 @@ __all__ = [
     "load_report",
     "load_weights",
     "load_weights_from_torch",
+    "plan_fit",
     "predict_labels",
     "probe_then_finetune",
     "rank_backbones",
@@ -219,10 +223,7 @@ __getattr__, __dir__ = lazy.attach(
             "use_tokenizer",
         ),
         "training.compiling": ("compile_for_task",),
-        "training.explain": (
-            "Plan",
-            "explain",
-        ),
+        "training.explain": ("explain",),
         "training.fitting": ("fit",),
         "training.range_test": (
             "RateCurve",

@@ -319,7 +319,7 @@ def test_the_direction_itself(room: str, other: str, allowed: bool) -> None:
     [
         ("self._mine; cls._mine; super()._mine; x.__class__; t._replace(a=1)", []),
         ("import finetunekit; finetunekit.foundation.keras_internals.nodes(model)", []),
-        ("from finetunekit import _keras", []),
+        ("from finetunekit.foundation import keras_internals", []),
         ("model._nodes", ["model._nodes"]),
         ("self.layer._nodes", ["self.layer._nodes"]),
         ("getattr(model, '_nodes')", ["getattr(model, '_nodes')"]),

@@ -40,6 +40,13 @@ class Settings:
         """The same for a run that may be interrupted: features go to a file of its own."""
         return replace(self, path=self.path or (path if self.cache is not False else None))
 
+    def for_stage(self, number: int) -> "Settings":
+        """The same for a later stage, which has other features: `f.stage2.h5` beside `f.h5`."""
+        if self.path is None or number == 0:
+            return self
+        stem, ending = os.path.splitext(self.path)
+        return replace(self, path=f"{stem}.stage{number + 1}{ending}")
+
     def for_validation(self) -> "Settings":
         """The same, with a file of its own: `features.validation.h5` beside `features.h5`."""
         if self.path is None:

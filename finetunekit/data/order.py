@@ -3,6 +3,7 @@
 On TensorFlow, a seeded Keras `fit` on arrays repeats one order in every epoch and every later fit.
 """
 
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -58,3 +59,9 @@ def _batch(array: Any) -> Any:
 def epoch_order(samples: int, seed: int, epoch: int) -> np.ndarray:
     """The order of the samples in one epoch."""
     return np.random.default_rng((seed, epoch)).permutation(samples)
+
+
+def drawn_seed(seed: int | None) -> int:
+    """The seed itself, or one drawn from Python's `random`, which Keras' seeding seeds."""
+    # An order, not a secret.
+    return random.randrange(2**32) if seed is None else seed

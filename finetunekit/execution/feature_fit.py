@@ -1,5 +1,6 @@
 """Can a fit be spared work? If a part of the model is frozen, it is computed once."""
 
+import dataclasses
 from typing import Any
 
 import keras
@@ -7,9 +8,11 @@ import keras
 from finetunekit.caching import cut
 from finetunekit.caching.cut import flat_inputs
 from finetunekit.caching.options import Settings
-from finetunekit.data import pipelines
-from finetunekit.data.arrays import Arrays
+from finetunekit.data.array_batches import ArrayBatches
+from finetunekit.data.batches import Batches, KerasData
+from finetunekit.data.pipeline_batches import GeneratedBatches
 from finetunekit.execution.feature_steps import Redirected, marker
+from finetunekit.execution.fit_call import FitCall
 from finetunekit.execution.samples import Samples
 from finetunekit.execution.step_callbacks import StepCallbacks
 from finetunekit.execution.streams import Stream
@@ -18,36 +21,73 @@ from finetunekit.foundation.messages import say
 from finetunekit.models import graph
 from finetunekit.resuming.run import Run
 
-__all__ = ["BATCH_SIZE", "Samples", "Settings", "Stream", "fit", "stream", "worth_it"]
-
-BATCH_SIZE = 32  # Keras' own.
-
 _OWN_STEPS = ("train_step", "test_step", "compute_loss", "compute_metrics", "make_train_function")
 
 
-def worth_it(model: keras.Model, settings: Settings, like: Any) -> bool:
-    """Whether a part of the model can be computed once; if it was asked for, says why not."""
-    if settings.cache is False:
-        return False
+def find_cut(model: keras.Model, cache: Settings, like: Any) -> tuple[cut.FrozenSplit | None, str]:
+    """Where a model is cut, so that the part before is computed once; or None, and why not.
+
+    Args:
+        model: The model.
+        cache: What was asked for.
+        like: Inputs as arrays or specs.
+    """
+    if cache.cache is False:
+        return None, "`cache` is False"
+    reason = _excluded(model)
+    if not _has_frozen_variables(model):
+        reason = "nothing in it is frozen"
+    if reason:
+        return None, reason
+    split = cut.split_frozen(model, frozen_dropout=cache.frozen_dropout, like=like)
+    return (split if split.pays else None), cut.describe(split)
+
+
+def _has_frozen_variables(model: keras.Model) -> bool:
     trained = {id(variable) for variable in model.trainable_variables}
     made = [
-        v
+        variable
         for place in graph.leaves(model)
-        for v in keras_internals.own_trainable_variables(place.layer)
+        for variable in keras_internals.own_trainable_variables(place.layer)
     ]
-    frozen = any(id(variable) not in trained for variable in made)
-    reason = _excluded(model)
-    if not frozen:
-        reason = "nothing in it is frozen"
-    elif not reason:
-        split = cut.split_frozen(model, frozen_dropout=settings.frozen_dropout, like=like)
-        if split.pays:
-            return True
-        reason = cut.describe(split)
-    # With nothing frozen there is nothing to be said, unless a cache was asked for.
-    if settings.insists or frozen:
-        say(f"{model.name!r} is computed as a whole in each epoch: {reason}", settings.verbose)
-    return False
+    return any(id(variable) not in trained for variable in made)
+
+
+def reader_for(model: keras.Model, batches: Batches, cache: Settings) -> Samples | Stream | None:
+    """The reader that features of these data come from; None if all is computed in each epoch.
+
+    Says why, if a cache was asked for or a part is frozen.
+    """
+    if cache.cache is False:
+        return None
+    split, reason = find_cut(model, cache, batches.spec[0])
+    if split is None:
+        # With nothing frozen there is nothing to be said, unless a cache was asked for.
+        if cache.insists or _has_frozen_variables(model):
+            say(f"{model.name!r} is computed as a whole in each epoch: {reason}", cache.verbose)
+        return None
+    found = _reader(model, batches, cache)
+    if found is None and isinstance(batches, GeneratedBatches):
+        say(
+            f"`x`, a {type(batches.source).__name__}, can be read only once, or does not hold "
+            "plain arrays, so the frozen part is computed in each epoch; arrays, and tf.data "
+            "pipelines and PyDatasets of arrays, spare that",
+            cache.verbose,
+        )
+    return found
+
+
+def _reader(model: keras.Model, batches: Batches, cache: Settings) -> Samples | Stream | None:
+    if isinstance(batches, ArrayBatches) and batches.keras_steps is None:
+        if flat_inputs(model, batches.arrays.x) is None:
+            return None
+        return Samples(
+            batches.arrays, model, batches.size, cache, order=batches.order, name=batches.kind
+        )
+    like = batches.spec[0]
+    if like is None or not batches.steps or not all(map(_is_dense, keras.tree.flatten(like))):
+        return None
+    return Stream(like, batches.steps, cache, batches.kind)
 
 
 def _excluded(model: keras.Model) -> str:
@@ -66,70 +106,55 @@ def _excluded(model: keras.Model) -> str:
 
 def fit(
     model: keras.Model,
-    options: dict[str, Any],
+    call: FitCall,
     train: Samples | Stream,
-    settings: Settings,
-    callbacks: list[Any],
+    validation: Batches | None,
+    cache: Settings,
     run: Run | None = None,
 ) -> keras.callbacks.History:
     """`model.fit` on features.
 
     Args:
         model: A compiled model of which a part is frozen.
-        options: What `model.fit` would be given.
+        call: What `model.fit` would be called with.
         train: The samples.
-        settings: Where the features are kept, and who computes them.
-        callbacks: The user's.
-        run: A run that is kept, or goes on where it was interrupted.
+        validation: What it is validated on, or None.
+        cache: Where the features are kept, and who computes them.
+        run: A run that is checkpointed or resumed.
     """
-    validation = _validation(model, options, settings)
-    options = dict(options)
+    held_out = None
+    if validation is not None and not _left_to_keras(validation):
+        held_out = _reader(model, validation, cache.for_validation())
     if isinstance(train, Samples):
-        size = options.get("validation_batch_size") or train.size
-        options |= {"x": marker(), "y": None, "sample_weight": None, "class_weight": None}
-        options |= {"batch_size": None, "shuffle": False, "validation_batch_size": size}
-    if isinstance(validation, Samples):
-        options |= {"validation_data": marker(), "validation_batch_size": None}
+        call = call.replace(
+            data=KerasData(x=marker()),
+            loop=dataclasses.replace(
+                call.loop, batch_size=None, validation_batch_size=call.loop.evaluation_size
+            ),
+        )
+    if isinstance(held_out, Samples):
+        call = call.replace(validation_data=marker())
+    loop = call.loop
     by_step = StepCallbacks(
-        callbacks,
-        passes={True: isinstance(train, Stream), False: not isinstance(validation, Samples)},
+        call.callbacks,
+        passes={True: isinstance(train, Stream), False: not isinstance(held_out, Samples)},
         add_history=True,
-        add_progbar=options["verbose"] != 0,
-        verbose=options["verbose"],
-        epochs=options["epochs"],
+        add_progbar=loop.verbose != 0,
+        verbose=loop.verbose,
+        epochs=loop.epochs,
         steps=train.steps,
         model=model,
     )
-    options["callbacks"] = by_step
-    redirected = Redirected(model, train, validation, settings, by_step, run)
-    with redirected.running(options["initial_epoch"]):
-        return model.fit(**options)
+    redirected = Redirected(model, train, held_out, cache, by_step, run)
+    with redirected.running(loop.initial_epoch):
+        return call.replace(callbacks=by_step).on(model)
 
 
-def _validation(
-    model: keras.Model, options: dict[str, Any], settings: Settings
-) -> Samples | Stream | None:
-    """The samples to validate on; None to leave them to Keras."""
-    given, steps = options.get("validation_data"), options.get("validation_steps")
-    settings = settings.for_validation()
-    if isinstance(given, tuple):
-        held_out = Arrays(*given)
-        if steps is not None or flat_inputs(model, held_out.x) is None:
-            return None
-        size = options.get("validation_batch_size") or options.get("batch_size") or BATCH_SIZE
-        return Samples(held_out, model, size, settings, name="validation samples")
-    return stream(given, steps, settings, "validation samples")
+def _left_to_keras(validation: Batches) -> bool:
+    """Whether Keras counts the batches of arrays."""
+    return isinstance(validation, ArrayBatches) and validation.keras_steps is not None
 
 
 def _is_dense(part: Any) -> bool:
     """Whether it is an array, a tensor, or the spec of one: nothing ragged or sparse."""
     return hasattr(part, "shape") and not type(part).__name__.startswith(("Ragged", "Sparse"))
-
-
-def stream(x: Any, steps: int | None, settings: Settings, name: str) -> Stream | None:
-    """A pipeline as a stream of batches; None if it is walked once, or holds no arrays."""
-    batches = steps or pipelines.batch_count(x)
-    parts = pipelines.batch_parts(x)
-    if parts is None or not batches or not all(map(_is_dense, keras.tree.flatten(parts[0]))):
-        return None
-    return Stream(parts[0], batches, settings, name)

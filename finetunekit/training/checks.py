@@ -1,46 +1,23 @@
-"""Do labels and arguments fit? Found before the first step, with the remedy in words."""
+"""Checks of the arguments of `fit` before the first step, with the remedy in words."""
 
-import inspect
 from typing import Any
 
 import keras
 
+from finetunekit.data.class_weights import check_class_weight
 from finetunekit.foundation import arguments, keras_internals
-from finetunekit.foundation.messages import closest, listed
+from finetunekit.foundation.messages import listed
+from finetunekit.models.metadata import Task
 
 
-def check_fit_options(options: dict[str, Any]) -> None:
-    """Checks the plain arguments of `fit` before anything is done.
+def check_callbacks(callbacks: Any) -> list[Any]:
+    """The callbacks as a list, of whatever form `fit` takes them in.
 
     Raises:
-        TypeError: If there is an unknown one, or one of the wrong type.
-        ValueError: If a number is out of range.
+        TypeError: If one is not a callback object.
     """
-    known = inspect.signature(keras.Model.fit).parameters
-    for name in options:
-        if name not in known:
-            remedy = (
-                "The learning rate goes to `compile_for_task(model, learning_rate=...)`. "
-                if name in ("lr", "learning_rate", "optimizer", "loss", "metrics")
-                else closest(name, known)
-            )
-            raise TypeError(
-                f"`{name}` is no argument of `fit`. {remedy}Received: {name}={options[name]!r}"
-            )
-    arguments.check_int(options["batch_size"], "batch_size", 1, optional=True)
-    arguments.check_int(options["epochs"], "epochs", 1)
-    arguments.check_int(options["initial_epoch"], "initial_epoch", 0)
-    if options["initial_epoch"] >= options["epochs"]:
-        raise ValueError(
-            "`epochs` is the epoch at which to stop, not how many more to run, so it must be "
-            "above `initial_epoch`. "
-            f"Received: epochs={options['epochs']}, initial_epoch={options['initial_epoch']}"
-        )
-    _check_callbacks(options["callbacks"])
-
-
-def _check_callbacks(callbacks: Any) -> None:
-    for callback in arguments.callback_list(callbacks):
+    given = arguments.callback_list(callbacks)
+    for callback in given:
         if isinstance(callback, type):
             raise TypeError(
                 "`callbacks` must hold callback objects, not classes: write "
@@ -52,6 +29,7 @@ def _check_callbacks(callbacks: Any) -> None:
                 "`finetunekit.callbacks.EarlyStopping()`. "
                 f"Received: callbacks with {callback!r}"
             )
+    return given
 
 
 def check_monitors(model: keras.Model, callbacks: Any, *, validated: bool) -> None:
@@ -79,3 +57,40 @@ def check_monitors(model: keras.Model, callbacks: Any, *, validated: bool) -> No
                 "Validation values need `validation_data` or `validation_split`. "
                 f"Received: monitor={wanted!r}"
             )
+
+
+def check_pipeline(x: Any, y: Any, split: Any, sample_weight: Any) -> None:
+    """Raises for arguments that go with arrays only.
+
+    Raises:
+        ValueError: If one is given.
+    """
+    if x is None:
+        raise ValueError("`x` is missing: give arrays or a dataset. Received: x=None")
+    for name, value in (("y", y), ("sample_weight", sample_weight)):
+        if value is not None:
+            raise ValueError(
+                f"`x` is a {type(x).__name__}, which brings its own {name}: leave `{name}` out. "
+                f"Received: {name} of type {type(value).__name__}"
+            )
+    if split:
+        raise ValueError(
+            "`validation_split` needs arrays, since other data cannot be cut; give "
+            f"`validation_data`. Received: validation_split={split!r}"
+        )
+
+
+def check_pipeline_weights(class_weight: Any, task: Task | None) -> None:
+    """Raises for class weights that need the labels beforehand, or name unknown classes.
+
+    Raises:
+        ValueError: If so.
+    """
+    if isinstance(class_weight, str):
+        raise ValueError(
+            f"`class_weight={class_weight!r}` needs arrays, to count the classes. Give a dict of "
+            "class number -> weight, or the data as arrays. "
+            f"Received: class_weight={class_weight!r}"
+        )
+    if class_weight is not None and task is not None:
+        check_class_weight(class_weight, task)

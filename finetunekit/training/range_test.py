@@ -12,11 +12,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit.data import pipelines
 from finetunekit.foundation import plots
 from finetunekit.foundation.messages import say
-from finetunekit.models import compiled, inputs, rate_multipliers
-from finetunekit.training.fitting import fit, prepare
+from finetunekit.models import compiled, inputs, metadata, rate_multipliers
+from finetunekit.training import label_form
+from finetunekit.training.planning import check_model, plan_fit
 
 _SMOOTH = 0.9  # Of the running mean of losses.
 # What a `fit` leaves behind on the model; none of it is there before the first.
@@ -128,10 +128,12 @@ def find_learning_rate(
     _check(model, low, high, steps, fit_options)
     rates = np.geomspace(low, high, steps)
     sweep = _Sweep(rates)
-    batches = _batches(x, batch_size, fit_options.get("steps_per_epoch"))
     owned = _Quiet(x) if isinstance(x, keras.utils.PyDataset) else x
     if inputs.is_array_like(x):
         fit_options = fit_options | {"batch_size": batch_size}
+    plan = plan_fit(model, owned, y, seed=seed, callbacks=[sweep], verbose=0, **fit_options)
+    epochs = -(-steps // (plan.batches.steps or 1))
+    plan = plan.replace(loop=dataclasses.replace(plan.loop, epochs=epochs))
     with _put_back(model) as optimizer:
         optimizer.learning_rate = 1.0
         table = keras.ops.convert_to_tensor(np.append(rates, rates[-1]), dtype="float32")
@@ -139,16 +141,7 @@ def find_learning_rate(
         rate_multipliers.change(optimizer).schedule = lambda done: table[
             keras.ops.clip(done - start, 0, steps)
         ]
-        fit(
-            model,
-            owned,
-            y,
-            epochs=-(-steps // batches),
-            seed=seed,
-            callbacks=[sweep],
-            verbose=0,
-            **fit_options,
-        )
+        plan.run()
     found = _curve(rates, np.array(sweep.losses))
     say(str(found), verbose)
     return found
@@ -197,13 +190,22 @@ def _put_back(model: keras.Model) -> Iterator[keras.optimizers.Optimizer]:
     values = [(v, np.array(keras.ops.convert_to_numpy(v))) for v in _variables(model)]
     states = random.getstate(), np.random.get_state()
     copy = compiled.copy_optimizer(optimizer, model)
+    known, picked = metadata.of(model), metadata.choices(model)
     try:
         model.optimizer = copy
+        if picked is not None:
+            metadata.remember(model, choices=dataclasses.replace(picked, optimizer=copy))
         model.train_function = model.test_function = None
         model.steps_per_execution = 1
         yield copy
     finally:
+        if metadata.of(model).task is not known.task:
+            label_form.follow_back(model, known.task)
         model.optimizer = optimizer
+        if picked is not None:
+            metadata.remember(
+                model, choices=dataclasses.replace(picked, loss=model.loss, optimizer=optimizer)
+            )
         for name in _HELD:
             if name in held:
                 setattr(model, name, held[name])
@@ -248,15 +250,6 @@ def _half_way(rates: np.ndarray, losses: np.ndarray, means: np.ndarray) -> float
     return float(rates[: least + 1][means[: least + 1] <= middle][0])
 
 
-def _batches(x: Any, batch_size: int, steps_per_epoch: int | None) -> int:
-    """How many an epoch has, at least one."""
-    if steps_per_epoch is not None:
-        return int(steps_per_epoch)
-    if inputs.is_array_like(x):
-        return max(1, -(-len(keras.tree.flatten(x)[0]) // batch_size))
-    return pipelines.batch_count(x) or 1
-
-
 def _check(model: Any, low: Any, high: Any, steps: Any, options: dict[str, Any]) -> None:
     for name, value in (("low", low), ("high", high)):
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
@@ -277,5 +270,5 @@ def _check(model: Any, low: Any, high: Any, steps: Any, options: dict[str, Any])
                 f"`{name}` means nothing in a range test, which is one short run without "
                 f"validation. Leave it out. Received: {name}={options[name]!r}"
             )
-    prepare(model)
+    check_model(model)
     rate_multipliers.check_rate_is_a_number(model.optimizer, "find_learning_rate")

@@ -2,17 +2,16 @@
 
 import dataclasses
 import os
-import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 
 from finetunekit.callbacks.schedule import Schedule
-from finetunekit.data import pipelines
+from finetunekit.data.order import drawn_seed
 from finetunekit.foundation import arguments, plots
 from finetunekit.foundation.messages import plural, say
-from finetunekit.models import compiled, freezing, inputs, metadata, rate_multipliers
+from finetunekit.models import compiled, freezing, metadata, rate_multipliers
 from finetunekit.models.selection import Selector
 from finetunekit.optimizers import (
     check_layer_decay,
@@ -20,10 +19,13 @@ from finetunekit.optimizers import (
     rate_for,
     trainable_part,
 )
-from finetunekit.resuming.run import Resume, StageState, read_checkpoint
-from finetunekit.training.fitting import fit, prepare
+from finetunekit.resuming.run import Resume, Run, StageState, read_checkpoint
+from finetunekit.training import checks
+from finetunekit.training.plan import FitPlan
+from finetunekit.training.planning import check_model, plan_fit
 
 _WARMUP = 0.1  # Share of a stage's steps in which late variables reach their rate.
+_STEPS = 100  # Of an epoch, where their number is not known.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -157,42 +159,97 @@ def fit_in_stages(
         ```
     """
     stages = _read(stages, fit_options)
-    prepare(model)
+    check_model(model)
     for stage in stages:
         if stage.trainable is not None:
             freezing.targets_of(model, stage.trainable, batch_norm=stage.batch_norm)
     rate_multipliers.check_rate_is_a_number(model.optimizer, "fit_in_stages")
-    own = arguments.callback_list(fit_options.pop("callbacks", None))
     resume = fit_options.pop("resume", None)
     joined, current, seed = _resumed(stages, resume)
     if fit_options.get("seed") is None:
-        fit_options["seed"] = random.randrange(2**32) if seed is None else seed
-    factors = rate_multipliers.kept(model.optimizer)
-    known = {id(v) for v in model.trainable_variables if model.optimizer.built}
-    for number, stage in enumerate(stages):
-        name = stage.name or f"stage {number + 1}"
-        rate_multipliers.put_back(model.optimizer, factors)
-        late = _begin(model, stage, name, known)
-        if current is not None and number < current:
-            continue
-        first = joined.epoch[-1] + 1 if joined.epoch else 0
-        if late and int(rate_multipliers.innermost(model.optimizer).iterations) > 0:
-            rise = _WARMUP * _steps(x, fit_options) * stage.epochs
-            rate_multipliers.warm_up(model.optimizer, late, max(1, round(rise)))
-        compiled.renew_if_stale(model)
+        fit_options["seed"] = drawn_seed(seed)
+    last = sum(stage.epochs for stage in stages)
+    plan = plan_fit(model, x, y, epochs=last, **fit_options)
+    return _Staging(plan, stages, joined, resume, current).run()
+
+
+class _Staging:
+    """A plan that is run stage by stage: its data are read once, its optimizer goes through all."""
+
+    def __init__(
+        self,
+        plan: FitPlan,
+        stages: list[Stage],
+        joined: StagedHistory,
+        resume: Any,
+        current: int | None,
+    ) -> None:
+        self.plan, self.stages, self.joined = plan, stages, joined
+        self._path, self._current = resume, current
+        model = plan.model
+        self._multipliers = rate_multipliers.kept(model.optimizer)
+        self._known = {id(v) for v in model.trainable_variables if model.optimizer.built}
+
+    def run(self) -> StagedHistory:
+        """Runs the stages that are not done yet."""
+        for number, stage in enumerate(self.stages):
+            name = stage.name or f"stage {number + 1}"
+            late = self._begin(stage, name)
+            if self._current is None or number >= self._current:
+                _join(self.joined, name, self._planned(number, stage, late).run())
+        return self.joined
+
+    def _planned(self, number: int, stage: Stage, late: list[Any]) -> FitPlan:
+        """The plan of one stage."""
+        plan, optimizer = self.plan, self.plan.model.optimizer
+        if late and int(rate_multipliers.innermost(optimizer).iterations) > 0:
+            rise = _WARMUP * (plan.batches.steps or _STEPS) * stage.epochs
+            rate_multipliers.warm_up(optimizer, late, max(1, round(rise)))
+        compiled.renew_if_stale(plan.model)
+        first = self.joined.epoch[-1] + 1 if self.joined.epoch else 0
         more = [Schedule(stage.schedule, first_epoch=first)] if stage.schedule else []
-        found = fit(
-            model,
-            x,
-            y,
-            initial_epoch=first,
-            epochs=first + stage.epochs,
-            callbacks=[*own, *stage.callbacks, *more],
-            resume=Resume(resume if number == current else None, _state(number, joined, stages)),
-            **fit_options,
+        callbacks = (*plan.callbacks, *checks.check_callbacks(list(stage.callbacks)), *more)
+        checks.check_monitors(plan.model, list(callbacks), validated=plan.validation is not None)
+        point = Resume(
+            self._path if number == self._current else None,
+            _state(number, self.joined, self.stages),
         )
-        _join(joined, name, found)
-    return joined
+        return plan.replace(
+            loop=dataclasses.replace(
+                plan.loop, initial_epoch=first, epochs=first + stage.epochs
+            ).checked(),
+            callbacks=callbacks,
+            cache=plan.cache.for_stage(number),
+            resume=Run.of(list(callbacks), point),
+        )
+
+    def _begin(self, stage: Stage, name: str) -> list[Any]:
+        """Sets what trains and how fast; the variables that have never trained in this run."""
+        model = self.plan.model
+        rate_multipliers.put_back(model.optimizer, self._multipliers)
+        if stage.trainable is not None:
+            freezing.train_only(model, stage.trainable, batch_norm=stage.batch_norm)
+        _set_rate(model, stage)
+        say(
+            f"{name}: {freezing.balance(model)}, rate {float(model.optimizer.learning_rate):.2g}, "
+            f"{plural(stage.epochs, 'epoch')}"
+        )
+        late = [v for v in model.trainable_variables if id(v) not in self._known]
+        self._known |= {id(v) for v in late}
+        return late
+
+
+def _set_rate(model: keras.Model, stage: Stage) -> None:
+    part, optimizer = trainable_part(model), model.optimizer
+    if stage.layer_decay is not None or stage.rates:
+        layerwise_optimizer(model, optimizer, layer_decay=stage.layer_decay, rates=stage.rates)
+    rate = rate_for(optimizer, part) if stage.learning_rate == "auto" else stage.learning_rate
+    if rate is not None:
+        optimizer.learning_rate = rate
+    picked = metadata.choices(model)
+    if picked is not None:
+        chosen = part if stage.learning_rate == "auto" else None
+        metadata.remember(model, choices=dataclasses.replace(picked, rate_chosen_for=chosen))
 
 
 def _read(stages: Any, options: dict[str, Any]) -> list[Stage]:
@@ -244,38 +301,6 @@ def _state(number: int, joined: StagedHistory, stages: list[Stage]) -> StageStat
 
 def _plan(stages: list[Stage]) -> list[str]:
     return [f"{row.name}, {row.epochs} epochs, {row.schedule}" for row in stages]
-
-
-def _begin(model: keras.Model, stage: Stage, name: str, known: set[int]) -> list[Any]:
-    """Sets what trains and how fast; the variables that have never trained in this run."""
-    if stage.trainable is not None:
-        freezing.train_only(model, stage.trainable, batch_norm=stage.batch_norm)
-    part, optimizer = trainable_part(model), model.optimizer
-    if stage.layer_decay is not None or stage.rates:
-        layerwise_optimizer(model, optimizer, layer_decay=stage.layer_decay, rates=stage.rates)
-    rate = rate_for(optimizer, part) if stage.learning_rate == "auto" else stage.learning_rate
-    if rate is not None:
-        optimizer.learning_rate = rate
-    picked = metadata.choices(model)
-    if picked is not None:
-        chosen = part if stage.learning_rate == "auto" else None
-        metadata.remember(model, choices=dataclasses.replace(picked, rate_chosen_for=chosen))
-    say(
-        f"{name}: {freezing.balance(model)}, rate {float(optimizer.learning_rate):.2g}, "
-        f"{plural(stage.epochs, 'epoch')}"
-    )
-    late = [v for v in model.trainable_variables if id(v) not in known]
-    known |= {id(v) for v in late}
-    return late
-
-
-def _steps(x: Any, options: dict[str, Any]) -> int:
-    """The number of steps in an epoch; 100 if it is not known."""
-    if options.get("steps_per_epoch") is not None:
-        return int(options["steps_per_epoch"])
-    if inputs.is_array_like(x):
-        return -(-len(keras.tree.flatten(x)[0]) // (options.get("batch_size") or 32))
-    return pipelines.batch_count(x) or 100
 
 
 def _join(joined: StagedHistory, name: str, found: keras.callbacks.History) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 import finetunekit as ftk
 from finetunekit.data.arrays import Arrays
-from finetunekit.training import mixing
+from finetunekit.data.array_batches import MixedArrayBatches
 from models import L, images, labels, small_backbone
 
 
@@ -25,7 +25,7 @@ def test_pictures_and_labels_are_mixed_in_the_same_shares() -> None:
     x = np.broadcast_to(numbers[:, None, None, None], (8, 4, 4, 3))
     y = np.eye(8, dtype="float32")
     layer = L.MixUp(alpha=1.0, seed=3)
-    found = mixing.batches([layer], Arrays(x, y), 8, None, 0)[0]
+    found = MixedArrayBatches(Arrays(x, y), [layer], 8).for_keras(0).x[0]
     mixed, shares = (np.array(part) for part in found)
     np.testing.assert_allclose(mixed.mean(axis=(1, 2, 3)), shares @ numbers, rtol=1e-5)
     np.testing.assert_allclose(shares.sum(axis=1), 1.0, rtol=1e-5)
@@ -34,7 +34,7 @@ def test_pictures_and_labels_are_mixed_in_the_same_shares() -> None:
 
 def test_batches_differ_from_epoch_to_epoch() -> None:
     x, y = images(8), np.eye(2, dtype="float32")[labels(8)]
-    batches = mixing.batches([L.CutMix(seed=1)], Arrays(x, y), 8, None, 0)
+    batches = MixedArrayBatches(Arrays(x, y), [L.CutMix(seed=1)], 8).for_keras(0).x
     one, other = np.array(batches[0][0]), np.array(batches[0][0])
     assert (one != other).any()
 

@@ -1,17 +1,17 @@
 """How are the samples of a batch mixed? By Keras' MixUp and CutMix, pictures with labels."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from finetunekit.data.arrays import Arrays
-from finetunekit.data.order import Order, OrderedBatches
+from finetunekit.data.order import OrderedBatches
 from finetunekit.models import inputs, metadata
 from finetunekit.models.metadata import Task
 from finetunekit.tasks.multiclass import is_one_hot
-from finetunekit.training.compiling import recompile_for_labels
 
 ops = keras.ops
 
@@ -19,7 +19,7 @@ ops = keras.ops
 class MixedBatches(OrderedBatches):
     """Batches of pictures and labels that Keras layers mix, anew each time."""
 
-    def __init__(self, layers: list[Any], *rest: Any, **options: Any) -> None:
+    def __init__(self, layers: Sequence[Any], *rest: Any, **options: Any) -> None:
         super().__init__(*rest, **options)
         self._layers = layers
 
@@ -111,18 +111,3 @@ def prepared(given: Arrays, held_out: Any, task: Task, model: keras.Model) -> tu
     if isinstance(held_out, tuple):
         held_out = (held_out[0], rows(held_out[1], task, model), *held_out[2:])
     return dataclasses.replace(given, y=rows(given.y, task, model)), held_out
-
-
-def put_back(model: keras.Model, task: Task | None) -> None:
-    """Compiles for the form of labels that the user has, so that `evaluate` takes them."""
-    if task is not None and task.name == "multiclass" and not task.one_hot:
-        recompile_for_labels(model, task)
-
-
-def batches(
-    layers: list[Any], train: Arrays, size: int, order: Order | None, first_epoch: int
-) -> MixedBatches:
-    """The batches of a fit."""
-    count = len(train.y)
-    own = np.arange(count)
-    return MixedBatches(layers, train.parts(), size, order or (lambda epoch: own), first_epoch)

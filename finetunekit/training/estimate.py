@@ -1,4 +1,4 @@
-"""What would `fit` compute once, and what would that save? Told before anything is trained."""
+"""What a fit computes once, and about what that saves: measured on one batch."""
 
 import time
 from dataclasses import dataclass
@@ -10,8 +10,13 @@ import numpy as np
 from finetunekit.caching import cut, engines, extract, memory
 from finetunekit.caching.cut import FrozenSplit, NotConstant, flat_inputs
 from finetunekit.caching.engines import Engine
+from finetunekit.caching.options import Settings
 from finetunekit.caching.store import size_of
-from finetunekit.data import pipelines
+from finetunekit.data import pipeline_batches
+from finetunekit.data.array_batches import ArrayBatches
+from finetunekit.data.arrays import Arrays
+from finetunekit.data.batches import Batches
+from finetunekit.execution.feature_fit import find_cut
 from finetunekit.foundation.messages import plural, say
 from finetunekit.models import inputs
 
@@ -20,8 +25,8 @@ _BACKWARD = 3.0
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What `fit` would do; its text is what `explain` prints.
+class FitEstimate:
+    """What a fit computes once, and about how long it takes; its text is what `explain` prints.
 
     Attributes:
         frozen: The paths at which the frozen prefix ends, with the tensors it gives.
@@ -42,7 +47,7 @@ class Plan:
     text: str
 
     def __str__(self) -> str:
-        """The plan in words."""
+        """All of it in words."""
         return self.text
 
 
@@ -53,7 +58,7 @@ def explain(
     epochs: int = 10,
     batch_size: int = 32,
     frozen_dropout: bool = False,
-) -> Plan:
+) -> FitEstimate:
     """Says what `fit` would compute once and about what that saves; trains nothing.
 
     The frozen part runs on one batch to measure it; the model is not changed.
@@ -66,7 +71,7 @@ def explain(
         frozen_dropout: As for `fit`.
 
     Returns:
-        A `Plan`; it is also logged.
+        A `FitEstimate`; it is also logged.
 
     Raises:
         TypeError: If it is no Keras model.
@@ -77,46 +82,50 @@ def explain(
         import finetunekit as ftk
 
         model = ftk.add_head(ftk.freeze_layers(ftk.load_backbone("pretrained_model.h5")), "binary")
-        plan = ftk.explain(model, x_train, epochs=5)
-        assert plan.feature_bytes > 0
+        found = ftk.explain(model, x_train, epochs=5)
+        assert found.feature_bytes > 0
         ```
     """
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
-    batch, samples = _first_batch(model, data, batch_size)
-    split = cut.split_frozen(model, frozen_dropout=frozen_dropout, like=batch)
-    flat = flat_inputs(model, batch)
-    plan = None
-    if split.pays and flat is not None:
-        try:
-            with extract.state_unchanged(split):
-                plan = _measured(split, flat, samples, epochs)
-        except NotConstant as error:
-            split = cut.uncut(split, str(error))
-    if plan is None:
-        plan = _nothing(split, samples)
-    say(plan.text)
-    return plan
+    cache = Settings(frozen_dropout=frozen_dropout)
+    found = of_model(model, _inputs_alone(model, data, batch_size), epochs=epochs, cache=cache)
+    say(found.text)
+    return found
 
 
-def _first_batch(model: keras.Model, data: Any, size: int) -> tuple[Any, int]:
+def _inputs_alone(model: keras.Model, data: Any, size: int) -> Batches:
     if inputs.is_array_like(data):
-        x = inputs.read(data, model, "data", compare=False)
-        count = len(keras.tree.flatten(x)[0])
-        return keras.tree.map_structure(lambda array: array[:size], x), count
-    steps = pipelines.batch_count(data)
-    if not steps:
+        return ArrayBatches(Arrays(inputs.read(data, model, "data", compare=False), None), size)
+    return pipeline_batches.of(data)
+
+
+def of_model(model: keras.Model, batches: Batches, *, epochs: int, cache: Settings) -> FitEstimate:
+    """The estimate for a model and its data; changes nothing.
+
+    Raises:
+        ValueError: If the data can be read only once, or their number is not known.
+    """
+    if not batches.steps:
         raise ValueError(
             "`data` must be arrays, or a pipeline that knows its number of batches. "
-            f"Received: data of type {type(data).__name__}"
+            f"Received: data of type {type(getattr(batches, 'source', batches)).__name__}"
         )
-    batch = data[0] if isinstance(data, keras.utils.PyDataset) else next(iter(data))
-    x, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
-    x = keras.tree.map_structure(keras.ops.convert_to_numpy, x)
-    return x, steps * len(keras.tree.flatten(x)[0])
+    batch = batches.first_batch()
+    samples = batches.samples or batches.steps * len(keras.tree.flatten(batch)[0])
+    split, reason = find_cut(model, cache, batch)
+    flat = flat_inputs(model, batch)
+    if split is None or flat is None:
+        return _nothing(model, samples, reason)
+    try:
+        with extract.state_unchanged(split):
+            return _measured(split, flat, samples, epochs)
+    except NotConstant as error:
+        uncut = cut.uncut(split, str(error))
+        return _nothing(model, samples, cut.describe(uncut), uncut)
 
 
-def _measured(split: FrozenSplit, flat: list[Any], samples: int, epochs: int) -> Plan:
+def _measured(split: FrozenSplit, flat: list[Any], samples: int, epochs: int) -> FitEstimate:
     engine = Engine("keras", split)
     start = time.perf_counter()
     features = extract.checked_by_sample(engine, flat)
@@ -138,7 +147,7 @@ def _measured(split: FrozenSplit, flat: list[Any], samples: int, epochs: int) ->
         f"finetunekit.fit, {plain / cached:.1f} times as fast (measured on one batch)",
         f"  {_about_engines(split, samples * row)}",
     ]
-    return Plan(
+    return FitEstimate(
         [name for name, _, _ in split.boundary],
         [(blocker.path, blocker.reason) for blocker in split.blocked_by],
         samples,
@@ -178,10 +187,12 @@ def _about_engines(split: FrozenSplit, seconds: float) -> str:
     return f"worth preparing, and measured by fit: {ready}{xla}"
 
 
-def _nothing(split: FrozenSplit, samples: int) -> Plan:
+def _nothing(
+    model: keras.Model, samples: int, reason: str, split: FrozenSplit | None = None
+) -> FitEstimate:
     text = (
-        f"{split.model.name!r}: nothing is computed once: {cut.describe(split)}. "
+        f"{model.name!r}: nothing is computed once: {reason}. "
         "finetunekit.fit takes as long as model.fit"
     )
-    blocked = [(blocker.path, blocker.reason) for blocker in split.blocked_by]
-    return Plan([], blocked, samples, 0, 0.0, 0.0, text)
+    blocked = [(blocker.path, blocker.reason) for blocker in split.blocked_by] if split else []
+    return FitEstimate([], blocked, samples, 0, 0.0, 0.0, text)

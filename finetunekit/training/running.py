@@ -1,0 +1,128 @@
+"""How a plan runs: the model made ready, Keras' loop or steps on features, all put back after."""
+
+import contextlib
+import copy
+import dataclasses
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from finetunekit.averaging import ema
+from finetunekit.caching.options import Settings
+from finetunekit.callbacks.nan_watch import NaNWatch
+from finetunekit.data.array_batches import MixedArrayBatches
+from finetunekit.execution import feature_fit
+from finetunekit.execution.fit_call import FitCall
+from finetunekit.execution.loop_options import LoopOptions
+from finetunekit.execution.samples import Samples
+from finetunekit.foundation.messages import say
+from finetunekit.models import compiled
+from finetunekit.models.temporary_injection import TemporaryInjection
+from finetunekit.resuming.run import Run
+from finetunekit.training import label_form
+
+if TYPE_CHECKING:
+    from finetunekit.training.plan import FitPlan
+
+
+def run(plan: "FitPlan") -> keras.callbacks.History:
+    """Trains the model of a plan, in place."""
+    model = plan.model
+    if compiled.renew_if_stale(model):
+        say(f"{model.name!r} has changed since it was compiled: its functions are traced anew")
+    with _callbacks_undone(plan), _labels_followed(plan), _run_ended(plan) as kept:
+        callbacks = list(plan.callbacks)
+        if ema.needed(model, callbacks):
+            callbacks = [ema.Averages(), *callbacks]
+        loop, cache = plan.loop, plan.cache
+        if kept is not None:
+            cache = _cache_of_run(plan, kept)
+            begun = kept.begin(
+                model,
+                {
+                    "callbacks": callbacks,
+                    "epochs": loop.epochs,
+                    "initial_epoch": loop.initial_epoch,
+                    "steps_per_epoch": loop.steps_per_epoch,
+                },
+                getattr(plan.batches, "source", None),
+                plan.fingerprint(),
+                list(plan.batches.random_layers),
+            )
+            callbacks = begun["callbacks"]
+            loop = dataclasses.replace(loop, initial_epoch=begun["initial_epoch"])
+        return _execute(plan, loop, callbacks, cache, kept)
+
+
+@contextlib.contextmanager
+def _callbacks_undone(plan: "FitPlan") -> Iterator[None]:
+    """Undoes what callbacks have changed for a time, however the run ends."""
+    try:
+        yield
+    finally:
+        for callback in plan.callbacks:
+            if isinstance(callback, TemporaryInjection):
+                callback.restore()
+
+
+@contextlib.contextmanager
+def _labels_followed(plan: "FitPlan") -> Iterator[None]:
+    """Has the model take the labels as they are; mixed ones for the time of the run only."""
+    model, before = plan.model, plan.task
+    followed = label_form.follow(model, before, plan.labels)
+    try:
+        yield
+    finally:
+        if followed and isinstance(plan.batches, MixedArrayBatches):
+            label_form.follow_back(model, before)
+
+
+@contextlib.contextmanager
+def _run_ended(plan: "FitPlan") -> Iterator[Run | None]:
+    """The run that is checkpointed or resumed, which learns whether it came to its end."""
+    # A copy, so that a plan can run again.
+    kept = copy.copy(plan.resume)
+    try:
+        yield kept
+        if kept is not None:
+            kept.end(whole=True)
+    finally:
+        if kept is not None:
+            kept.end(whole=False)
+
+
+def _cache_of_run(plan: "FitPlan", kept: Run) -> Settings:
+    """Where features of a run are kept that may be interrupted.
+
+    Features of a pipeline are computed as batches come, so other batches after the interruption
+    might round them otherwise.
+    """
+    cache = plan.cache
+    if plan.batches.samples is None:
+        reason = "a run with a checkpoint computes the frozen part of a pipeline in each epoch"
+        if plan.find_cut()[0] is not None:
+            say(f"{reason}; arrays spare that", cache.verbose)
+        cache = cache.without_cache(reason)
+    return cache.kept_beside(kept.features())
+
+
+def _execute(
+    plan: "FitPlan", loop: LoopOptions, callbacks: list[Any], cache: Settings, kept: Run | None
+) -> keras.callbacks.History:
+    """Trains on features where a part is frozen, else as `model.fit` does."""
+    model, batches, validation = plan.model, plan.batches, plan.validation
+    call = FitCall(
+        data=batches.for_keras(loop.initial_epoch),
+        validation_data=None if validation is None else validation.for_validation(),
+        loop=loop,
+        callbacks=callbacks,
+    )
+    reader = feature_fit.reader_for(model, batches, cache)
+    for callback in callbacks:
+        if isinstance(callback, NaNWatch):
+            source = reader if isinstance(reader, Samples) else batches
+            callback.attach(source.batch, first=0 if kept is None else kept.skip)
+    if reader is not None:
+        return feature_fit.fit(model, call, reader, validation, cache, kept)
+    return call.on(model) if kept is None else kept.fit(model, call.arguments())
