@@ -2,24 +2,24 @@
 
 import dataclasses
 import numbers
-import time
 from typing import Any
 
 import keras
 import numpy as np
 
 from finetunekit.backbones import load_backbone
-from finetunekit.callbacks.early_stopping import EarlyStopping, monitored
+from finetunekit.callbacks.early_stopping import EarlyStopping
 from finetunekit.foundation import arguments
-from finetunekit.foundation.messages import plural, say, warn
-from finetunekit.models import inputs, metadata
+from finetunekit.foundation.messages import plural, say
+from finetunekit.models import metadata
 from finetunekit.models.metadata import Task
 from finetunekit.optimizers import depth
 from finetunekit.tasks import add_head
 from finetunekit.training.compiling import compile_for_task
-from finetunekit.training.stages import Stage, StagedHistory, fit_in_stages
+from finetunekit.training.stages import Stage, fit_in_stages
 from finetunekit.tuning import labels as label_tasks
 from finetunekit.tuning import sources
+from finetunekit.tuning.judge import Judge, measure
 from finetunekit.tuning.report import TuneReport
 
 # What "auto" means. Batches of texts are cut to their longest only while nothing is frozen, so
@@ -47,6 +47,8 @@ class _Plan:
     batch_size: int
     seed: int
     verbose: Any
+    callbacks: Any
+    resume: Any
 
 
 def fine_tune(
@@ -68,6 +70,8 @@ def fine_tune(
     batch_size: int = 32,
     seed: int = 0,
     verbose: Any = "auto",
+    callbacks: Any = None,
+    resume: Any = None,
     **load_options: Any,
 ) -> tuple[keras.Model, TuneReport]:
     """Loads a backbone and tunes it for a task, with choices that are told; a new model.
@@ -104,6 +108,8 @@ def fine_tune(
         batch_size: Samples a step.
         seed: Seed of weights, split, order and dropout.
         verbose: 0 for no progress and no report in the log; as for `fit` otherwise.
+        callbacks: Callbacks of both stages, such as a `callbacks.Checkpoint`.
+        resume: The file of a `callbacks.Checkpoint` to resume from, as for `fit`.
         **load_options: For `load_backbone`.
 
     Returns:
@@ -136,6 +142,8 @@ def fine_tune(
         batch_size=_whole(batch_size, "batch_size", 1),
         seed=_whole(seed, "seed", 0),
         verbose=verbose,
+        callbacks=callbacks,
+        resume=resume,
     )
     keras.utils.set_random_seed(plan.seed)
     backbone = load_backbone(source, **load_options)
@@ -218,54 +226,58 @@ def _tuned(
     choices: dict[str, str],
 ) -> tuple[keras.Model, TuneReport]:
     compile_for_task(model, optimizer=keras.optimizers.AdamW(1e-3))
-    options: dict[str, Any] = {
-        "batch_size": None if len(data) == 1 else plan.batch_size,
-        "validation_data": held_out,
-        "seed": plan.seed if len(data) == 2 else None,
-        "verbose": plan.verbose,
-    }
-    stop = [EarlyStopping(patience=5)] if held_out is not None else []
-    probing = Stage(
-        trainable="head", epochs=plan.probe_epochs, name="probe", callbacks=stop, learning_rate=1e-3
+    judge = Judge(model, held_out, stages=2 if plan.epochs else 1)
+    history = fit_in_stages(
+        model,
+        *data,
+        stages=_stages(model, plan, judge, stops=held_out is not None, choices=choices),
+        batch_size=None if len(data) == 1 else plan.batch_size,
+        validation_data=held_out,
+        seed=plan.seed if len(data) == 2 else None,
+        verbose=plan.verbose,
+        callbacks=plan.callbacks,
+        resume=plan.resume,
     )
-    choices["probe"] = f"the head alone, up to {plural(plan.probe_epochs, 'epoch')} at 1e-3"
-    stage = _upper(model, plan, held_out is not None, choices) if plan.epochs else None
-    start = time.perf_counter()
-    history = fit_in_stages(model, *data, stages=[probing], **options)
-    seconds = {"probe": time.perf_counter() - start}
-    probe = _measured(model, held_out)
-    tuned, kept = None, "probe"
-    if stage is not None:
-        start = time.perf_counter()
-        held = model.get_weights()
-        history = _joined(history, fit_in_stages(model, *data, stages=[stage], **options))
-        tuned, kept = _measured(model, held_out), "tuned"
-        if probe is not None and tuned is not None and not _better(model, tuned, probe):
-            kept = "probe"
-            model.set_weights(held)
-            warn("fine-tuning did not improve on the probe: the probe's weights are kept")
-        seconds["fine-tune"] = time.perf_counter() - start
     report = TuneReport(
         task=task,
         choices=choices,
         history=history,
-        probe=probe,
-        tuned=tuned,
-        kept=kept,
-        test=_measured(model, test),
-        seconds=seconds,
+        probe=judge.probe,
+        tuned=judge.tuned,
+        kept=judge.kept,
+        test=measure(model, test),
+        seconds=dict(judge.seconds),
     )
     say(str(report), plan.verbose)
     return model, report
 
 
-def _upper(model: keras.Model, plan: _Plan, stops: bool, choices: dict[str, str]) -> Stage:
+def _stages(
+    model: keras.Model, plan: _Plan, judge: Judge, *, stops: bool, choices: dict[str, str]
+) -> list[Stage]:
+    """The head alone, then the upper part of the backbone with it, if that is wanted."""
+    choices["probe"] = f"the head alone, up to {plural(plan.probe_epochs, 'epoch')} at 1e-3"
+    probing = Stage(
+        trainable="head",
+        epochs=plan.probe_epochs,
+        name="probe",
+        callbacks=[*([EarlyStopping(patience=5)] if stops else []), judge],
+        learning_rate=1e-3,
+    )
+    if not plan.epochs:
+        return [probing]
+    return [probing, _upper(model, plan, judge, stops=stops, choices=choices)]
+
+
+def _upper(
+    model: keras.Model, plan: _Plan, judge: Judge, *, stops: bool, choices: dict[str, str]
+) -> Stage:
     found = depth.groups(model)
     count = max(1, round(plan.top * (len(found) - 1)))
     choices["fine-tune"] = (
         f"the head and the last {count} of {len(found) - 1} blocks, up to "
-        f"{plural(plan.epochs, 'epoch')} at {plan.learning_rate:.2g} falling along a cosine, "
-        f"{plan.layer_decay:g} times that a block down"
+        f"{plural(plan.epochs, 'epoch')} at a rate of {plan.learning_rate:.2g} that falls along a "
+        f"cosine{_decay_text(plan.layer_decay)}"
     )
     return Stage(
         trainable=[layer for _, layers in found[-count - 1 :] for layer in layers],
@@ -273,40 +285,13 @@ def _upper(model: keras.Model, plan: _Plan, stops: bool, choices: dict[str, str]
         learning_rate=plan.learning_rate,
         schedule="cosine",
         layer_decay=plan.layer_decay,
-        callbacks=[EarlyStopping(patience=2)] if stops else [],
+        callbacks=[*([EarlyStopping(patience=2)] if stops else []), judge],
         name="fine-tune",
     )
 
 
-def _joined(one: StagedHistory, other: StagedHistory) -> StagedHistory:
-    """The epochs of the second behind those of the first."""
-    done, new = len(one.epoch), len(other.epoch)
-    history = {
-        key: [*one.history.get(key, [None] * done), *other.history.get(key, [None] * new)]
-        for key in {**one.history, **other.history}
-    }
-    epoch = [*one.epoch, *(number + done for number in other.epoch)]
-    stages = [*one.stages, *((name, first + done) for name, first in other.stages)]
-    return StagedHistory(history, epoch, stages)
-
-
-def _measured(model: keras.Model, data: Any) -> dict[str, float] | None:
-    """The metrics on some data."""
-    if data is None:
-        return None
-    x, y = data if isinstance(data, tuple) else (data, None)
-    x = x if y is None else inputs.read(x, model)
-    found = model.evaluate(x, y, verbose=0, return_dict=True)
-    return {name: float(value) for name, value in found.items()}
-
-
-def _better(model: keras.Model, one: dict[str, float], other: dict[str, float]) -> bool:
-    """Whether the first is as good as the second, by the task's metric, then by the loss."""
-    name, mode = monitored(model, "auto", "auto", {f"val_{key}": 0.0 for key in one})
-    key = name.removeprefix("val_")
-    if one[key] == other[key]:
-        return one["loss"] <= other["loss"]
-    return (one[key] < other[key]) == (mode == "min")
+def _decay_text(decay: float) -> str:
+    return "" if decay == 1 else f", each block at {decay:g} times the rate of the one above"
 
 
 def _with_defaults(plan: _Plan, texts: bool) -> _Plan:
