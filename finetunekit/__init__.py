@@ -223,7 +223,9 @@ __getattr__, __dir__ = lazy.attach(
             "use_tokenizer",
         ),
         "training.compiling": ("compile_for_task",),
-        "training.explain": ("explain",),
+        "training.estimate": ("FitEstimate", "explain"),
+        "training.plan": ("FitPlan",),
+        "training.planning": ("plan_fit",),
         "training.fitting": ("fit",),
         "training.range_test": (
             "RateCurve",

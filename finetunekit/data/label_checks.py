@@ -23,7 +23,7 @@ def check_labels(y: np.ndarray, model: keras.Model, task: Task | None) -> None:
     """
     check_finite(y, "y")
     if task is not None:
-        FAMILIES[task.name].check_labels(y, task, model.output_shape)
+        FAMILIES[task.name].check_labels(y, task, (None, *model.output_shape[1:]))
 
 
 def check_split(
