@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from finetunekit.foundation.messages import closest, listed
+from finetunekit.foundation.patches import Patch, exchange
 from finetunekit.models import rate_multipliers
 from finetunekit.models.temporary_injection import TemporaryInjection
 
@@ -120,7 +121,7 @@ class Schedule(TemporaryInjection):
         steps = self.warmup if self.warmup >= 1 else round(self.warmup * total)
         return min(int(steps), total - 1)
 
-    def _change(self, model: keras.Model) -> None:
+    def _change(self, model: keras.Model) -> list[Patch]:
         optimizer = model.optimizer
         rate_multipliers.check_rate_is_a_number(optimizer, "Schedule")
         inner = rate_multipliers.innermost(optimizer)
@@ -139,10 +140,7 @@ class Schedule(TemporaryInjection):
         self._every = inner.gradient_accumulation_steps or 1
         self._total = max(1, (epochs - self.first_epoch) * steps // self._every)
         self._start = None
-        rate_multipliers.change(optimizer).schedule = self._now
-
-    def _undo(self, model: keras.Model) -> None:
-        rate_multipliers.change(model.optimizer).schedule = None
+        return [exchange(rate_multipliers.change(optimizer), "schedule", self._now)]
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Finds out at the first epoch where in the schedule it lies."""

@@ -50,8 +50,8 @@ def patch(instance: Any, name: str, wrap: Callable[[Any], Any], *, tag: Any = No
     It is written past `__setattr__`, which Keras uses to track layers, variables and state.
 
     Args:
-        instance: Any object with a `__dict__`: a layer, model, optimizer, loss.
-        name: A method or plain attribute of it; not a property.
+        instance: Any object with a `__dict__`: a layer, variable, model, optimizer, loss.
+        name: A method, attribute or property of it; a property is set by its own setter.
         wrap: What the attribute is now (bound, for a method) -> what it becomes. It is called
             again when a patch below it is undone, so it should do nothing else.
         tag: What `patches_of` tells of the patch.
@@ -61,13 +61,7 @@ def patch(instance: Any, name: str, wrap: Callable[[Any], Any], *, tag: Any = No
 
     Raises:
         AttributeError: If the object has no such attribute.
-        TypeError: If it is a property, which hides what stands in the instance.
     """
-    if hasattr(getattr(type(instance), name, None), "__set__"):
-        raise TypeError(
-            "A property cannot be patched; assign to it. "
-            f"Received: name={type(instance).__name__}.{name}"
-        )
     made = Patch(instance, name, wrap, tag)
     stack = _stacks(instance).get(name) or _Stack(instance, name)
     stack.add(made)
@@ -94,7 +88,7 @@ def original(instance: Any, name: str) -> Any:
 def is_users_own(instance: Any, name: str) -> bool:
     """Whether, under all patches, the instance has an attribute that hides the class's."""
     stack = _stacks(instance).get(name)
-    return name in vars(instance) if stack is None else stack.in_instance
+    return name in vars(instance) if stack is None else stack.is_users_own
 
 
 def patches_of(instance: Any, name: str) -> list[Patch]:
@@ -109,26 +103,27 @@ class _Stack:
     def __init__(self, instance: Any, name: str) -> None:
         self._instance, self._name = instance, name
         self.base = getattr(instance, name)
-        self.in_instance = name in vars(instance)
+        self.is_users_own = name in vars(instance)
+        self._is_property = hasattr(getattr(type(instance), name, None), "__set__")
         self.patches: list[Patch] = []
         self._written: Any = self.base
 
     def add(self, made: Patch) -> None:
-        there = vars(self._instance).get(self._name, self.base)
+        there = self._read()
         if self.patches and there is not self._written:
             # Somebody has assigned to it meanwhile: that is wrapped, and stays.
             self.patches.append(Patch(self._instance, self._name, lambda _: there, None))
-        self._write(made.over(there if self.patches else self.base))
+        self._write(made.over(there))
         self.patches.append(made)
 
     def remove(self, gone: Patch) -> None:
         self.patches.remove(gone)
-        ours = vars(self._instance).get(self._name) is self._written
+        ours = self._read() is self._written
         if not self.patches:
             del _stacks(self._instance)[self._name]
         if not ours:
             return  # Somebody else has assigned to it since; theirs stays.
-        if self.patches or self.in_instance:
+        if self.patches or self.is_users_own or self._is_property:
             value = self.base
             for each in self.patches:
                 value = each.over(value)
@@ -136,8 +131,17 @@ class _Stack:
         else:
             del vars(self._instance)[self._name]
 
+    def _read(self) -> Any:
+        if self._is_property:
+            return getattr(self._instance, self._name)
+        return vars(self._instance).get(self._name, self.base)
+
     def _write(self, value: Any) -> None:
-        vars(self._instance)[self._name] = self._written = value
+        self._written = value
+        if self._is_property:
+            setattr(self._instance, self._name, value)
+        else:
+            vars(self._instance)[self._name] = value
 
 
 class _Stacks:

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit.foundation import keras_internals, keras_optimizers
+from finetunekit.foundation import keras_internals, keras_optimizers, patches
 from finetunekit.models import graph, metadata, rate_multipliers
 
 # Per-variable optimizer state of variables that do not train now: optimizer -> variable -> state.
@@ -140,12 +140,8 @@ def park(
 def _rebuild_wrapper(optimizer: Any, variables: list[Any]) -> None:
     """Builds a LossScaleOptimizer whose inner optimizer is built already."""
     inner = optimizer.inner_optimizer
-    held = inner.build
-    inner.build = lambda variables: None
-    try:
+    with patches.exchange(inner, "build", lambda variables: None):
         optimizer.build(variables)
-    finally:
-        inner.build = held
 
 
 def _state(optimizer: keras.optimizers.Optimizer) -> dict[int, tuple[Any, dict[str, Any]]]:

@@ -2,13 +2,15 @@
 
 import math
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 
-from finetunekit.foundation import keras_internals
+from finetunekit.foundation import keras_internals, patches
 from finetunekit.foundation.messages import listed, plural, say
+from finetunekit.foundation.patches import Patch
 from finetunekit.models import compiled, graph
 from finetunekit.models.selection import Selector, find_layers
 from finetunekit.models.temporary_injection import TemporaryInjection
@@ -164,8 +166,12 @@ def _carriers(model: keras.Model, layers: Selector) -> list[keras.layers.Layer]:
 
 
 def _found(layer: keras.layers.Layer) -> _Regularizers:
+    """As they are, but for what a callback has put in for a time."""
     return _Regularizers(
-        tuple((variable, variable.regularizer) for variable in keras_internals.kernels(layer)),
+        tuple(
+            (variable, patches.original(variable, "regularizer"))
+            for variable in keras_internals.kernels(layer)
+        ),
         tuple(
             (name, getattr(layer, name)) for name in keras_internals.regularizer_attributes(layer)
         ),
@@ -208,6 +214,9 @@ def _strength(value: Any, name: str) -> float:
 class L1L2Injection(TemporaryInjection):
     """Puts an L1 or L2 penalty on kernels for the time of one `fit`, and takes it out after.
 
+    It takes the place of a penalty that a layer has; several such callbacks add up. A model that
+    is saved meanwhile has no such penalty in its file.
+
     Args:
         l1: As for `inject_regularizer`.
         l2: As for `inject_regularizer`.
@@ -235,14 +244,26 @@ class L1L2Injection(TemporaryInjection):
         self._l1, self._l2, self._layers = _strength(l1, "l1"), _strength(l2, "l2"), layers
         if not self._l1 and not self._l2:
             raise ValueError(f"Give `l1` or `l2`, a number above 0. Received: l1={l1!r}, l2={l2!r}")
-        self._held: list[tuple[keras.layers.Layer, _Regularizers]] = []
 
-    def _change(self, model: keras.Model) -> None:
-        self._held = [(layer, _found(layer)) for layer in _carriers(model, self._layers)]
-        for layer, _ in self._held:
-            _penalise(layer, self._l1, self._l2)
+    def _change(self, model: keras.Model) -> list[Patch]:
+        layers = _carriers(model, self._layers)
+        kernels = {id(v): v for layer in layers for v in keras_internals.kernels(layer)}
+        return [
+            patches.patch(variable, "regularizer", self._added_to(variable))
+            for variable in kernels.values()
+        ]
 
-    def _undo(self, model: keras.Model) -> None:
-        for layer, before in self._held:
-            _put_back(layer, before)
-        self._held = []
+    def _added_to(self, variable: Any) -> Callable[[Any], Any]:
+        own = patches.original(variable, "regularizer")
+
+        def added(below: Any) -> Any:
+            strengths = [(self._l1, self._l2)]
+            if below is not own:  # Of another injection.
+                strengths.append((_strength_of(below, "l1"), _strength_of(below, "l2")))
+            return _penalty(sum(l1 for l1, _ in strengths), sum(l2 for _, l2 in strengths))
+
+        return added
+
+
+def _strength_of(penalty: Any, name: str) -> float:
+    return float(getattr(penalty, name, 0.0))
