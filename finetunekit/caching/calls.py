@@ -121,7 +121,9 @@ class _Lister:
         for operation, args, kwargs, outputs in keras_internals.graph_calls(model):
             args, kwargs = keras.tree.map_structure(value_of, (args, kwargs))
             given = self._nested(operation, args, kwargs, inside)
-            for added in [] if given is None else _followers(operation) or []:
+            for added in _followers(operation) or []:
+                if given is None:
+                    break
                 given = [self._follow(added, value, inside) for value in given]
             if given is None:
                 given = [_value(tensor, sizes) for tensor in outputs]

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import tempfile
+import warnings
 import zipfile
 from typing import Any
 
@@ -144,12 +145,26 @@ def copy_model(model: keras.Model) -> keras.Model:
     Raises:
         ValueError: If the model cannot be saved.
     """
-    classes = {type(place.layer).__name__: type(place.layer) for place in graph.walk(model)}
-    own = {name: kind for name, kind in classes.items() if not kind.__module__.startswith("keras.")}
-    own[type(model).__name__] = type(model)
+    return from_bytes(*to_bytes(model))
+
+
+def to_bytes(model: keras.Model) -> tuple[bytes, dict[str, type]]:
+    """The model as `save` writes it, and the classes of others that `from_bytes` needs."""
+    kinds = {type(model), *(type(place.layer) for place in graph.walk(model))}
+    own = {kind.__name__: kind for kind in kinds if not kind.__module__.startswith("keras.")}
     with tempfile.TemporaryDirectory(prefix="finetunekit-") as folder:
         path = save(model, os.path.join(folder, "model.keras"), verbose=0)
-        return load(path, custom_objects=own, safe_mode=False)
+        with open(path, "rb") as file:
+            return file.read(), own
+
+
+def from_bytes(content: bytes, classes: dict[str, type]) -> keras.Model:
+    """The model that `to_bytes` gave; code in it is run, as Keras and pickle do."""
+    with tempfile.TemporaryDirectory(prefix="finetunekit-") as folder:
+        path = os.path.join(folder, "model.keras")
+        with open(path, "wb") as file:
+            file.write(content)
+        return load(path, custom_objects=classes, safe_mode=False)
 
 
 def load(
@@ -190,11 +205,14 @@ def load(
             "`path` was written by Keras 2; `load_backbone` rebuilds its model in Keras 3. "
             f"Received: path={target!r}"
         )
-    model = saved_files.read_model(
-        target, "path", custom_objects=custom_objects, safe_mode=safe_mode
-    )
+    with warnings.catch_warnings(), keras.saving.custom_object_scope(custom_objects or {}):
+        if record is not None and "optimizer" in record:  # `apply` puts in what Keras skips.
+            warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
+        model = saved_files.read_model(
+            target, "path", custom_objects=custom_objects, safe_mode=safe_mode
+        )
+        if record is not None:
+            saved_files.apply(model, record, target, "path")
     if record is None:
         warn(f"{target} was not saved by finetunekit: task and class names are not known")
-    else:
-        saved_files.apply(model, record, target, "path")
     return model

@@ -9,7 +9,7 @@ import keras
 from finetunekit.foundation import keras_internals
 from finetunekit.foundation.messages import listed, plural, say
 from finetunekit.foundation.patches import Patch, patch
-from finetunekit.models import compiled, graph, metadata
+from finetunekit.models import graph, metadata, model_state
 from finetunekit.models.selection import Selector, find_layers_for
 from finetunekit.models.temporary_injection import TemporaryInjection
 
@@ -57,8 +57,7 @@ def inject_dropout(
         if (id(layer), rate, seed) not in there
     }
     new = graph.insert_after(model, additions)
-    carry_roles(model, new)
-    compiled.carry_compilation(model, new)
+    model_state.carry(model, new)
     had = f"; {len(chosen) - len(additions)} had it" if len(additions) < len(chosen) else ""
     say(f"Dropout {rate:g} put after {plural(len(additions), 'layer')} of {model.name!r}{had}")
     return new
@@ -148,20 +147,6 @@ def _output_layers(model: keras.Model) -> list[keras.layers.Layer]:
                 found.append(layer)
     head = metadata.of(model).head
     return [*found, *(head.layers[-1:] if isinstance(head, keras.Model) else [])]
-
-
-def carry_roles(old: keras.Model, new: keras.Model) -> None:
-    """Finds backbone and head again by name: nested models with Dropout inside are new objects."""
-    by_name = {layer.name: layer for layer in new.layers}
-    known = metadata.of(old)
-    for layer in old.layers:
-        if by_name.get(layer.name) is not layer and isinstance(layer, keras.Model):
-            metadata.carry(layer, by_name[layer.name])
-    renamed = {
-        role: None if layer is None else by_name.get(layer.name)
-        for role, layer in (("backbone", known.backbone), ("head", known.head))
-    }
-    metadata.carry(old, new, **renamed)
 
 
 class DropoutInjection(TemporaryInjection):

@@ -1,9 +1,7 @@
 """How large may weights grow, how far from the start? Penalties put into an existing model."""
 
 import math
-import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -11,22 +9,10 @@ import keras
 from finetunekit.foundation import keras_internals, patches
 from finetunekit.foundation.messages import listed, plural, say
 from finetunekit.foundation.patches import Patch
-from finetunekit.models import compiled, graph
+from finetunekit.models import compiled, graph, regularizers
 from finetunekit.models.selection import Selector, find_layers
 from finetunekit.models.temporary_injection import TemporaryInjection
 from finetunekit.regularization.start import StartPull, starts_of, with_start
-
-
-@dataclass(frozen=True)
-class _Regularizers:
-    """The regularizers of a layer: of its kernels, and as its config has them."""
-
-    variables: tuple[tuple[Any, Any], ...]
-    attributes: tuple[tuple[str, Any], ...]
-
-
-# What layers with an injected penalty had before.
-_before: "weakref.WeakKeyDictionary[Any, _Regularizers]" = weakref.WeakKeyDictionary()
 
 
 def inject_regularizer(
@@ -94,7 +80,7 @@ def inject_regularizer(
         pulled = with_start(model, changed, starts, layers)
         changed = changed if l1 or l2 else pulled
     for layer in changed:
-        _put_back(layer, _before.setdefault(layer, _found(layer)))
+        regularizers.put_back(layer, regularizers.note(layer))
         if layer in pulled:
             for variable in [v for v in keras_internals.kernels(layer) if id(v) in starts]:
                 variable.regularizer = StartPull(pull, starts[id(variable)])
@@ -133,15 +119,15 @@ def remove_regularizer(model: keras.Model, layers: Selector = ".*") -> keras.Mod
         ```
     """
     chosen = graph.with_descendants(list(find_layers(model, layers).values()))
-    injected = [layer for layer in chosen if layer in _before]
+    injected = [layer for layer in chosen if regularizers.is_noted(layer)]
     if not injected:
-        there = [place.path for place in graph.walk(model) if place.layer in _before]
+        there = [place.path for place in graph.walk(model) if regularizers.is_noted(place.layer)]
         raise ValueError(
             "`layers` matches no layer with an injected penalty. Such layers are: "
             f"{listed(there) or 'none'}. Received: layers={layers!r}"
         )
     for layer in injected:
-        _put_back(layer, _before.pop(layer))
+        regularizers.put_back(layer, regularizers.forget(layer))
     compiled.renew_all(injected, model)
     say(f"{model.name!r}: penalties taken out of {plural(len(injected), 'layer')}")
     return model
@@ -165,32 +151,12 @@ def _carriers(model: keras.Model, layers: Selector) -> list[keras.layers.Layer]:
     ]
 
 
-def _found(layer: keras.layers.Layer) -> _Regularizers:
-    """As they are, but for what a callback has put in for a time."""
-    return _Regularizers(
-        tuple(
-            (variable, patches.original(variable, "regularizer"))
-            for variable in keras_internals.kernels(layer)
-        ),
-        tuple(
-            (name, getattr(layer, name)) for name in keras_internals.regularizer_attributes(layer)
-        ),
-    )
-
-
 def _penalise(layer: keras.layers.Layer, l1: float, l2: float) -> None:
     """Sets both: Keras takes the loss from the variable, and the saved config from the layer."""
     for variable in keras_internals.kernels(layer):
         variable.regularizer = _penalty(l1, l2)
     for name in keras_internals.regularizer_attributes(layer):
         setattr(layer, name, _penalty(l1, l2))
-
-
-def _put_back(layer: keras.layers.Layer, before: _Regularizers) -> None:
-    for variable, regularizer in before.variables:
-        variable.regularizer = regularizer
-    for name, regularizer in before.attributes:
-        setattr(layer, name, regularizer)
 
 
 def _penalty(l1: float, l2: float) -> keras.regularizers.Regularizer:

@@ -8,7 +8,7 @@ import keras
 
 from finetunekit.foundation import keras_internals
 from finetunekit.foundation.messages import listed, say
-from finetunekit.models import compiled, graph, metadata
+from finetunekit.models import graph, metadata, model_state
 from finetunekit.models.metadata import Task
 from finetunekit.tasks.families import make_task
 from finetunekit.tasks.heads import build_head
@@ -159,7 +159,7 @@ def _keep_compilation(old: keras.Model, new: keras.Model) -> bool:
     if tasks[0] != tasks[1] or output_activation(old) != output_activation(new):
         return False
     metadata.remember(new, task=dataclasses.replace(after.task, one_hot=before.task.one_hot))
-    compiled.carry_compilation(old, new)
+    model_state.carry_compilation(old, new)
     return True
 
 

@@ -10,13 +10,10 @@ import keras
 
 from finetunekit.foundation import keras_internals
 from finetunekit.foundation.messages import closest, say, warn
-from finetunekit.models import metadata
+from finetunekit.models import metadata, state_tables
 from finetunekit.models.metadata import Choices, Task
 from finetunekit.optimizers import make_optimizer, trainable_part
 from finetunekit.tasks import FAMILIES, from_logits, task_of
-
-# Optimizer -> the model it was given to: one object must not serve two.
-_owner: "weakref.WeakKeyDictionary[Any, weakref.ref[Any]]" = weakref.WeakKeyDictionary()
 
 
 def compile_for_task(
@@ -90,7 +87,7 @@ def compile_for_task(
     # Keras takes None for "those of the last compile".
     metrics = [] if metrics is None else metrics
     model.compile(optimizer=chosen, loss=loss, metrics=metrics, **compile_options)
-    _owner[chosen] = weakref.ref(model)
+    state_tables.OWNER[chosen] = weakref.ref(model)
     metadata.remember(
         model,
         task=found,
@@ -211,7 +208,7 @@ def _task_or_none(model: keras.Model, task: Any, *, needed: bool) -> Task | None
 
 
 def _check_free(optimizer: keras.optimizers.Optimizer, model: keras.Model) -> None:
-    owner = _owner.get(optimizer, lambda: None)()
+    owner = state_tables.OWNER.get(optimizer, lambda: None)()
     if owner is model or optimizer is getattr(model, "optimizer", None):
         return
     if owner is not None or optimizer.built:

@@ -15,7 +15,7 @@ import numpy as np
 from finetunekit.data import pipelines
 from finetunekit.foundation import plots
 from finetunekit.foundation.messages import say
-from finetunekit.models import compiled, inputs, rate_multipliers
+from finetunekit.models import inputs, optimizer_state, rate_multipliers
 from finetunekit.training.fitting import fit, prepare
 
 _SMOOTH = 0.9  # Of the running mean of losses.
@@ -196,7 +196,7 @@ def _put_back(model: keras.Model) -> Iterator[keras.optimizers.Optimizer]:
     optimizer = model.optimizer
     values = [(v, np.array(keras.ops.convert_to_numpy(v))) for v in _variables(model)]
     states = random.getstate(), np.random.get_state()
-    copy = compiled.copy_optimizer(optimizer, model)
+    copy = optimizer_state.copy_of(optimizer, model)
     try:
         model.optimizer = copy
         model.train_function = model.test_function = None
