@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from finetunekit.foundation import paths
+from finetunekit.foundation import arguments, paths
 from finetunekit.foundation.messages import say, warn
 from finetunekit.models import graph, saved_files
 
@@ -45,11 +45,9 @@ def save(
         ftk.save(model, "tuned.keras")
         ```
     """
-    if not isinstance(model, keras.Model):
-        remedy = ""
-        if isinstance(model, keras.callbacks.History):
-            remedy = "`fit` returns the History; the model itself was trained in place. "
-        raise TypeError(f"`model` must be a keras.Model. {remedy}Received: model={model!r}")
+    history = isinstance(model, keras.callbacks.History)
+    remedy = "`fit` returns the History; the model itself was trained in place." if history else ""
+    arguments.check_model(model, remedy=remedy)
     if not model.built:
         raise ValueError(
             "`model` is not built, so it has no weights to save. Call it on a batch first. "
@@ -95,9 +93,7 @@ def check_target(path: str | os.PathLike[str]) -> str:
         ValueError: If it does not end in `.keras`.
         OSError: If its folder is missing or cannot be written to.
     """
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"`path` must be a string or a path. Received: path={path!r}")
-    target = os.fspath(path)
+    target = arguments.check_path(path, "path")
     if not target.endswith(".keras"):
         raise ValueError(f"`path` must end in '.keras', Keras' format. Received: path={target!r}")
     target = os.path.realpath(target) if os.path.islink(target) else target

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from finetunekit.foundation import keras_internals
+from finetunekit.foundation import arguments, keras_internals
 from finetunekit.foundation.messages import listed, plural, say
 from finetunekit.foundation.patches import Patch, patch
 from finetunekit.models import graph, metadata, model_state
@@ -73,13 +73,8 @@ def free_name(name: str, taken: set[str]) -> str:
 
 
 def checked_rate(rate: Any) -> float:
-    """A rate of Dropout, or a ValueError."""
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate < 1:
-        raise ValueError(
-            "`rate` must be a number in (0, 1), the share of values set to zero. "
-            f"Received: rate={rate!r}"
-        )
-    return float(rate)
+    """A rate of Dropout, or an error."""
+    return arguments.check_number(rate, "rate", arguments.SHARE, "the share of values set to zero")
 
 
 def _targets(model: keras.Model, after: Selector) -> list[keras.layers.Layer]:

@@ -1,12 +1,11 @@
 """How large may weights grow, how far from the start? Penalties put into an existing model."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import keras
 
-from finetunekit.foundation import keras_internals, patches
+from finetunekit.foundation import arguments, keras_internals, patches
 from finetunekit.foundation.messages import listed, plural, say
 from finetunekit.foundation.patches import Patch
 from finetunekit.models import compiled, graph, regularizers
@@ -168,13 +167,7 @@ def _penalty(l1: float, l2: float) -> keras.regularizers.Regularizer:
 def _strength(value: Any, name: str) -> float:
     if value is None:
         return 0.0
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"`{name}` must be a number. Received: {name}={value!r}")
-    if value < 0 or not math.isfinite(value):
-        raise ValueError(
-            f"`{name}` must be a number of at least 0, such as 1e-4. Received: {name}={value!r}"
-        )
-    return float(value)
+    return arguments.check_number(value, name, arguments.NOT_NEGATIVE, "such as 1e-4")
 
 
 class L1L2Injection(TemporaryInjection):

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit.foundation import paths
+from finetunekit.foundation import arguments, paths
 from finetunekit.foundation.messages import listed, plural, say
 from finetunekit.models import metadata
 from finetunekit.models.metadata import InputContract
@@ -58,8 +58,7 @@ def use_tokenizer(
         assert ftk.tokenize(model, ["Finetune!"]).tolist() == [[2, 4, 5, 1, 3]]
         ```
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
+    arguments.check_model(model)
     if roles.of(model) is None:
         raise ValueError(
             "`model` must take token ids, alone or with a padding mask and segments, under the "
@@ -157,8 +156,7 @@ def tokenize(
         assert ftk.tokenize(model, ["Good", "bad"]).tolist() == [[2, 4, 3], [2, 1, 3]]
         ```
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
+    arguments.check_model(model)
     given = texts if pairs is None else (texts, pairs)
     found = as_texts(given)
     if found is None:

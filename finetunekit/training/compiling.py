@@ -2,13 +2,12 @@
 
 import dataclasses
 import inspect
-import numbers
 import weakref
 from typing import Any
 
 import keras
 
-from finetunekit.foundation import keras_internals
+from finetunekit.foundation import arguments, keras_internals
 from finetunekit.foundation.messages import closest, say, warn
 from finetunekit.models import metadata, state_tables
 from finetunekit.models.metadata import Choices, Task
@@ -71,8 +70,7 @@ def compile_for_task(
         The rates: Keras' guide "Transfer learning & fine-tuning" (1e-3 and 1e-5); 1e-4 is their
         geometric mean.
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
+    arguments.check_model(model)
     _check_options(compile_options, metrics, loss)
     _check_smoothing(label_smoothing, loss)
     part = trainable_part(model)
@@ -176,15 +174,7 @@ def _check_name(value: Any, argument: str, find: Any, names: list[str]) -> None:
 
 
 def _check_smoothing(amount: Any, loss: Any) -> None:
-    if (
-        isinstance(amount, bool)
-        or not isinstance(amount, numbers.Real)
-        or not 0 <= float(amount) < 1
-    ):
-        raise ValueError(
-            "`label_smoothing` must be a number from 0 to below 1, such as 0.1. "
-            f"Received: label_smoothing={amount!r}"
-        )
+    arguments.check_number(amount, "label_smoothing", arguments.SHARE_OR_NONE, "such as 0.1")
     if amount and _word(loss) != "auto":
         raise ValueError(
             "`label_smoothing` belongs to the loss of the task. Give it to your loss, such as "
