@@ -78,6 +78,7 @@ SHELVES = {"__init__.py", "callbacks/__init__.py"}  # They name what lives elsew
 MAY_PRINT = {"__main__", "quickstart"}
 # A callback taken up again gets the values that it had, which are no patch.
 MAY_PATCH = {"foundation/patches.py", "resuming/training_state.py"}
+MAY_CHECK = {"foundation/arguments.py", "training/explain.py", "training/fitting.py"}
 # State that goes with a model, and features that are computed anew when they are gone.
 MAY_KEEP_BY_OBJECT = {"models/state_tables.py", "caching/memory_stores.py"}
 # What Keras calls on layers, models, losses and optimizers, and nobody exchanges by assignment.
@@ -313,6 +314,16 @@ def is_namespace(node: ast.AST) -> bool:
     """Tell whether an expression is `vars(x)` or `x.__dict__` of an instance."""
     text = ast.unparse(node)
     return text.endswith(".__dict__") or (text.startswith("vars(") and "import_module" not in text)
+
+
+def test_models_are_checked_by_one_function() -> None:
+    def rule(module: Module) -> Iterator[tuple[str, int]]:
+        for number, line in enumerate(module.text.splitlines(), start=1):
+            text = "must be a keras.Model" in line or "must be True or False" in line
+            if text and module.path not in MAY_CHECK:
+                yield "a check of an argument: use foundation/arguments.py", number
+
+    assert not offences(rule)
 
 
 def test_weak_dictionaries_stand_in_one_place() -> None:

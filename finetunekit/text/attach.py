@@ -66,13 +66,7 @@ def use_tokenizer(
             f"{listed(roles.named_inputs(model)) or 'what is not known'}. Received: model={model!r}"
         )
     room = roles.longest(model)
-    if max_length is not None and (
-        isinstance(max_length, bool) or not isinstance(max_length, int) or max_length < 3
-    ):
-        raise ValueError(
-            "`max_length` must be a whole number of tokens, at least 3. "
-            f"Received: max_length={max_length!r}"
-        )
+    arguments.check_int(max_length, "max_length", 3, optional=True)
     if max_length is not None and room is not None and max_length > room:
         raise ValueError(
             f"`max_length` must be at most {room}, for which {model.name!r} has positions. "
