@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from finetunekit.foundation import keras_internals, patches
+from finetunekit.foundation.messages import warn
 from finetunekit.models.state_tables import REGULARIZERS_BEFORE
 
 
@@ -64,8 +65,10 @@ def to_record(layer: keras.layers.Layer) -> dict[str, Any] | None:
 def from_record(layer: keras.layers.Layer, record: dict[str, Any]) -> None:
     """Notes what `to_record` gave.
 
+    A regularizer of an unknown class is told and taken for none.
+
     Raises:
-        KeyError: If it names what the layer has not.
+        KeyError: If it names what the layer does not have.
         TypeError: If it holds anything but regularizers.
     """
     kernels = {variable.name: variable for variable in keras_internals.kernels(layer)}
@@ -83,7 +86,14 @@ def _config(regularizer: Any) -> Any:
 
 
 def _regularizer(config: Any) -> Any:
-    found = None if config is None else keras.saving.deserialize_keras_object(config)
+    try:
+        found = None if config is None else keras.saving.deserialize_keras_object(config)
+    except (TypeError, ValueError):
+        found = None
+        warn(
+            f"`remove_regularizer` cannot bring {config.get('class_name')!r} back, which is not "
+            "known here: give its class in `custom_objects`"
+        )
     if not isinstance(found, keras.regularizers.Regularizer | None):
         raise TypeError(f"{config!r} is not a regularizer")
     return found

@@ -129,6 +129,28 @@ def test_every_facet_goes_along(way: str, tmp_path: Path) -> None:
     assert layer(other, "base/high").kernel_regularizer.get_config() == own.get_config()
 
 
+class Mine(keras.regularizers.Regularizer):
+    def __call__(self, x: object) -> object:
+        return 0.0
+
+    def get_config(self) -> dict[str, object]:
+        return {}
+
+
+def test_a_regularizer_of_the_user_comes_back_with_its_class(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = keras.Sequential([keras.Input((4,)), L.Dense(1, kernel_regularizer=Mine(), name="d")])
+    ftk.inject_regularizer(model, l2=0.1)
+    path = ftk.save(model, tmp_path / "model.keras", verbose=0)
+    loaded = ftk.remove_regularizer(ftk.load(path, custom_objects={"Mine": Mine}))
+    assert type(loaded.get_layer("d").kernel_regularizer) is Mine
+    assert "cannot bring" not in caplog.text
+    without = ftk.remove_regularizer(ftk.load(path))
+    assert without.losses == []
+    assert "cannot bring 'Mine' back" in caplog.text
+
+
 def test_smoothing_goes_through_a_pickle() -> None:
     model = ftk.add_head(keras.Sequential([keras.Input((4,)), L.Dense(3)]), "multiclass", 3)
     ftk.compile_for_task(model, label_smoothing=0.2)
