@@ -36,7 +36,7 @@ class TestTraps:
         assert not np.array_equal(before, model.get_layer("a").get_weights()[0])
 
     def test_thawing_after_fit_breaks_the_optimizer(self) -> None:
-        """Why `compiled.refit_optimizer` is there."""
+        """Why `optimizer_state.refit` is there."""
         model, x, y = fitted([L.Dense(3, name="a", trainable=False), L.Dense(1)])
         model.get_layer("a").trainable = True
         model.make_train_function(force=True)

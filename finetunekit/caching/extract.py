@@ -11,7 +11,8 @@ from finetunekit.caching import determinism, engines, identity
 from finetunekit.caching.cut import FrozenSplit, NotConstant
 from finetunekit.caching.engines import Engine, Features
 from finetunekit.caching.store import Column, FeatureStore
-from finetunekit.foundation.messages import closest, listed
+from finetunekit.foundation import arguments
+from finetunekit.foundation.messages import listed
 
 # Rows of a batch and of a part of it may differ by rounding, not by more.
 _BY_SAMPLE = 1e-3
@@ -251,10 +252,7 @@ def check_engine(engine: Any) -> None:
     Raises:
         ValueError: If it is unknown, or not installed.
     """
-    names = ("auto", *engines.ENGINES)
-    if not isinstance(engine, str) or engine not in names:
-        hint = closest(engine, names) if isinstance(engine, str) else ""
-        raise ValueError(f"`engine` must be one of {names}. {hint}Received: engine={engine!r}")
+    arguments.check_choice(engine, "engine", ("auto", *engines.ENGINES))
     if engine != "auto" and not engines.available(engine):
         raise ValueError(
             "`engine='litert'` needs the package ai-edge-litert and no GPU: "

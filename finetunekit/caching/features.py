@@ -13,6 +13,7 @@ from finetunekit.caching import cut, extract, hdf5_table, identity, memory, memo
 from finetunekit.caching.extract import Extractor
 from finetunekit.caching.progress import Progress
 from finetunekit.caching.store import Column, FeatureStore
+from finetunekit.foundation import arguments
 from finetunekit.foundation.messages import say
 from finetunekit.models import inputs
 from finetunekit.text import lengths
@@ -108,11 +109,9 @@ def cache_features(
         assert np.array_equal(found.features, again.features)
         ```
     """
-    if not isinstance(backbone, keras.Model):
-        raise TypeError(f"`backbone` must be a keras.Model. Received: backbone={backbone!r}")
+    arguments.check_model(backbone, "backbone")
     extract.check_engine(engine)
-    if dtype not in _DTYPES:
-        raise ValueError(f"`dtype` must be one of {_DTYPES}. Received: dtype={dtype!r}")
+    arguments.check_choice(dtype, "dtype", _DTYPES)
     if path is not None and not os.fspath(path).endswith((".h5", ".hdf5")):
         raise ValueError(f"`path` must end in .h5 or .hdf5. Received: path={os.fspath(path)!r}")
     source = _Source(backbone, data, batch_size)

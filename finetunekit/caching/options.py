@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from finetunekit.caching import extract, hdf5_table, memory
+from finetunekit.foundation import arguments
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,7 @@ def read(
     """
     extract.check_engine(engine)
     for name, flag in (("frozen_dropout", frozen_dropout), ("deterministic", deterministic)):
-        if not isinstance(flag, bool):
-            raise TypeError(f"`{name}` must be True or False. Received: {name}={flag!r}")
+        arguments.check_flag(flag, name)
     path = None
     if isinstance(cache, os.PathLike) or (isinstance(cache, str) and cache != "auto"):
         path = os.fspath(cache)

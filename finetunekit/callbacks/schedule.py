@@ -2,14 +2,14 @@
 
 import functools
 import math
-import numbers
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 
-from finetunekit.foundation.messages import closest, listed
+from finetunekit.foundation import arguments
+from finetunekit.foundation.patches import Patch, exchange
 from finetunekit.models import rate_multipliers
 from finetunekit.models.temporary_injection import TemporaryInjection
 
@@ -87,16 +87,8 @@ class Schedule(TemporaryInjection):
         self, shape: str = "cosine", *, warmup: float | None = None, first_epoch: int = 0
     ) -> None:
         super().__init__()
-        if shape not in _SHAPES:
-            raise ValueError(
-                f"`shape` must be one of {listed(_SHAPES)}. {closest(str(shape), _SHAPES)}"
-                f"Received: shape={shape!r}"
-            )
-        whole = isinstance(first_epoch, numbers.Integral) and not isinstance(first_epoch, bool)
-        if not whole or first_epoch < 0:
-            raise ValueError(
-                f"`first_epoch` must be an int of at least 0. Received: first_epoch={first_epoch!r}"
-            )
+        arguments.check_choice(shape, "shape", _SHAPES)
+        arguments.check_int(first_epoch, "first_epoch", 0)
         self.shape, self.first_epoch = shape, int(first_epoch)
         self.warmup = _SHAPES[shape][0] if warmup is None else _warmup(warmup)
         self._start: int | None = None
@@ -120,7 +112,7 @@ class Schedule(TemporaryInjection):
         steps = self.warmup if self.warmup >= 1 else round(self.warmup * total)
         return min(int(steps), total - 1)
 
-    def _change(self, model: keras.Model) -> None:
+    def _change(self, model: keras.Model) -> list[Patch]:
         optimizer = model.optimizer
         rate_multipliers.check_rate_is_a_number(optimizer, "Schedule")
         inner = rate_multipliers.innermost(optimizer)
@@ -139,10 +131,7 @@ class Schedule(TemporaryInjection):
         self._every = inner.gradient_accumulation_steps or 1
         self._total = max(1, (epochs - self.first_epoch) * steps // self._every)
         self._start = None
-        rate_multipliers.change(optimizer).schedule = self._now
-
-    def _undo(self, model: keras.Model) -> None:
-        rate_multipliers.change(model.optimizer).schedule = None
+        return [exchange(rate_multipliers.change(optimizer), "schedule", self._now)]
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Finds out at the first epoch where in the schedule it lies."""
@@ -163,7 +152,7 @@ class Schedule(TemporaryInjection):
 
 
 def _warmup(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+    if not arguments.is_number(value):
         raise TypeError(
             "`warmup` must be a share of the steps below 1, or a number of steps. "
             f"Received: warmup={value!r}"

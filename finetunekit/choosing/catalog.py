@@ -3,7 +3,8 @@
 import dataclasses
 from dataclasses import dataclass
 
-from finetunekit.foundation.messages import closest, listed
+from finetunekit.foundation import arguments
+from finetunekit.foundation.messages import listed
 
 _APPLICATIONS = (
     ("ConvNeXtBase", 87_566_464, 224),
@@ -175,10 +176,7 @@ def _modalities(task: str | None, modality: str | None) -> set[str]:
     suits = {kind for kind, tasks in _TASKS.items() if task in tasks}
     if not suits:
         names = [name for tasks in (*_TASKS.values(), _GENERAL) for name in tasks]
-        raise ValueError(
-            f"`task` must be one of {listed(names, 20)}. {closest(str(task), names)}"
-            f"Received: task={task!r}"
-        )
+        arguments.check_choice(task, "task", names)
     return wanted & suits
 
 

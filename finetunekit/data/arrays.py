@@ -10,6 +10,7 @@ import numpy as np
 
 from finetunekit.data import label_checks, output_labels, pipelines
 from finetunekit.data.class_weights import sample_weights
+from finetunekit.foundation import arguments
 from finetunekit.models import inputs
 from finetunekit.models.metadata import Task
 
@@ -101,11 +102,8 @@ def split(
     Raises:
         ValueError: If the share is out of range or leaves a class on one side only.
     """
-    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share < 1:
-        raise ValueError(
-            "`validation_split` must be a number in (0, 1), the share of the samples to validate "
-            f"on. Received: validation_split={share!r}"
-        )
+    what = "the share of the samples to validate on"
+    share = arguments.check_number(share, "validation_split", arguments.SHARE, what)
     count = len(keras.tree.flatten(arrays.x)[0])
     cut = math.floor(count * (1 - share))
     if cut in (0, count):

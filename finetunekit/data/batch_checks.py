@@ -6,7 +6,7 @@ import keras
 
 from finetunekit.backbones import contract
 from finetunekit.data import arrays
-from finetunekit.foundation import keras_internals
+from finetunekit.foundation import arguments, keras_internals
 from finetunekit.foundation.messages import warn
 from finetunekit.models import inputs, metadata
 from finetunekit.models.metadata import Task
@@ -51,8 +51,7 @@ def check_batch(model: keras.Model, x: Any, y: Any = None, *, verbose: Any = 1) 
         assert "takes raw pixels of 0 to 255" in finding
         ```
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
+    arguments.check_model(model)
     x, y = _first_batch(x, y)
     task = known_task(model) if y is not None else None
     read = arrays.read(x, y, None, model, task, compare=False)

@@ -1,12 +1,12 @@
 """How do rare classes get their due? Class weights as sample weights, for labels of any shape."""
 
 import math
-import numbers
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from finetunekit.foundation import arguments
 from finetunekit.models.metadata import Task
 from finetunekit.tasks import CLASSIFYING
 
@@ -79,8 +79,7 @@ def check_class_weight(class_weight: Any, task: Task) -> None:
             f"{classes - 1}. {received}"
         )
     for weight in class_weight.values():
-        good = isinstance(weight, numbers.Real) and not isinstance(weight, bool)
-        if not good or not 0 <= float(weight) < math.inf:
+        if not arguments.is_number(weight) or not 0 <= float(weight) < math.inf:
             raise ValueError(f"`class_weight` must hold finite numbers of at least 0. {received}")
 
 

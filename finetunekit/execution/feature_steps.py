@@ -16,7 +16,7 @@ from finetunekit.execution.samples import Samples
 from finetunekit.execution.step_callbacks import StepCallbacks, may_change_weights, want_batches
 from finetunekit.execution.streams import Stream
 from finetunekit.execution.tail import Parts, Tail
-from finetunekit.foundation import keras_internals
+from finetunekit.foundation import keras_internals, patches
 from finetunekit.foundation.messages import plural, say, warn
 from finetunekit.resuming.run import Run
 
@@ -80,16 +80,22 @@ class Redirected:
         model.test_function = lambda iterator: self._run(iterator, training=False)
         held = model.train_function, model.test_function
         # A callback that changes the model has the functions made anew: ours stay in their place.
-        vars(model)["make_train_function"] = lambda force=False: self._renew(True, force)
-        vars(model)["make_test_function"] = lambda force=False: self._renew(False, force)
+        renewed = [
+            patches.exchange(
+                model,
+                f"make_{name}_function",
+                lambda force=False, t=training: self._renew(t, force),
+            )
+            for name, training in (("train", True), ("test", False))
+        ]
         try:
             yield
         finally:
             for side in self._sides.values():
                 if side is not None:
                     side.close()
-            for name in ("make_train_function", "make_test_function"):
-                vars(model).pop(name, None)
+            for each in renewed:
+                each.undo()
             if model.train_function is held[0]:
                 model.train_function = self._plain[True]
             if model.test_function is held[1]:
@@ -106,7 +112,7 @@ class Redirected:
             name = "train_function" if training else "test_function"
             ours = getattr(self.model, name)
             setattr(self.model, name, None)
-            getattr(type(self.model), f"make_{name}")(self.model)
+            patches.original(self.model, f"make_{name}")()
             self._plain[training] = getattr(self.model, name)
             setattr(self.model, name, ours)
         return self._plain[training]

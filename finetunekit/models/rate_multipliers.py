@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from finetunekit.foundation import keras_optimizers
+from finetunekit.models import state_tables
 
 
 @dataclass
@@ -28,9 +29,6 @@ class StepSizes:
     schedule: Callable[[Any], Any] | None = None
 
 
-_of: "weakref.WeakKeyDictionary[Any, StepSizes]" = weakref.WeakKeyDictionary()
-
-
 def innermost(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
     """The optimizer inside of a LossScaleOptimizer; the optimizer itself if there is none."""
     return getattr(optimizer, "inner_optimizer", optimizer)
@@ -38,7 +36,8 @@ def innermost(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimiz
 
 def of(optimizer: keras.optimizers.Optimizer) -> StepSizes | None:
     """The factors of an optimizer, if it has any."""
-    return _of.get(innermost(optimizer))
+    sizes: StepSizes | None = state_tables.MULTIPLIERS.get(innermost(optimizer))
+    return sizes
 
 
 def check(optimizer: Any, name: str = "optimizer") -> None:
@@ -80,20 +79,22 @@ def check_rate_is_a_number(optimizer: Any, name: str) -> None:
 def change(optimizer: keras.optimizers.Optimizer) -> StepSizes:
     """The factors of an optimizer, to be changed; whoever changes them has functions made anew."""
     inner = innermost(optimizer)
-    if inner not in _of:
-        sizes = _of[inner] = StepSizes()
-        kept = weakref.ref(inner)  # Else the optimizer would keep itself alive.
+    found: StepSizes | None = state_tables.MULTIPLIERS.get(inner)
+    if found is not None:
+        return found
+    sizes = state_tables.MULTIPLIERS[inner] = StepSizes()
+    kept = weakref.ref(inner)  # Else the optimizer would keep itself alive.
 
-        def key(variable: Any) -> Any:
-            return keras_optimizers.variable_key(kept(), variable)
+    def key(variable: Any) -> Any:
+        return keras_optimizers.variable_key(kept(), variable)
 
-        keras_optimizers.hook_steps(
-            inner,
-            lambda variable: _factor(sizes, key(variable), kept()),
-            lambda done: 1 if sizes.schedule is None else sizes.schedule(done),
-            lambda variable: key(variable) not in sizes.undecayed,
-        )
-    return _of[inner]
+    keras_optimizers.hook_steps(
+        inner,
+        lambda variable: _factor(sizes, key(variable), kept()),
+        lambda done: 1 if sizes.schedule is None else sizes.schedule(done),
+        lambda variable: key(variable) not in sizes.undecayed,
+    )
+    return sizes
 
 
 def factor(optimizer: keras.optimizers.Optimizer, variable: Any) -> Any:

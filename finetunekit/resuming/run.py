@@ -12,7 +12,7 @@ import numpy as np
 
 from finetunekit.caching import hdf5_table
 from finetunekit.data import pipelines
-from finetunekit.foundation import keras_internals
+from finetunekit.foundation import keras_internals, patches
 from finetunekit.foundation.arguments import callback_list
 from finetunekit.foundation.messages import listed, say
 from finetunekit.models import rate_multipliers
@@ -294,18 +294,18 @@ class Run:
     @contextlib.contextmanager
     def _skipping(self, model: keras.Model) -> Iterator[None]:
 
-        def make(force: bool = False) -> None:
-            type(model).make_train_function(model, force)
-            if self.skip:
-                own = model.train_function
-                model.train_function = lambda iterator: self._pass_over(model, iterator, own)
+        def skipping(make_own: Any) -> Any:
+            def make(force: bool = False) -> None:
+                make_own(force)
+                if self.skip:
+                    own = model.train_function
+                    model.train_function = lambda iterator: self._pass_over(model, iterator, own)
+
+            return make
 
         model.train_function = None
-        vars(model)["make_train_function"] = make
-        try:
+        with patches.patch(model, "make_train_function", skipping):
             yield
-        finally:
-            vars(model).pop("make_train_function", None)
 
     def _pass_over(self, model: keras.Model, iterator: Any, own: Any) -> Any:
         if not self.skip:

@@ -9,7 +9,7 @@ import numpy as np
 
 from finetunekit.foundation import keras_internals
 from finetunekit.foundation.messages import listed, warn
-from finetunekit.models import compiled, graph, rate_multipliers
+from finetunekit.models import compiled, graph, optimizer_state, rate_multipliers
 from finetunekit.resuming import checkpoint_files
 
 # Attributes of callbacks that belong to the process, not to the run.
@@ -45,7 +45,9 @@ def of_model(model: keras.Model) -> dict[str, Any]:
         "variable_flags": [bool(v.trainable) for v in model.weights],
         "optimizer": _values(optimizer.variables),
         "parked": [
-            [place[key], slots] for key, slots in compiled.parked(inner).items() if key in place
+            [place[key], slots]
+            for key, slots in optimizer_state.stashed(inner).items()
+            if key in place
         ],
         "warming": [
             [number, *inner_row]
@@ -80,7 +82,7 @@ def put_into_model(model: keras.Model, state: dict[str, Any]) -> None:
     for variable, value in zip(optimizer.variables, state["optimizer"], strict=True):
         variable.assign(value)
     inner, weights = rate_multipliers.innermost(optimizer), model.weights
-    compiled.park(inner, [(weights[number], slots) for number, slots in state["parked"]])
+    optimizer_state.stash(inner, [(weights[number], slots) for number, slots in state["parked"]])
     rate_multipliers.set_warming(
         inner, [(weights[number], first, steps) for number, first, steps in state["warming"]]
     )

@@ -6,9 +6,9 @@ from typing import Any
 
 import keras
 
-from finetunekit.foundation import keras_internals
+from finetunekit.foundation import arguments, keras_internals
 from finetunekit.foundation.messages import listed, say
-from finetunekit.models import compiled, graph, metadata
+from finetunekit.models import graph, metadata, model_state
 from finetunekit.models.metadata import Task
 from finetunekit.tasks.families import make_task
 from finetunekit.tasks.heads import build_head
@@ -138,8 +138,7 @@ def replace_head(
         assert other.output_shape == (None, 5)
         ```
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
+    arguments.check_model(model)
     known = metadata.of(model)
     backbone = known.backbone if known.backbone is not None else _without_last_layer(model)
     if known.augmentation:
@@ -159,16 +158,12 @@ def _keep_compilation(old: keras.Model, new: keras.Model) -> bool:
     if tasks[0] != tasks[1] or output_activation(old) != output_activation(new):
         return False
     metadata.remember(new, task=dataclasses.replace(after.task, one_hot=before.task.one_hot))
-    compiled.carry_compilation(old, new)
+    model_state.carry_compilation(old, new)
     return True
 
 
 def _check_backbone(backbone: Any) -> None:
-    if not isinstance(backbone, keras.Model):
-        raise TypeError(
-            "`backbone` must be a keras.Model; `load_backbone` makes one of a file or a name. "
-            f"Received: backbone={backbone!r}"
-        )
+    arguments.check_model(backbone, "backbone", "`load_backbone` makes one of a file or a name.")
     if not graph.is_graph(backbone):
         what = "not built yet" if not backbone.built else "a subclassed model"
         raise ValueError(

@@ -6,7 +6,8 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
-from finetunekit.foundation.messages import closest, listed
+from finetunekit.foundation import arguments
+from finetunekit.foundation.messages import listed
 from finetunekit.models.metadata import Task
 from finetunekit.tasks import binary, multiclass, multilabel, regression
 from finetunekit.tasks.label_shapes import Shape
@@ -67,11 +68,7 @@ def make_task(task: Any, num_classes: int | None = None, class_names: Any = None
         raise TypeError(
             f"`task` must be one of {listed(FAMILIES)}, or a Task. Received: task={task!r}"
         )
-    if task not in FAMILIES:
-        raise ValueError(
-            f"`task` must be one of {listed(FAMILIES)}. {closest(task, FAMILIES)}"
-            f"Received: task={task!r}"
-        )
+    arguments.check_choice(task, "task", FAMILIES)
     names = _names(class_names)
     count = _count(task, num_classes, names)
     return Task(name=task, num_classes=count, class_names=names)

@@ -1,12 +1,12 @@
 """What sits on the backbone? Pooling, and the dense layers that end in the task's activation."""
 
-import math
 import numbers
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 
+from finetunekit.foundation import arguments
 from finetunekit.foundation.messages import listed
 from finetunekit.models import metadata
 from finetunekit.models.metadata import Task
@@ -146,19 +146,14 @@ def pooling_layer(
 
 
 def checked_rate(rate: Any, name: str) -> float:
-    """A dropout rate in [0, 1), or a ValueError that names the argument."""
-    if isinstance(rate, bool) or not isinstance(rate, numbers.Real) or not 0 <= float(rate) < 1:
-        raise ValueError(
-            f"`{name}` must be a number in [0, 1), the share of values set to zero. "
-            f"Received: {name}={rate!r}"
-        )
-    return float(rate)
+    """A dropout rate in [0, 1), or an error that names the argument."""
+    return arguments.check_number(
+        rate, name, arguments.SHARE_OR_NONE, "the share of values set to zero"
+    )
 
 
 def _checked_strength(l2: Any) -> float:
-    if isinstance(l2, bool) or not isinstance(l2, numbers.Real) or not 0 <= float(l2) < math.inf:
-        raise ValueError(f"`l2` must be a number of at least 0. Received: l2={l2!r}")
-    return float(l2)
+    return arguments.check_number(l2, "l2", arguments.NOT_NEGATIVE)
 
 
 def _checked_units(hidden_units: Any) -> list[int]:

@@ -2,21 +2,17 @@
 
 import dataclasses
 import inspect
-import numbers
 import weakref
 from typing import Any
 
 import keras
 
-from finetunekit.foundation import keras_internals
+from finetunekit.foundation import arguments, keras_internals
 from finetunekit.foundation.messages import closest, say, warn
-from finetunekit.models import metadata
+from finetunekit.models import metadata, state_tables
 from finetunekit.models.metadata import Choices, Task
 from finetunekit.optimizers import make_optimizer, trainable_part
 from finetunekit.tasks import FAMILIES, from_logits, task_of
-
-# Optimizer -> the model it was given to: one object must not serve two.
-_owner: "weakref.WeakKeyDictionary[Any, weakref.ref[Any]]" = weakref.WeakKeyDictionary()
 
 
 def compile_for_task(
@@ -74,8 +70,7 @@ def compile_for_task(
         The rates: Keras' guide "Transfer learning & fine-tuning" (1e-3 and 1e-5); 1e-4 is their
         geometric mean.
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
+    arguments.check_model(model)
     _check_options(compile_options, metrics, loss)
     _check_smoothing(label_smoothing, loss)
     part = trainable_part(model)
@@ -90,7 +85,7 @@ def compile_for_task(
     # Keras takes None for "those of the last compile".
     metrics = [] if metrics is None else metrics
     model.compile(optimizer=chosen, loss=loss, metrics=metrics, **compile_options)
-    _owner[chosen] = weakref.ref(model)
+    state_tables.OWNER[chosen] = weakref.ref(model)
     metadata.remember(
         model,
         task=found,
@@ -179,15 +174,7 @@ def _check_name(value: Any, argument: str, find: Any, names: list[str]) -> None:
 
 
 def _check_smoothing(amount: Any, loss: Any) -> None:
-    if (
-        isinstance(amount, bool)
-        or not isinstance(amount, numbers.Real)
-        or not 0 <= float(amount) < 1
-    ):
-        raise ValueError(
-            "`label_smoothing` must be a number from 0 to below 1, such as 0.1. "
-            f"Received: label_smoothing={amount!r}"
-        )
+    arguments.check_number(amount, "label_smoothing", arguments.SHARE_OR_NONE, "such as 0.1")
     if amount and _word(loss) != "auto":
         raise ValueError(
             "`label_smoothing` belongs to the loss of the task. Give it to your loss, such as "
@@ -211,7 +198,7 @@ def _task_or_none(model: keras.Model, task: Any, *, needed: bool) -> Task | None
 
 
 def _check_free(optimizer: keras.optimizers.Optimizer, model: keras.Model) -> None:
-    owner = _owner.get(optimizer, lambda: None)()
+    owner = state_tables.OWNER.get(optimizer, lambda: None)()
     if owner is model or optimizer is getattr(model, "optimizer", None):
         return
     if owner is not None or optimizer.built:

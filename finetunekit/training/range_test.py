@@ -14,7 +14,7 @@ import numpy as np
 
 from finetunekit.foundation import plots
 from finetunekit.foundation.messages import say
-from finetunekit.models import compiled, inputs, metadata, rate_multipliers
+from finetunekit.models import inputs, metadata, optimizer_state, rate_multipliers
 from finetunekit.training import label_form
 from finetunekit.training.planning import check_model, plan_fit
 
@@ -189,7 +189,7 @@ def _put_back(model: keras.Model) -> Iterator[keras.optimizers.Optimizer]:
     optimizer = model.optimizer
     values = [(v, np.array(keras.ops.convert_to_numpy(v))) for v in _variables(model)]
     states = random.getstate(), np.random.get_state()
-    copy = compiled.copy_optimizer(optimizer, model)
+    copy = optimizer_state.copy_of(optimizer, model)
     known, picked = metadata.of(model), metadata.choices(model)
     try:
         model.optimizer = copy
