@@ -24,7 +24,7 @@ from finetunekit.models import compiled, inputs
 from finetunekit.models.metadata import Task
 from finetunekit.models.temporary_injection import TemporaryInjection
 from finetunekit.resuming.run import Run
-from finetunekit.tasks.multiclass import is_one_hot
+from finetunekit.tasks import family_of, known_task
 from finetunekit.training import checks, feeding, mixing
 from finetunekit.training.compiling import recompile_for_labels, warn_of_rate
 
@@ -308,34 +308,35 @@ def prepare(model: Any) -> Task | None:
         say(f"{model.name!r} has changed since it was compiled: its functions are traced anew")
     warn_of_rate(model)
     # Of a model with a loss of its own, only what holds for all data is checked.
-    return batch_checks.known_task(model)
+    return known_task(model)
 
 
 def _follow_label_form(
     model: keras.Model, task: Task | None, labels: Any, validation_data: Any
 ) -> None:
-    """Compiles for one-hot rows or class numbers, whichever the labels are, if the loss is ours."""
-    if task is None or task.name != "multiclass":
+    """Compiles for the form that the labels have, if the loss is ours."""
+    changed = _task_for(labels, task, model)
+    if task is None or changed is None:
         return
-    one_hot = _is_one_hot(labels, task, model)
-    if one_hot is None:
-        return
+    form = family_of(task).label_form
     if isinstance(validation_data, tuple):
-        held_out = _is_one_hot(validation_data[1], task, model)
-        if held_out is not None and held_out != one_hot:
+        held_out = _task_for(validation_data[1], task, model)
+        if held_out is not None and held_out != changed:
             raise ValueError(
                 "`validation_data` must have labels of the same form as the training data: class "
                 "numbers or one-hot rows. Turn rows into numbers with `y.argmax(axis=-1)`. "
-                f"Received: validation_data with {'rows' if held_out else 'class numbers'}"
+                f"Received: validation_data with {form(held_out)}"
             )
-    changed = dataclasses.replace(task, one_hot=one_hot)
-    if one_hot != bool(task.one_hot) and recompile_for_labels(model, changed):
-        say(f"the labels are {'one-hot rows' if one_hot else 'class numbers'}: loss chosen anew")
+    if changed != task and recompile_for_labels(model, changed):
+        say(f"the labels are {form(changed)}: loss chosen anew")
 
 
-def _is_one_hot(labels: Any, task: Task, model: keras.Model) -> bool | None:
+def _task_for(labels: Any, task: Task | None, model: keras.Model) -> Task | None:
+    """The task as labels speak of it; None if one of them is not known."""
     shape = pipelines.known_shape(labels)
-    return None if shape is None else is_one_hot(shape, task, model.output_shape)
+    if task is None or shape is None:
+        return None
+    return family_of(task).task_for_labels(task, shape, model.output_shape)
 
 
 def _check_pipeline(
