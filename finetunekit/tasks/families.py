@@ -97,7 +97,13 @@ def _checked(task: Task, num_classes: int | None, class_names: Any) -> Task:
     return dataclasses.replace(checked, one_hot=task.one_hot)
 
 
-def _names(class_names: Any) -> tuple[str, ...] | None:
+def checked_names(class_names: Any) -> tuple[str, ...] | None:
+    """Names of classes as a tuple.
+
+    Raises:
+        ValueError: If there are none, or one stands twice.
+        TypeError: If they are not a list of strings.
+    """
     if class_names is None:
         return None
     is_list = isinstance(class_names, (list, tuple, np.ndarray))
