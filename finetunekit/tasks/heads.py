@@ -142,7 +142,16 @@ def pooling_layer(
             )
         return keras.layers.Flatten(name="pooling")
     kind = "avg" if pooling == "auto" else pooling
-    return _POOLING[kind][rank](name="pooling")
+    return _POOLING[kind][rank](name="pooling", dtype=_pooling_dtype(kind, rank))
+
+
+def _pooling_dtype(kind: str, rank: int) -> str | None:
+    """Where Keras averages over unmasked tokens it sums in the layer's dtype, and half overflows.
+
+    None is the dtype policy's.
+    """
+    half = keras.config.dtype_policy().compute_dtype in ("float16", "bfloat16")
+    return "float32" if half and (kind, rank) == ("avg", 3) else None
 
 
 def checked_rate(rate: Any, name: str) -> float:

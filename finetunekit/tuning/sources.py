@@ -149,7 +149,7 @@ def _in_order(found: list[str], class_names: Sequence[str], path: str, name: str
     """Subfolders in the order of the names."""
     if isinstance(class_names, str) or sorted(class_names) != found:
         wanted = (
-            "`class_names` must be the subfolders of `train`, each once, in the order of the classes"
+            "`class_names` must be the subfolders of `train`, each once, in the order wanted"
             if name == "train"
             else f"`{name}` must have the classes of `train`, a subfolder each"
         )
