@@ -26,8 +26,8 @@ def task_of(
     Raises:
         ValueError: If the output does not tell, or does not fit the task given.
     """
-    known = metadata.of(model).task
     name = loss_name(getattr(model, "loss", None) if _is_auto(loss) else loss)
+    known = _on_record(model, name)
     if task == "auto":
         found = known or _recognised(model, name, verbose)
     else:
@@ -38,9 +38,6 @@ def task_of(
 
 def known_task(model: keras.Model) -> Task | None:
     """The model's task, or None for one with an output or loss of its own."""
-    known = metadata.of(model).task
-    if known is not None:
-        return known
     try:
         return task_of(model, verbose=False)
     except ValueError:
@@ -107,6 +104,18 @@ _LOSS_ALIASES = {  # Keras' own, in lower case.
 
 def _is_auto(value: Any) -> bool:
     return isinstance(value, str) and value == "auto"
+
+
+def _on_record(model: keras.Model, loss: str) -> Task | None:
+    """The task on record, unless it was only read from the output and the loss knows better."""
+    known = metadata.of(model)
+    task = known.task
+    if task is None or known.head is not None or task.class_names is not None:
+        return task
+    activation, width = output_activation(model), task.num_classes
+    by_output = [f.name for f in families() if f.recognises_output(activation, width)]
+    by_loss = [f.name for f in families() if f.recognises_loss(loss, activation, width)]
+    return None if task.name in by_output and by_loss and task.name not in by_loss else task
 
 
 def _given(model: keras.Model, task: Any, known: Task | None) -> Task:

@@ -158,3 +158,25 @@ def test_hinge_takes_both_forms_of_labels(labels: list[int]) -> None:
     assert history["loss"][0] == pytest.approx(wanted, rel=1e-5)
     with pytest.raises(ValueError, match="must lie between 0"):
         ftk.fit(model, x, np.array([2, 1, 2, -1]), verbose=0)
+
+
+def test_a_loss_knows_better_than_a_task_read_from_the_output() -> None:
+    model = ftk.compile_for_task(plain(1))
+    assert task_of(model).name == "regression"
+    ftk.compile_for_task(model, loss=losses.BinaryCrossentropy(from_logits=True))
+    assert known_task(model).name == task_of(model).name == "binary"
+    other = ftk.compile_for_task(plain(1))
+    other.compile("sgd", losses.BinaryCrossentropy(from_logits=True))
+    assert known_task(other).name == task_of(other).name == "binary"
+
+
+def test_a_task_on_record_stays_under_any_loss() -> None:
+    named = ftk.Task(name="regression", num_classes=1, class_names=("temperature",))
+    model = ftk.compile_for_task(plain(1), named, loss="binary_crossentropy")
+    assert task_of(model) == named
+    inputs = keras.Input((4,))
+    headed = ftk.add_head(keras.Model(inputs, L.Identity()(inputs)), "regression")
+    ftk.compile_for_task(headed, loss="bce")
+    assert known_task(headed).name == "regression"
+    given = ftk.compile_for_task(plain(3, "softmax"), loss="mse")
+    assert known_task(given).name == "multiclass"
