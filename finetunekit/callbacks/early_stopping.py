@@ -8,9 +8,8 @@ import keras
 import numpy as np
 
 from finetunekit.foundation.messages import listed, say, warn
-from finetunekit.models import metadata
 from finetunekit.models.saving import check_target, save
-from finetunekit.tasks import FAMILIES
+from finetunekit.tasks import family_of, known_task
 
 _LOWER = ("loss", "rmse", "mae", "mse", "msle", "error", "crossentropy", "divergence")
 _HIGHER = ("accuracy", "acc", "auc", "precision", "recall", "f1_score", "iou", "r2_score")
@@ -181,8 +180,8 @@ def monitored(
                 f"need `validation_data` or `validation_split`. Received: monitor={wanted!r}"
             )
         return wanted, mode if mode != "auto" else _direction(wanted)
-    task = metadata.of(model).task
-    metric = FAMILIES[task.name].MONITOR if task is not None else "loss"
+    task = known_task(model)
+    metric = family_of(task).monitor if task is not None else "loss"
     for name in (f"val_{metric}", "val_loss", metric, "loss"):
         if name in names:
             if not name.startswith("val_"):

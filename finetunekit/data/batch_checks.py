@@ -8,9 +8,8 @@ from finetunekit.backbones import contract
 from finetunekit.data import arrays
 from finetunekit.foundation import arguments, keras_internals
 from finetunekit.foundation.messages import warn
-from finetunekit.models import inputs, metadata
-from finetunekit.models.metadata import Task
-from finetunekit.tasks import output_activation, task_of
+from finetunekit.models import inputs
+from finetunekit.tasks import known_task, output_activation
 
 _PROBABILITIES = ("softmax", "sigmoid")
 _BINARY = ("binary_crossentropy", "binary_focal_crossentropy")
@@ -74,17 +73,6 @@ def warn_of(model: keras.Model, x: Any) -> None:
         found += contract.doubts(model, inputs.read(x, model, compare=False))
     for finding in found:
         warn(finding)
-
-
-def known_task(model: keras.Model) -> Task | None:
-    """The model's task, or None for one with an output or loss of its own."""
-    known = metadata.of(model).task
-    if known is not None:
-        return known
-    try:
-        return task_of(model, verbose=False)
-    except ValueError:
-        return None
 
 
 def _first_batch(x: Any, y: Any) -> tuple[Any, Any]:

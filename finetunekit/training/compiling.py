@@ -12,7 +12,7 @@ from finetunekit.foundation.messages import closest, say, warn
 from finetunekit.models import metadata, state_tables
 from finetunekit.models.metadata import Choices, Task
 from finetunekit.optimizers import make_optimizer, trainable_part
-from finetunekit.tasks import FAMILIES, from_logits, task_of
+from finetunekit.tasks import objective_of, task_of
 
 
 def compile_for_task(
@@ -74,12 +74,12 @@ def compile_for_task(
     _check_options(compile_options, metrics, loss)
     _check_smoothing(label_smoothing, loss)
     part = trainable_part(model)
-    found = _task_or_none(model, task, needed="auto" in (_word(loss), _word(metrics)))
+    found = _task_or_none(model, task, loss, needed="auto" in (_word(loss), _word(metrics)))
     automatic = {"loss": _word(loss) == "auto", "metrics": _word(metrics) == "auto"}
     if found is not None and any(automatic.values()):
-        family, logits = FAMILIES[found.name], from_logits(model, found)
-        loss = family.loss(found, logits, label_smoothing) if automatic["loss"] else loss
-        metrics = family.metrics(found, logits) if automatic["metrics"] else metrics
+        picked = objective_of(model, found, label_smoothing)
+        loss = picked.loss if automatic["loss"] else loss
+        metrics = picked.metrics if automatic["metrics"] else metrics
     chosen, reason = make_optimizer(optimizer, learning_rate, part, ema_momentum)
     _check_free(chosen, model)
     # Keras takes None for "those of the last compile".
@@ -110,11 +110,11 @@ def recompile_for_labels(model: keras.Model, task: Task) -> bool:
     picked = metadata.choices(model)
     if picked is None or not picked.automatic_loss:
         return False
-    family, logits = FAMILIES[task.name], from_logits(model, task)
+    wanted = objective_of(model, task, picked.label_smoothing)
     arguments = keras_internals.compile_arguments(model) | {"optimizer": model.optimizer}
-    arguments["loss"] = family.loss(task, logits, picked.label_smoothing)
+    arguments["loss"] = wanted.loss
     if picked.automatic_metrics:
-        arguments["metrics"] = family.metrics(task, logits)
+        arguments["metrics"] = wanted.metrics
     model.compile(**arguments)
     metadata.remember(model, task=task, choices=dataclasses.replace(picked, loss=model.loss))
     return True
@@ -188,9 +188,9 @@ def _word(value: Any) -> Any:
     return value if isinstance(value, str) else None
 
 
-def _task_or_none(model: keras.Model, task: Any, *, needed: bool) -> Task | None:
+def _task_or_none(model: keras.Model, task: Any, loss: Any, *, needed: bool) -> Task | None:
     try:
-        return task_of(model, task)
+        return task_of(model, task, loss=loss)
     except ValueError:
         if needed or task != "auto":
             raise

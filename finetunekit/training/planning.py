@@ -20,6 +20,7 @@ from finetunekit.foundation.messages import say
 from finetunekit.models import inputs
 from finetunekit.models.metadata import Task
 from finetunekit.resuming.run import Run
+from finetunekit.tasks import known_task
 from finetunekit.text import lengths as text_lengths
 from finetunekit.training import checks, label_form
 from finetunekit.training.compiling import warn_of_rate
@@ -176,7 +177,7 @@ def check_model(model: Any) -> Task | None:
         )
     warn_of_rate(model)
     # Of a model with a loss of its own, only what holds for all data is checked.
-    return batch_checks.known_task(model)
+    return known_task(model)
 
 
 @dataclass(frozen=True, kw_only=True)
