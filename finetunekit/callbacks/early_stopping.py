@@ -44,6 +44,8 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
         ```
     """
 
+    changes_frozen_weights = False
+
     def __init__(
         self,
         monitor: str = "auto",
@@ -125,6 +127,8 @@ class SaveBest(keras.callbacks.Callback):
         best = ftk.load("best.keras")
         ```
     """
+
+    changes_frozen_weights = False
 
     def __init__(
         self, path: str | os.PathLike[str], *, monitor: str = "auto", mode: str = "auto"

@@ -83,6 +83,8 @@ class Schedule(TemporaryInjection):
         arXiv:1608.03983 (cosine).
     """
 
+    changes_frozen_weights = False
+
     def __init__(
         self, shape: str = "cosine", *, warmup: float | None = None, first_epoch: int = 0
     ) -> None:
@@ -101,6 +103,11 @@ class Schedule(TemporaryInjection):
         self.warmup = _SHAPES[shape][0] if warmup is None else _warmup(warmup)
         self._start: int | None = None
         self._total = 0
+
+    @property
+    def training_settings(self) -> dict[str, Any]:
+        """What a resumed run has to share."""
+        return {"shape": self.shape, "warmup": self.warmup, "first_epoch": self.first_epoch}
 
     def factors(self, steps: int) -> np.ndarray:
         """The factor of each step of a run of so many, float32 of shape `(steps,)`."""

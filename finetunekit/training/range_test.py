@@ -157,6 +157,8 @@ def find_learning_rate(
 class _Sweep(keras.callbacks.Callback):
     """Notes the loss of each batch, and ends the run when it has grown too large."""
 
+    changes_frozen_weights = False
+
     def __init__(self, rates: np.ndarray) -> None:
         super().__init__()
         self.losses: list[float] = []
