@@ -50,6 +50,13 @@ def training_settings(callback: Any) -> dict[str, Any]:
     return dict(_said(callback, "training_settings", {}))
 
 
+def attach_validation(callback: Any, validated: bool) -> None:
+    """Tells a callback that asks for it whether the fit to come has validation data."""
+    hears = getattr(callback, "attach_validation", None)
+    if hears is not None:
+        hears(validated)
+
+
 def _hears_batches(callback: Any, training: bool) -> bool:
     base = keras.callbacks.Callback
     return any(

@@ -11,6 +11,7 @@ from finetunekit.averaging.ema import Averages
 from finetunekit.caching.cut import flat_inputs
 from finetunekit.caching.options import Settings
 from finetunekit.caching.options import read as read_cache_options
+from finetunekit.callbacks import protocol
 from finetunekit.callbacks.nan_watch import NaNWatch
 from finetunekit.data import arrays, batch_checks, pipelines
 from finetunekit.data.class_weights import check_class_weight
@@ -179,7 +180,10 @@ def fit(
         weighted, order = None, None
         like, labels = pipelines.batch_parts(x) or (None, None)
         batch_checks.warn_of(model, like)
-    checks.check_monitors(model, callbacks, validated=options["validation_data"] is not None)
+    validated = options["validation_data"] is not None
+    checks.check_monitors(model, callbacks, validated=validated)
+    for callback in arguments.callback_list(callbacks):
+        protocol.attach_validation(callback, validated)
     if ema.needed(model, arguments.callback_list(callbacks)):
         callbacks = options["callbacks"] = [Averages(), *arguments.callback_list(callbacks)]
     _follow_label_form(model, task, labels, options["validation_data"])

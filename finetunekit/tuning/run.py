@@ -9,7 +9,8 @@ import keras
 import numpy as np
 
 from finetunekit.backbones import load_backbone
-from finetunekit.callbacks.early_stopping import EarlyStopping, monitored
+from finetunekit.callbacks.early_stopping import EarlyStopping
+from finetunekit.callbacks.monitors import monitored
 from finetunekit.foundation import arguments
 from finetunekit.foundation.messages import plural, say, warn
 from finetunekit.models import inputs, metadata

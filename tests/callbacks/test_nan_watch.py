@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import finetunekit as ftk
+from finetunekit.callbacks import nan_diagnosis
 from models import L, images, labels, small_backbone, values
 
 
@@ -171,7 +172,7 @@ def test_float16_is_told() -> None:
     model = keras.Model(inputs, L.Dense(1, name="wide", kernel_initializer="ones")(inputs))
     model.compile(keras.optimizers.SGD(1e-9), "mse")
     keras.config.set_dtype_policy("float32")
-    cause = ftk.training.diagnosis.find(
+    cause = nan_diagnosis.find(
         model, (np.full((2, 4), 6e4, "float32"), np.zeros((2, 1), "float32"))
     )
     assert cause.layer == "wide"
