@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from finetunekit.foundation import keras_optimizers
 from finetunekit.foundation.messages import closest, listed
 from finetunekit.models import rate_multipliers
 from finetunekit.models.temporary_injection import TemporaryInjection
@@ -58,7 +59,8 @@ class Schedule(TemporaryInjection):
             the last step; `"one_cycle"`, up from 1/25 and down to 1e-5 along cosines;
             `"slanted_triangular"`, up from 1/32 and down to it along lines.
         warmup: The share of the steps, below 1, or the number of steps, in which the rate rises.
-            Defaults to 0.1, and 0.25 for `"one_cycle"`.
+            Defaults to 0.1, and 0.25 for `"one_cycle"`. A step is an update of the optimizer,
+            which may take several batches (`gradient_accumulation_steps`).
         first_epoch: The epoch at which the schedule begins.
 
     Raises:
@@ -130,7 +132,6 @@ class Schedule(TemporaryInjection):
     def _change(self, model: keras.Model) -> None:
         optimizer = model.optimizer
         rate_multipliers.check_rate_is_a_number(optimizer, "Schedule")
-        inner = rate_multipliers.innermost(optimizer)
         params = self.params or {}
         epochs, steps = params.get("epochs") or 0, params.get("steps")
         if not steps:
@@ -143,7 +144,7 @@ class Schedule(TemporaryInjection):
                 "`first_epoch` must lie before the last epoch. "
                 f"Received: first_epoch={self.first_epoch}, epochs={epochs}"
             )
-        self._every = inner.gradient_accumulation_steps or 1
+        self._every = rate_multipliers.batches_per_update(optimizer)
         self._total = max(1, (epochs - self.first_epoch) * steps // self._every)
         self._start = None
         rate_multipliers.change(optimizer).schedule = self._now
@@ -154,12 +155,14 @@ class Schedule(TemporaryInjection):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Finds out at the first epoch where in the schedule it lies."""
         if self._start is None:
-            done = (epoch - self.first_epoch) * self.params["steps"] // self._every
-            self._start = int(rate_multipliers.innermost(self.model.optimizer).iterations) - done
+            inner = rate_multipliers.innermost(self.model.optimizer)
+            batches = int(keras_optimizers.batches_seen(inner))
+            first = batches - (epoch - self.first_epoch) * self.params["steps"]
+            self._start = first // self._every  # Whole updates; accumulation may be in mid-way.
 
     def _now(self, iterations: Any) -> Any:
         done = ops.cast(iterations - (self._start or 0), "float32")
-        return self._factor(done, self._total)
+        return self._factor(ops.maximum(done, 0.0), self._total)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Logs the rate of the last step."""

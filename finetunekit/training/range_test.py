@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from finetunekit.data import pipelines
-from finetunekit.foundation import plots
+from finetunekit.foundation import keras_optimizers, plots
 from finetunekit.foundation.messages import say
 from finetunekit.models import compiled, inputs, rate_multipliers
 from finetunekit.training.fitting import fit, prepare
@@ -31,7 +31,7 @@ class RateCurve:
 
     Attributes:
         rates: The rate of each step, `(steps,)`.
-        losses: The loss of each step's batch, `(steps,)`.
+        losses: The loss of each step's batch or batches, `(steps,)`.
         smoothed: Their running mean, `(steps,)`.
         suggestion: The rate to train with.
         rule: How the suggestion follows from the curve.
@@ -98,7 +98,8 @@ def find_learning_rate(
         y: As for `fit`.
         low: The first rate.
         high: The last.
-        steps: How many steps, of one batch each.
+        steps: How many steps, each an update of the optimizer: of one batch, or of as many as
+            it accumulates gradients of.
         batch_size: Samples a step, for arrays; as in the training to come.
         seed: Seed of the order of arrays.
         verbose: 0 to say nothing.
@@ -127,7 +128,7 @@ def find_learning_rate(
     """
     _check(model, low, high, steps, fit_options)
     rates = np.geomspace(low, high, steps)
-    sweep = _Sweep(rates)
+    every = rate_multipliers.batches_per_update(model.optimizer)
     batches = _batches(x, batch_size, fit_options.get("steps_per_epoch"))
     owned = _Quiet(x) if isinstance(x, keras.utils.PyDataset) else x
     if inputs.is_array_like(x):
@@ -135,7 +136,9 @@ def find_learning_rate(
     with _put_back(model) as optimizer:
         optimizer.learning_rate = 1.0
         table = keras.ops.convert_to_tensor(np.append(rates, rates[-1]), dtype="float32")
-        start = int(rate_multipliers.innermost(optimizer).iterations)
+        inner = rate_multipliers.innermost(optimizer)
+        start = int(inner.iterations)
+        sweep = _Sweep(steps, every, int(keras_optimizers.batches_seen(inner)) % every)
         rate_multipliers.change(optimizer).schedule = lambda done: table[
             keras.ops.clip(done - start, 0, steps)
         ]
@@ -143,7 +146,7 @@ def find_learning_rate(
             model,
             owned,
             y,
-            epochs=-(-steps // batches),
+            epochs=-(-steps * every // batches),
             seed=seed,
             callbacks=[sweep],
             verbose=0,
@@ -155,18 +158,31 @@ def find_learning_rate(
 
 
 class _Sweep(keras.callbacks.Callback):
-    """Notes the loss of each batch, and ends the run when it has grown too large."""
+    """Notes the loss of each update, and ends the run when it has grown too large.
+
+    Args:
+        steps: The number of updates.
+        every: How many batches an update takes.
+        begun: How many batches of the first update an earlier run has accumulated.
+    """
 
     changes_frozen_weights = False
 
-    def __init__(self, rates: np.ndarray) -> None:
+    def __init__(self, steps: int, every: int, begun: int) -> None:
         super().__init__()
         self.losses: list[float] = []
-        self._steps = len(rates)
+        self._steps, self._every, self._begun = steps, every, begun
+        self._batches: list[float] = []
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        self.losses.append(float((logs or {})["loss"]))
+        self._batches.append(float((logs or {})["loss"]))
         self.model.reset_metrics()
+        if self._begun + len(self._batches) == self._every:
+            self.losses.append(float(np.mean(self._batches)))
+            self._begun, self._batches = 0, []
+            self._judge()
+
+    def _judge(self) -> None:
         smooth = smoothed(np.array(self.losses))
         worse = not math.isfinite(smooth[-1]) or (
             len(smooth) > self._steps // 10 and smooth[-1] > _DIVERGED * max(smooth.min(), 1e-9)

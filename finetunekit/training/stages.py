@@ -177,7 +177,8 @@ def fit_in_stages(
             continue
         first = joined.epoch[-1] + 1 if joined.epoch else 0
         if late and int(rate_multipliers.innermost(model.optimizer).iterations) > 0:
-            rise = _WARMUP * _steps(x, fit_options) * stage.epochs
+            batches = _WARMUP * _steps(x, fit_options) * stage.epochs
+            rise = batches / rate_multipliers.batches_per_update(model.optimizer)
             rate_multipliers.warm_up(model.optimizer, late, max(1, round(rise)))
         compiled.renew_if_stale(model)
         more = [Schedule(stage.schedule, first_epoch=first)] if stage.schedule else []
