@@ -14,7 +14,7 @@ import numpy as np
 
 from finetunekit.data import pipelines
 from finetunekit.foundation import keras_optimizers, plots
-from finetunekit.foundation.messages import say
+from finetunekit.foundation.messages import say, warn
 from finetunekit.models import compiled, inputs, rate_multipliers
 from finetunekit.training.fitting import fit, prepare
 
@@ -22,6 +22,8 @@ _SMOOTH = 0.9  # Of the running mean of losses.
 # What a `fit` leaves behind on the model; none of it is there before the first.
 _HELD = ("train_function", "test_function", "stop_training", "steps_per_execution", "history")
 _DIVERGED = 4.0  # Times the smallest loss: the run ends.
+_CLEAR = 2.0  # Times the noise from batch to batch.
+_ROUNDING = 1e-6  # Of a loss in float32.
 RULE = "where the smoothed loss has made half of its fall"
 
 
@@ -33,22 +35,40 @@ class RateCurve:
         rates: The rate of each step, `(steps,)`.
         losses: The loss of each step's batch or batches, `(steps,)`.
         smoothed: Their running mean, `(steps,)`.
-        suggestion: The rate to train with.
+        half_way: The rate at which the smoothed loss has made half of its fall; None if it falls
+            by less than twice the noise of the batches, so that the curve tells no rate.
         rule: How the suggestion follows from the curve.
     """
 
     rates: np.ndarray
     losses: np.ndarray
     smoothed: np.ndarray
-    suggestion: float
+    half_way: float | None
     rule: str
+
+    @property
+    def suggestion(self) -> float:
+        """The rate to train with.
+
+        Raises:
+            ValueError: If the loss has no clear fall.
+        """
+        if self.half_way is None:
+            raise ValueError(
+                "The curve suggests no learning rate: there is no clear fall of the loss, at no "
+                "rate does it come down by twice its noise from batch to batch. Look at "
+                "the curve (`plot()`) and the labels; larger batches or more `steps` show a weak "
+                f"fall. Received: {len(self.rates)} losses from {np.nanmin(self.losses):.3g} to "
+                f"{np.nanmax(self.losses):.3g}"
+            )
+        return self.half_way
 
     def __str__(self) -> str:
         """The suggestion, and what it rests on."""
-        return (
-            f"learning rate {self.suggestion:.2g}: {self.rule}; {len(self.rates)} steps from "
-            f"{self.rates[0]:.1g} to {self.rates[-1]:.1g}"
-        )
+        steps = f"{len(self.rates)} steps from {self.rates[0]:.1g} to {self.rates[-1]:.1g}"
+        if self.half_way is None:
+            return f"no learning rate: no clear fall of the loss in {steps}"
+        return f"learning rate {self.half_way:.2g}: {self.rule}; {steps}"
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """Draws loss by rate; needs matplotlib, `finetunekit[plots]`.
@@ -62,7 +82,8 @@ class RateCurve:
         axes = plots.new_axes()
         axes.plot(self.rates, self.losses, color="0.8", label="each batch")
         axes.plot(self.rates, self.smoothed, label="smoothed")
-        axes.axvline(self.suggestion, color="tab:red", label=f"{self.suggestion:.2g}")
+        if self.half_way is not None:
+            axes.axvline(self.half_way, color="tab:red", label=f"{self.half_way:.2g}")
         low, high = np.nanmin(self.smoothed), self.smoothed[0]
         axes.set(xscale="log", xlabel="learning rate", ylabel="loss")
         axes.set_ylim(low - 0.1 * abs(high - low), max(high, low) + 0.5 * abs(high - low) + 1e-9)
@@ -106,7 +127,8 @@ def find_learning_rate(
         **fit_options: The other arguments of `fit`, such as `class_weight` and `cache`.
 
     Returns:
-        A `RateCurve`; the rate is its `suggestion`.
+        A `RateCurve`; the rate is its `suggestion`, which is an error if the loss has no clear
+        fall, as with labels that have nothing to do with the inputs.
 
     Raises:
         ValueError: If the range or the number of steps makes no sense, the optimizer has a
@@ -153,7 +175,10 @@ def find_learning_rate(
             **fit_options,
         )
     found = _curve(rates, np.array(sweep.losses))
-    say(str(found), verbose)
+    if found.half_way is None:
+        warn(str(found))
+    else:
+        say(str(found), verbose)
     return found
 
 
@@ -258,12 +283,24 @@ def _curve(rates: np.ndarray, losses: np.ndarray) -> RateCurve:
     return RateCurve(rates, losses, means, _half_way(rates, losses, means), RULE)
 
 
-def _half_way(rates: np.ndarray, losses: np.ndarray, means: np.ndarray) -> float:
-    """Where the loss is half-way down: a steepest point would be a matter of the noise."""
-    start = float(np.median(losses[: max(1, len(losses) // 10)]))
-    least = int(np.nanargmin(means))
-    middle = (start + means[least]) / 2
-    return float(rates[: least + 1][means[: least + 1] <= middle][0])
+def _half_way(rates: np.ndarray, losses: np.ndarray, means: np.ndarray) -> float | None:
+    """Where the loss is half-way down: a steepest point would be a matter of the noise.
+
+    None unless the fall is `_CLEAR` times the noise: in pure noise of 40 steps or more, the start
+    and the least of the running mean lie that far apart once in a hundred runs at most.
+    """
+    first = max(1, len(losses) // 10)  # Where the running mean is one of few losses.
+    start = float(np.median(losses[:first]))
+    if not np.isfinite(means[first:]).any():
+        return None
+    least = first + int(np.nanargmin(means[first:]))
+    # Neighbours differ by the noise of two batches, and hardly by the rate.
+    noise = float(np.sqrt(np.mean(np.diff(losses[: least + 1]) ** 2) / 2))
+    fall = start - float(means[least])
+    if not fall > max(_CLEAR * noise, _ROUNDING * abs(start)):
+        return None
+    low = np.flatnonzero(means[first : least + 1] <= start - fall / 2)
+    return float(rates[first + int(low[0])])
 
 
 def _batches(x: Any, batch_size: int, steps_per_epoch: int | None) -> int:
