@@ -57,7 +57,11 @@ def faults(tree: ast.AST) -> Iterator[tuple[int, str, Edit]]:
             yield line, "operator", functools.partial(setattr, node, "op", swap)
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.Not, ast.USub)):
             yield line, "not or minus dropped", functools.partial(_become, node, node.operand)
-        if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, (int, float))
+            and not isinstance(node.value, bool)
+        ):
             yield line, "number", functools.partial(setattr, node, "value", node.value + 1)
         if isinstance(node, ast.Constant) and isinstance(node.value, bool):
             yield line, "bool", functools.partial(setattr, node, "value", not node.value)
