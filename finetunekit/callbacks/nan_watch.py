@@ -47,6 +47,9 @@ class NaNWatch(TemporaryInjection):
         ```
     """
 
+    changes_frozen_weights = False
+    needs_batches = False  # One look at many batches finds the first bad one.
+
     def __init__(self) -> None:
         super().__init__()
         self.epoch: int | None = None

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit.foundation import arguments
+from finetunekit.foundation import arguments, keras_optimizers
 from finetunekit.foundation.patches import Patch, exchange
 from finetunekit.models import rate_multipliers
 from finetunekit.models.temporary_injection import TemporaryInjection
@@ -58,7 +58,8 @@ class Schedule(TemporaryInjection):
             the last step; `"one_cycle"`, up from 1/25 and down to 1e-5 along cosines;
             `"slanted_triangular"`, up from 1/32 and down to it along lines.
         warmup: The share of the steps, below 1, or the number of steps, in which the rate rises.
-            Defaults to 0.1, and 0.25 for `"one_cycle"`.
+            Defaults to 0.1, and 0.25 for `"one_cycle"`. A step is an update of the optimizer,
+            which may take several batches (`gradient_accumulation_steps`).
         first_epoch: The epoch at which the schedule begins.
 
     Raises:
@@ -83,6 +84,8 @@ class Schedule(TemporaryInjection):
         arXiv:1608.03983 (cosine).
     """
 
+    changes_frozen_weights = False
+
     def __init__(
         self, shape: str = "cosine", *, warmup: float | None = None, first_epoch: int = 0
     ) -> None:
@@ -93,6 +96,11 @@ class Schedule(TemporaryInjection):
         self.warmup = _SHAPES[shape][0] if warmup is None else _warmup(warmup)
         self._start: int | None = None
         self._total = 0
+
+    @property
+    def training_settings(self) -> dict[str, Any]:
+        """What a resumed run has to share."""
+        return {"shape": self.shape, "warmup": self.warmup, "first_epoch": self.first_epoch}
 
     def factors(self, steps: int) -> np.ndarray:
         """The factor of each step of a run of so many, float32 of shape `(steps,)`."""
@@ -115,7 +123,6 @@ class Schedule(TemporaryInjection):
     def _change(self, model: keras.Model) -> list[Patch]:
         optimizer = model.optimizer
         rate_multipliers.check_rate_is_a_number(optimizer, "Schedule")
-        inner = rate_multipliers.innermost(optimizer)
         params = self.params or {}
         epochs, steps = params.get("epochs") or 0, params.get("steps")
         if not steps:
@@ -128,7 +135,7 @@ class Schedule(TemporaryInjection):
                 "`first_epoch` must lie before the last epoch. "
                 f"Received: first_epoch={self.first_epoch}, epochs={epochs}"
             )
-        self._every = inner.gradient_accumulation_steps or 1
+        self._every = rate_multipliers.batches_per_update(optimizer)
         self._total = max(1, (epochs - self.first_epoch) * steps // self._every)
         self._start = None
         return [exchange(rate_multipliers.change(optimizer), "schedule", self._now)]
@@ -136,12 +143,14 @@ class Schedule(TemporaryInjection):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Finds out at the first epoch where in the schedule it lies."""
         if self._start is None:
-            done = (epoch - self.first_epoch) * self.params["steps"] // self._every
-            self._start = int(rate_multipliers.innermost(self.model.optimizer).iterations) - done
+            inner = rate_multipliers.innermost(self.model.optimizer)
+            batches = int(keras_optimizers.batches_seen(inner))
+            first = batches - (epoch - self.first_epoch) * self.params["steps"]
+            self._start = first // self._every  # Whole updates; accumulation may be in mid-way.
 
     def _now(self, iterations: Any) -> Any:
         done = ops.cast(iterations - (self._start or 0), "float32")
-        return self._factor(done, self._total)
+        return self._factor(ops.maximum(done, 0.0), self._total)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Logs the rate of the last step."""

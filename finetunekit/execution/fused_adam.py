@@ -57,7 +57,8 @@ def _update(optimizer: Any, gradient: Any, variable: Any, learning_rate: Any) ->
     import tensorflow as tf
 
     moment, velocity = (_handle(v) for v in keras_optimizers.adam_moments(optimizer, variable))
-    step = tf.cast(optimizer.iterations.value + 1, tf.float32)
+    # A tensor, not a variable, if gradients are accumulated; then it counts updates.
+    step = tf.cast(keras.ops.convert_to_tensor(optimizer.iterations) + 1, tf.float32)
     # Keras' own correction of the bias; the kernel's is switched off by powers of zero.
     first, second = (tf.pow(tf.constant(b), step) for b in (optimizer.beta_1, optimizer.beta_2))
     tf.raw_ops.ResourceApplyAdam(

@@ -4,16 +4,7 @@ from typing import Any
 
 import keras
 
-from finetunekit.averaging.ema import Averages
-from finetunekit.callbacks.nan_watch import NaNWatch
-from finetunekit.models.freezing import FrozenGuard
-from finetunekit.resuming.checkpoint import Checkpoint
-from finetunekit.resuming.events import EpochStart, PutBack
-
-_BATCH_EVENTS = {
-    True: ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end"),
-    False: ("on_test_batch_begin", "on_test_batch_end"),
-}
+from finetunekit.callbacks import protocol
 
 
 class StepCallbacks(keras.callbacks.CallbackList):
@@ -64,41 +55,11 @@ class StepCallbacks(keras.callbacks.CallbackList):
         self._passes[training] = held
 
 
-# They do well with a call for many steps.
-_CONTENT_WITH_SOME = (keras.callbacks.ProgbarLogger, keras.callbacks.History, NaNWatch)
-
-
 def want_batches(callbacks: list[Any], *, training: bool) -> bool:
     """Whether one of the user's callbacks does something at each batch."""
-    base = keras.callbacks.Callback
-    return any(
-        getattr(getattr(callback, name), "__func__", None) is not getattr(base, name)
-        for callback in callbacks
-        if not isinstance(callback, _CONTENT_WITH_SOME)
-        for name in _BATCH_EVENTS[training]
-    )
-
-
-# Callbacks that leave frozen weights alone; whatever else there is might load other ones.
-_HARMLESS = (
-    keras.callbacks.CSVLogger,
-    keras.callbacks.EarlyStopping,
-    keras.callbacks.History,
-    keras.callbacks.LearningRateScheduler,
-    keras.callbacks.ModelCheckpoint,
-    keras.callbacks.ProgbarLogger,
-    keras.callbacks.ReduceLROnPlateau,
-    keras.callbacks.TensorBoard,
-    keras.callbacks.TerminateOnNaN,
-    Averages,
-    Checkpoint,
-    EpochStart,
-    FrozenGuard,
-    NaNWatch,
-    PutBack,
-)
+    return any(protocol.needs_batches(callback, training) for callback in callbacks)
 
 
 def may_change_weights(callbacks: list[Any]) -> bool:
     """Whether a callback might change weights that are frozen."""
-    return any(type(callback) not in _HARMLESS for callback in callbacks)
+    return any(protocol.changes_frozen_weights(callback) for callback in callbacks)

@@ -232,8 +232,9 @@ def find_monitor_op(callback: keras.callbacks.Callback) -> None:
     """Has a callback that watches a value find out whether less of it is better.
 
     Keras does so at the end of the first epoch if it is not done, and turns the sign of
-    `min_delta` each time.
+    `min_delta` each time, so that it has to be positive before.
     """
+    callback.min_delta = abs(callback.min_delta)
     callback._set_monitor_op()
 
 

@@ -39,6 +39,14 @@ def optimizer_scalars(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
     }
 
 
+def batches_seen(optimizer: keras.optimizers.Optimizer) -> Any:
+    """How many batches an optimizer has been given; its `iterations` are updates.
+
+    The two differ if gradients are accumulated.
+    """
+    return optimizer._iterations
+
+
 def averages(optimizer: keras.optimizers.Optimizer) -> list[Any]:
     """The running averages that an optimizer with `use_ema` keeps, one for each variable."""
     return list(optimizer._model_variables_moving_average)

@@ -326,6 +326,8 @@ class FrozenGuard(keras.callbacks.Callback):
         ```
     """
 
+    changes_frozen_weights = False
+
     def __init__(self) -> None:
         super().__init__()
         self._digests: dict[str, str] = {}

@@ -18,9 +18,9 @@ class StepSizes:
     Args:
         factors: For variables, by the optimizer's key; 1 for others, 0 for standing still.
         undecayed: Variables without weight decay.
-        warming: Variables that began to train late: first step, number of steps in which their
-            factor rises from 0 to 1.
-        schedule: Steps done -> a factor for all variables; None for 1.
+        warming: Variables that began to train late: first update, number of updates in which
+            their factor rises from 0 to 1.
+        schedule: Updates done -> a factor for all variables; None for 1.
     """
 
     factors: dict[Any, float] = field(default_factory=dict)
@@ -32,6 +32,11 @@ class StepSizes:
 def innermost(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
     """The optimizer inside of a LossScaleOptimizer; the optimizer itself if there is none."""
     return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def batches_per_update(optimizer: keras.optimizers.Optimizer) -> int:
+    """How many batches' gradients an optimizer accumulates before it updates."""
+    return innermost(optimizer).gradient_accumulation_steps or 1
 
 
 def of(optimizer: keras.optimizers.Optimizer) -> StepSizes | None:
@@ -154,7 +159,7 @@ def put_back(optimizer: keras.optimizers.Optimizer, held: StepSizes | None) -> N
 
 
 def warm_up(optimizer: keras.optimizers.Optimizer, variables: Iterable[Any], steps: int) -> None:
-    """Has variables begin with small steps from now on, and whole ones after so many."""
+    """Has variables begin with small updates from now on, and whole ones after so many."""
     sizes, inner = change(optimizer), innermost(optimizer)
     first = int(inner.iterations)
     sizes.warming |= {keras_optimizers.variable_key(inner, v): (first, steps) for v in variables}

@@ -168,9 +168,16 @@ class DropoutInjection(TemporaryInjection):
         ```
     """
 
+    changes_frozen_weights = False
+
     def __init__(self, rate: float, *, after: Selector, seed: int | None = None) -> None:
         super().__init__()
         self._rate, self._after, self._seed = checked_rate(rate), after, seed
+
+    @property
+    def training_settings(self) -> dict[str, Any]:
+        """What a resumed run has to share."""
+        return {"rate": self._rate, "seed": self._seed}
 
     @property
     def variables(self) -> list[Any]:

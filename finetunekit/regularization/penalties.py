@@ -196,6 +196,8 @@ class L1L2Injection(TemporaryInjection):
         ```
     """
 
+    changes_frozen_weights = False
+
     def __init__(
         self, *, l1: float | None = None, l2: float | None = None, layers: Selector = ".*"
     ) -> None:
@@ -203,6 +205,11 @@ class L1L2Injection(TemporaryInjection):
         self._l1, self._l2, self._layers = _strength(l1, "l1"), _strength(l2, "l2"), layers
         if not self._l1 and not self._l2:
             raise ValueError(f"Give `l1` or `l2`, a number above 0. Received: l1={l1!r}, l2={l2!r}")
+
+    @property
+    def training_settings(self) -> dict[str, Any]:
+        """What a resumed run has to share."""
+        return {"l1": self._l1, "l2": self._l2}
 
     def _change(self, model: keras.Model) -> list[Patch]:
         layers = _carriers(model, self._layers)

@@ -39,6 +39,8 @@ class Checkpoint(keras.callbacks.Callback):
         ```
     """
 
+    changes_frozen_weights = False
+
     def __init__(self, path: str | os.PathLike[str], *, every: str | int = "epoch") -> None:
         super().__init__()
         self.path = check_target(path)

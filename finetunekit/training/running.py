@@ -10,6 +10,7 @@ import keras
 
 from finetunekit.averaging import ema
 from finetunekit.caching.options import Settings
+from finetunekit.callbacks import protocol
 from finetunekit.callbacks.nan_watch import NaNWatch
 from finetunekit.data.array_batches import MixedArrayBatches
 from finetunekit.execution import feature_fit
@@ -33,6 +34,8 @@ def run(plan: "FitPlan") -> keras.callbacks.History:
         say(f"{model.name!r} has changed since it was compiled: its functions are traced anew")
     with _callbacks_undone(plan), _labels_followed(plan), _run_ended(plan) as kept:
         callbacks = list(plan.callbacks)
+        for callback in callbacks:
+            protocol.attach_validation(callback, plan.validation is not None)
         if ema.needed(model, callbacks):
             callbacks = [ema.Averages(), *callbacks]
         loop, cache = plan.loop, plan.cache

@@ -203,7 +203,8 @@ class _Staging:
         """The plan of one stage."""
         plan, optimizer = self.plan, self.plan.model.optimizer
         if late and int(rate_multipliers.innermost(optimizer).iterations) > 0:
-            rise = _WARMUP * (plan.batches.steps or _STEPS) * stage.epochs
+            batches = _WARMUP * (plan.batches.steps or _STEPS) * stage.epochs
+            rise = batches / rate_multipliers.batches_per_update(optimizer)
             rate_multipliers.warm_up(optimizer, late, max(1, round(rise)))
         compiled.renew_if_stale(plan.model)
         first = self.joined.epoch[-1] + 1 if self.joined.epoch else 0
