@@ -253,6 +253,7 @@ def _facts(
         "engine": settings.engine,
         "memory limit": settings.memory_limit,
         "deterministic": deterministic,
+        "frozen_dropout": settings.frozen_dropout,
         "validation data": hashing.arrays_digest(parts) if parts else type(held_out).__name__,
     }
     if train is not None:

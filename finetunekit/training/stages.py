@@ -12,7 +12,7 @@ from finetunekit.callbacks.schedule import Schedule
 from finetunekit.data import pipelines
 from finetunekit.foundation import arguments, plots
 from finetunekit.foundation.messages import plural, say
-from finetunekit.models import compiled, freezing, inputs, metadata, rate_multipliers
+from finetunekit.models import compiled, freezing, graph, inputs, metadata, rate_multipliers
 from finetunekit.models.selection import Selector
 from finetunekit.optimizers import (
     check_layer_decay,
@@ -20,7 +20,9 @@ from finetunekit.optimizers import (
     rate_for,
     trainable_part,
 )
-from finetunekit.resuming.run import Resume, StageState, read_checkpoint
+from finetunekit.resuming.describing import describe
+from finetunekit.resuming.fingerprint import check_same, describe_callbacks
+from finetunekit.resuming.resume_point import Resume, StageState, read_checkpoint
 from finetunekit.training.fitting import fit, prepare
 
 _WARMUP = 0.1  # Share of a stage's steps in which late variables reach their rate.
@@ -164,7 +166,8 @@ def fit_in_stages(
     rate_multipliers.check_rate_is_a_number(model.optimizer, "fit_in_stages")
     own = arguments.callback_list(fit_options.pop("callbacks", None))
     resume = fit_options.pop("resume", None)
-    joined, current, seed = _resumed(stages, resume)
+    plan = _plan(model, stages)
+    joined, current, seed = _resumed(plan, resume)
     if fit_options.get("seed") is None:
         fit_options["seed"] = random.randrange(2**32) if seed is None else seed
     factors = rate_multipliers.kept(model.optimizer)
@@ -188,7 +191,7 @@ def fit_in_stages(
             initial_epoch=first,
             epochs=first + stage.epochs,
             callbacks=[*own, *stage.callbacks, *more],
-            resume=Resume(resume if number == current else None, _state(number, joined, stages)),
+            resume=Resume(resume if number == current else None, _state(number, joined, plan)),
             **fit_options,
         )
         _join(joined, name, found)
@@ -212,7 +215,7 @@ def _read(stages: Any, options: dict[str, Any]) -> list[Stage]:
     return rows
 
 
-def _resumed(stages: list[Stage], resume: Any) -> tuple[StagedHistory, int | None, int | None]:
+def _resumed(plan: list[Any], resume: Any) -> tuple[StagedHistory, int | None, int | None]:
     """The history of the stages that are done, the number of the next one, and the seed.
 
     Raises:
@@ -227,23 +230,29 @@ def _resumed(stages: list[Stage], resume: Any) -> tuple[StagedHistory, int | Non
             "`resume` is of a run of `fit`: call that to go on. "
             f"Received: resume={resume!r} in `fit_in_stages`"
         )
-    if known["plan"] != _plan(stages):
-        raise ValueError(
-            "`resume` is of a run with other stages. Give those, or begin anew without `resume`. "
-            f"Received: {_plan(stages)} instead of {known['plan']}"
-        )
+    check_same({"stages": known["plan"]}, {"stages": plan}, "resume", resume)
     done = StagedHistory(known["history"], known["epoch"], [tuple(s) for s in known["stages"]])
     return done, known["number"], held["facts"]["seed"]
 
 
-def _state(number: int, joined: StagedHistory, stages: list[Stage]) -> StageState:
+def _state(number: int, joined: StagedHistory, plan: list[Any]) -> StageState:
     """Where the run is, for a checkpoint; copied, since the history grows."""
     history = {name: list(values) for name, values in joined.history.items()}
-    return StageState(number, _plan(stages), history, list(joined.epoch), list(joined.stages))
+    return StageState(number, plan, history, list(joined.epoch), list(joined.stages))
 
 
-def _plan(stages: list[Stage]) -> list[str]:
-    return [f"{row.name}, {row.epochs} epochs, {row.schedule}" for row in stages]
+def _plan(model: keras.Model, stages: list[Stage]) -> list[Any]:
+    """All that decides what the stages do, in plain values; their callbacks say it themselves."""
+    numbers = {id(p.layer): f"{n} {p.layer.name}" for n, p in enumerate(graph.walk(model))}
+    rows = []
+    for stage in stages:
+        row = {f.name: describe(getattr(stage, f.name)) for f in dataclasses.fields(stage)}
+        row["callbacks"] = describe_callbacks(list(stage.callbacks))
+        if stage.trainable is not None:
+            chosen = freezing.targets_of(model, stage.trainable, batch_norm=stage.batch_norm)
+            row["trainable"] = [numbers[id(layer)] for layer in chosen]
+        rows.append(row)
+    return rows
 
 
 def _begin(model: keras.Model, stage: Stage, name: str, known: set[int]) -> list[Any]:
