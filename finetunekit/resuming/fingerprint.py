@@ -68,6 +68,8 @@ def _callback(callback: Any) -> dict[str, Any]:
     if said is None:
         names = _SETTINGS.get(type(callback), ())
         said = {name: getattr(callback, name, None) for name in names}
+        if "min_delta" in said:  # Keras turns its sign when it finds out what is better.
+            said["min_delta"] = abs(said["min_delta"])
     return {"class": type(callback).__name__, **describe(said)}
 
 
