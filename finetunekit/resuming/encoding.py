@@ -57,7 +57,7 @@ def encode(value: Any, arrays: list[bytes]) -> Any:
     if value is None or kind in (bool, str, int, float):
         return value
     if keras.ops.is_tensor(value) and not isinstance(value, keras.Variable):
-        value = np.array(keras.ops.convert_to_numpy(value))
+        value = to_numpy(value)
     if isinstance(value, np.generic):
         return {"scalar": encode(np.asarray(value), arrays)}
     if type(value) in (np.ndarray, np.memmap):
@@ -68,6 +68,14 @@ def encode(value: Any, arrays: list[bytes]) -> Any:
     if isinstance(value, enum.Enum):
         return {"enum": [kind.__module__, kind.__qualname__, value.name]}
     raise Unstorable(kind.__name__)
+
+
+def to_numpy(tensor: Any) -> np.ndarray:
+    """The values of a tensor or variable, copied."""
+    shape = tuple(tensor.shape)
+    if not shape:  # numpy makes nothing of a bfloat16 tensor without axes.
+        tensor = keras.ops.reshape(tensor, (1,))
+    return np.array(keras.ops.convert_to_numpy(tensor)).reshape(shape)
 
 
 def _encode_array(array: np.ndarray, arrays: list[bytes]) -> dict[str, Any]:

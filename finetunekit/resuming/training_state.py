@@ -103,7 +103,7 @@ def put_into_model(model: keras.Model, state: dict[str, Any]) -> None:
 
 def values_of(found: list[Any]) -> list[np.ndarray]:
     """The values of variables, copied."""
-    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in found]
+    return [encoding.to_numpy(variable) for variable in found]
 
 
 def of_callback(callback: Any, at_start: dict[str, Any]) -> dict[str, Any]:

@@ -139,6 +139,7 @@ def test_averages_accumulation_and_a_schedule(tmp_path: Path) -> None:
     check(train, tmp_path, [13, 20], every=3)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Its open file.
 def test_counters_and_a_log(tmp_path: Path) -> None:
     """The log has a row for each epoch, also if one was written after the last checkpoint."""
     logs: list[Path] = []
@@ -225,7 +226,7 @@ class Holds(keras.callbacks.Callback):
         self.counts, self.unchanged = counts, unchanged
         self.words = np.array(["a"])
         self.large = np.array([1], ">i4")
-        self.small = np.ones(1, keras.ops.convert_to_numpy(keras.ops.cast(1, "bfloat16")).dtype)
+        self.small = keras.ops.convert_to_numpy(keras.ops.ones((1,), "bfloat16"))
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.counts.append(batch)

@@ -128,6 +128,8 @@ def test_nan_and_tensors() -> None:
     found = there_and_back(keras.ops.cast([1.5], "bfloat16"))
     assert isinstance(found, np.ndarray)
     assert (found.dtype.name, float(found[0])) == ("bfloat16", 1.5)
+    scalar = there_and_back(keras.ops.cast(keras.ops.ones(()), "bfloat16"))
+    assert (scalar.dtype.name, scalar.shape, float(scalar)) == ("bfloat16", (), 1.0)
 
 
 class Mine(list):
