@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+import keras
+
 from finetunekit.foundation.messages import say
 from finetunekit.resuming import checkpoint_files
 
@@ -57,4 +59,22 @@ def check_kind(state: dict[str, Any], given: Resume) -> None:
         raise ValueError(
             f"`resume` is of a run of `{kind}`: call that to go on. "
             f"Received: resume={given.path!r} in `{wanted}`"
+        )
+
+
+def check_can_be_kept(model: keras.Model, steps: int | None) -> None:
+    """Raises for a run of which a checkpoint could not say where it is.
+
+    Raises:
+        ValueError: If so.
+    """
+    if steps is not None:
+        raise ValueError(
+            "A run with a checkpoint needs whole epochs: `steps_per_epoch` leaves the place in "
+            f"the data to Keras. Leave it out. Received: steps_per_epoch={steps!r}"
+        )
+    if not model.built:
+        raise ValueError(
+            "A run with a checkpoint needs a model that is built, so that its weights can be told "
+            f"apart. Call it on a batch first. Received: model={model!r}"
         )

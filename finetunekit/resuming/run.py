@@ -20,7 +20,7 @@ from finetunekit.resuming.checkpoint import Checkpoint
 from finetunekit.resuming.describing import describe
 from finetunekit.resuming.events import EpochStart, PutBack
 from finetunekit.resuming.fast_forward import data_facts, walk
-from finetunekit.resuming.resume_point import Resume, check_kind, read_checkpoint
+from finetunekit.resuming.resume_point import Resume, check_can_be_kept, check_kind, read_checkpoint
 
 # Options of `fit` that must be the same, and the words for them.
 _OPTIONS = {
@@ -53,9 +53,6 @@ class Run:
         self.skip = self.state["step"] if self.state is not None else 0
         self._callbacks: list[Any] = []
         self._mixers: list[Any] = []
-        self._facts: dict[str, Any] = {}
-        self._architecture: list[str] = []
-        self._at_start: list[dict[str, Any]] = []
         self._begun: dict[str, Any] = {}
 
     @classmethod
@@ -114,23 +111,13 @@ class Run:
         Raises:
             ValueError: If the checkpoint is of another model, other data or other settings.
         """
-        _check_can_be_kept(model, options.get("steps_per_epoch"))
+        check_can_be_kept(model, options.get("steps_per_epoch"))
         callbacks = callback_list(options["callbacks"])
         others = [c for c in callbacks if not isinstance(c, Checkpoint)]
         if not any(isinstance(c, keras.callbacks.History) for c in others):
             others.append(keras.callbacks.History())
         self._mixers, self._callbacks = mixers, others
-        self._at_start = [training_state.settings_of(callback) for callback in others]
-        self._architecture = training_state.described(model)
-        # Now, since training may change what is said here, as a callback changes the rate.
-        self._facts = {
-            **describe(facts),
-            **data_facts(x),
-            **{word: describe(options.get(name)) for name, word in _OPTIONS.items()},
-            "mixing": describe(mixers),
-            **fingerprint.describe_compilation(model),
-            "callbacks": fingerprint.describe_callbacks(others),
-        }
+        self._describe(model, options, {**describe(facts), **data_facts(x)})
         if self.state is not None:
             self._check(self.state, options["epochs"])
         for callback in others:
@@ -145,6 +132,18 @@ class Run:
             return options
         walk(x, self.state["epoch"], again=not facts.get("deterministic"))
         return options | {"initial_epoch": self._take_up(model, self.state, options["epochs"])}
+
+    def _describe(self, model: keras.Model, options: dict[str, Any], facts: dict[str, Any]) -> None:
+        """Notes how the run begins: training may change it, as a callback changes the rate."""
+        self._at_start = [training_state.settings_of(callback) for callback in self._callbacks]
+        self._architecture = training_state.described(model)
+        self._facts = {
+            **facts,
+            **{word: describe(options.get(name)) for name, word in _OPTIONS.items()},
+            "mixing": describe(self._mixers),
+            **fingerprint.describe_compilation(model),
+            "callbacks": fingerprint.describe_callbacks(self._callbacks),
+        }
 
     def _take_up(self, model: keras.Model, state: dict[str, Any], epochs: int) -> int:
         """Puts the state of model and files back; the epoch to go on with."""
@@ -240,16 +239,3 @@ def _the_checkpoint(callbacks: list[Any]) -> Checkpoint | None:
             f"Received: {len(found)}, of {listed([c.path for c in found])}"
         )
     return found[0] if found else None
-
-
-def _check_can_be_kept(model: keras.Model, steps: int | None) -> None:
-    if steps is not None:
-        raise ValueError(
-            "A run with a checkpoint needs whole epochs: `steps_per_epoch` leaves the place in "
-            f"the data to Keras. Leave it out. Received: steps_per_epoch={steps!r}"
-        )
-    if not model.built:
-        raise ValueError(
-            "A run with a checkpoint needs a model that is built, so that its weights can be told "
-            f"apart. Call it on a batch first. Received: model={model!r}"
-        )
