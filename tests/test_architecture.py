@@ -23,6 +23,7 @@ MAY_IMPORT_TENSORFLOW: frozenset[str] = frozenset(
         "caching/identity.py",
         "execution/feature_steps.py",
         "execution/samples.py",
+        "resuming/random_states.py",
         "training/explain.py",
         "execution/fused_adam.py",
         "execution/tail.py",

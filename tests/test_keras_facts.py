@@ -613,6 +613,26 @@ class TestResuming:
         assert layer.weights == []
         assert (np.array(keras.ops.convert_to_numpy(state)) != before).any()
 
+    def test_one_generator_of_the_process_stands_behind_numbers_without_a_seed(self) -> None:
+        """Why a checkpoint holds its state: no layer has it, and `set_random_seed` drops it."""
+        keras.utils.set_random_seed(0)
+        assert keras_internals.global_seed_state() is None
+        first = np.array(keras.random.normal((2,)))
+        state = keras_internals.global_seed_state()
+        held = np.array(keras.ops.convert_to_numpy(state))
+        second = np.array(keras.random.normal((2,)))
+        state.assign(held)
+        np.testing.assert_array_equal(keras.random.normal((2,)), second)
+        assert (first != second).all()
+        keras.utils.set_random_seed(0)
+        assert keras_internals.global_seed_state(make=True) is not state
+
+    def test_bfloat16_without_axes_becomes_no_array(self) -> None:
+        """Why `encoding.to_numpy` gives it an axis."""
+        scalar = keras.ops.ones((), "bfloat16")
+        with pytest.raises(ValueError, match="not producing an array"):
+            keras.ops.convert_to_numpy(scalar)
+
     def test_averages_are_the_optimizers(self) -> None:
         model, x, y = fitted([L.Dense(1)])
         model.compile(keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5), "mse")

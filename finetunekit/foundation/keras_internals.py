@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from keras.src.backend.common import global_state
 from keras.src.models.functional import Functional
+from keras.src.random import seed_generator
 from keras.src.saving import serialization_lib
 
 
@@ -226,6 +227,20 @@ def has_seed(layer: keras.layers.Layer) -> bool:
 def seed_states(layer: keras.layers.Layer) -> list[Any]:
     """The states of the layer's own generators of random numbers; files of weights lack them."""
     return [generator.state for generator in layer._seed_generators]
+
+
+def global_seed_state(*, make: bool = False) -> Any:
+    """The state of the generator behind random numbers without a seed; None if none drew yet.
+
+    No layer lists it, and there is one for the whole process.
+
+    Args:
+        make: Whether it is made if there is none yet.
+    """
+    if make:
+        return seed_generator.global_seed_generator().state
+    found = global_state.get_global_attribute(seed_generator.GLOBAL_SEED_GENERATOR)
+    return None if found is None else found.state
 
 
 def find_monitor_op(callback: keras.callbacks.Callback) -> None:

@@ -1,6 +1,5 @@
 """What is kept, and how does it come back? A `.keras` file with one more member inside."""
 
-import contextlib
 import os
 import tempfile
 import warnings
@@ -11,6 +10,7 @@ import keras
 
 from finetunekit.foundation import arguments, paths
 from finetunekit.foundation.messages import say, warn
+from finetunekit.foundation.partial_files import partial_file
 from finetunekit.models import graph, saved_files
 
 
@@ -62,15 +62,10 @@ def save(
     if model.compiled and model.optimizer is not None and not model.optimizer.built:
         # Else Keras warns at every load that the optimizer's state has been skipped.
         model.optimizer.build(model.trainable_variables)
-    partial = _empty_neighbour(target)
-    try:
+    with partial_file(target, ".keras") as partial:
         _write(model, partial)
         with zipfile.ZipFile(partial, "a") as file:
             saved_files.write(model, file)
-        os.replace(partial, target)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(partial)
     say(f"saved {target} ({os.path.getsize(target) / 1e6:.1f} MB)", verbose)
     return target
 
@@ -113,26 +108,14 @@ def check_target(path: str | os.PathLike[str]) -> str:
         )
     if os.path.isdir(target):
         raise IsADirectoryError(f"`path` is a folder. Give a file. Received: path={target!r}")
-    os.unlink(_empty_neighbour(target))
-    return target
-
-
-def _empty_neighbour(target: str) -> str:
-    """A new empty file in the target's folder."""
     try:
-        handle, name = tempfile.mkstemp(
-            suffix=".keras", prefix=".saving-", dir=os.path.dirname(target) or "."
-        )
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise PermissionError(
             f"`path` cannot be written to ({error.strerror}). Choose a folder of your own. "
             f"Received: path={target!r}"
         ) from error
-    os.close(handle)
-    mask = os.umask(0)
-    os.umask(mask)
-    os.chmod(name, 0o666 & ~mask)
-    return name
+    return target
 
 
 def copy_model(model: keras.Model) -> keras.Model:
