@@ -12,7 +12,7 @@ from finetunekit.resuming.events import Unseen
 
 
 class Skipped(Protocol):
-    """What has steps to be passed over; a `Run` is one."""
+    """What has steps to be skipped; a `Run` is one."""
 
     skip: int
 
