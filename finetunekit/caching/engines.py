@@ -18,6 +18,9 @@ TOLERANCE = 1e-4
 # whether an engine is worth trying. Measured by `python benchmarks/engines.py`.
 _PREPARATION = {"graph": (0.045, 0.0005), "xla": (0.002, 0.006), "litert": (0.06, 0.004)}
 
+# The distance from 1.0 to the next number.
+_STEPS = {"float16": 2.0**-10, "bfloat16": 2.0**-7}
+
 Features = list[np.ndarray]
 
 
@@ -133,12 +136,22 @@ def checked(
             f"{type(error).__name__}: {reason}. Take `engine='keras'`. Received: engine={name!r}"
         ) from error
     gap = disagreement(found, wanted)
-    if not gap <= TOLERANCE:
+    allowed = tolerance(split, TOLERANCE)
+    if not gap <= allowed:
         raise ValueError(
             f"The engine {name!r} disagrees with Keras by {gap:.1e} of the largest feature, more "
-            f"than {TOLERANCE:.0e}. Take `engine='keras'`. Received: engine={name!r}"
+            f"than {allowed:.0e}. Take `engine='keras'`. Received: engine={name!r}"
         )
     return engine
+
+
+def tolerance(split: FrozenSplit, least: float) -> float:
+    """How far two ways of computing the prefix may differ: `least`, or more in half precision."""
+    calls = [call for call in split.prefix_calls if call.outputs]
+    kinds = {value.dtype for call in calls for value in call.outputs}
+    kinds |= {getattr(call.operation, "compute_dtype", "float32") for call in calls}
+    steps = [_STEPS[kind] for kind in kinds if kind in _STEPS]
+    return max([least, *(4 * step for step in steps)])
 
 
 def seconds_a_row(engine: Engine, inputs: list[Any]) -> float:

@@ -83,7 +83,8 @@ class Extractor:
             # Constants in the place of weights are refused by some operation: Keras can run it.
             self._refused.add("graph")
             return self._first_by_keras(batch)
-        if engines.disagreement([f[:1] for f in features], wanted) > engines.TOLERANCE:
+        allowed = engines.tolerance(self.split, engines.TOLERANCE)
+        if engines.disagreement([f[:1] for f in features], wanted) > allowed:
             self._refused.add("graph")
             return self._first_by_keras(batch)
         self.engine, self.why = engine, "its weights are small: constants fuse at little cost"
@@ -171,7 +172,8 @@ def checked_by_sample(engine: Engine, batch: Batch) -> Features:
     first = min(1, rows - 1)
     part = slice(first, first + _PROBED)
     again = engine([x[part] for x in batch])
-    if engines.disagreement(again, [feature[part] for feature in features]) > _BY_SAMPLE:
+    allowed = engines.tolerance(engine.split, _BY_SAMPLE)
+    if engines.disagreement(again, [feature[part] for feature in features]) > allowed:
         raise NotConstant(
             "the frozen part gives other features for the same sample: it is random, or the "
             "samples of a batch depend on each other"
