@@ -163,8 +163,8 @@ def clear_cache(path: str | os.PathLike[str] | None = None) -> None:
     """Forgets the features that are kept in memory, or deletes a file of features.
 
     Args:
-        path: A file that `fit(cache=path)` or `cache_features` wrote; that of the validation
-            samples beside it goes too. By default what is kept in memory.
+        path: A file that `fit(cache=path)` or `cache_features` wrote; what the same `fit` wrote
+            beside it, of the validation samples, goes too. By default what is kept in memory.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -185,10 +185,17 @@ def clear_cache(path: str | os.PathLike[str] | None = None) -> None:
         return
     hdf5_table.read_key(path)
     beside = hdf5_table.validation_path(path)
-    if beside.exists():
-        hdf5_table.read_key(beside)
+    if beside.exists() and _belongs(beside, Path(path).name):
         beside.unlink()
     Path(path).unlink()
+
+
+def _belongs(path: Path, name: str) -> bool:
+    """Whether a fit has written this file beside one of the name."""
+    try:
+        return hdf5_table.read_key(path).get(hdf5_table.BESIDE) == name
+    except ValueError:
+        return False
 
 
 class _Source:

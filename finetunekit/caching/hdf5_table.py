@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import glob
 import json
 import os
 import shutil
@@ -17,6 +18,9 @@ _FORMAT = 2  # 2 with columns that hold the bits of numbers that HDF5 does not k
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 
 _HEAD = 1 << 16  # Bytes that HDF5 and the key take, at most.
+# In a key, the name of the file that a fit has written this one beside; it says nothing about the
+# features.
+BESIDE = "beside"
 _COUNTS = ("rows", "done")
 
 Layout = Mapping[str, tuple[tuple[int, ...], str]]
@@ -90,6 +94,8 @@ def _publish(draft: Path, target: Path) -> None:
     except FileExistsError:
         raise
     except OSError:  # Some file systems have no links.
+        if target.exists():
+            raise
         draft.rename(target)
 
 
@@ -202,7 +208,9 @@ def _read_head(file: Any, path: Any) -> tuple[int, dict[str, str], dict[str, Any
 def differences(found: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
     """The entries of a key that do not fit; "any" fits all."""
     return [
-        name for name in {**wanted, **found} if wanted.get(name) not in (found.get(name), "any")
+        name
+        for name in {**wanted, **found}
+        if name != BESIDE and wanted.get(name) not in (found.get(name), "any")
     ]
 
 
@@ -373,7 +381,7 @@ def _check_folder(target: Path, size: int) -> None:
 
 def _remove_leftovers(target: Path) -> None:
     """Removes the drafts of processes that were killed."""
-    for draft in target.parent.glob(f".{target.name}.*.tmp"):
+    for draft in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
         process = draft.name.split(".")[-2]
         if process.isdigit() and not _is_alive(int(process)):
             with contextlib.suppress(FileNotFoundError):
