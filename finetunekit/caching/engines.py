@@ -2,7 +2,7 @@
 
 import importlib.util
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -25,16 +25,30 @@ Features = list[np.ndarray]
 
 
 class Engine:
-    """The frozen prefix, ready to run on batches of flat inputs, in the model's order."""
+    """The frozen prefix, ready to run on batches of flat inputs, in the model's order.
+
+    Args:
+        name: One of `ENGINES`.
+        split: The model in two parts.
+        varying: Whether the samples of each batch have a size of their own.
+        made: The functions of an engine that was prepared for the same prefix before.
+    """
 
     name: str
 
-    def __init__(self, name: str, split: FrozenSplit, *, varying: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        split: FrozenSplit,
+        *,
+        varying: bool = False,
+        made: Mapping[Any, Callable[..., Any]] | None = None,
+    ) -> None:
         self.name = name
         # XLA and LiteRT are made for one size only.
         self.varying = varying and name in ("keras", "graph")
         self.split = split
-        self._made: dict[Any, Callable[..., Any]] = {}
+        self.made: dict[Any, Callable[..., Any]] = dict(made or {})  # By shapes and dtypes.
 
     def __call__(self, inputs: list[Any]) -> Features:
         """The features of a batch, and the masks behind them.
@@ -42,19 +56,28 @@ class Engine:
         Args:
             inputs: For each input of the model, in order, a batch.
         """
+        key = self._key_of(inputs)
+        if key not in self.made:
+            like = [_Free(x) for x in inputs] if self.varying else inputs
+            self.made[key] = _MAKERS[self.name](self.split, like)
+        return self.made[key](inputs)
+
+    def is_ready_for(self, inputs: list[Any]) -> bool:
+        """Whether such a batch needs no preparation, and not much filling up."""
+        key = self._key_of(inputs)
+        return key in self.made and (len(key) == len(inputs) or key[-1] <= 2 * len(inputs[0]))
+
+    def _key_of(self, inputs: list[Any]) -> tuple[Any, ...]:
         key: tuple[Any, ...] = tuple(
             (x.ndim if self.varying else tuple(x.shape[1:]), str(x.dtype)) for x in inputs
         )
         if self.name in ("xla", "litert"):  # These are made for one size of batch.
             key = (*key, self._size_for(inputs, key))
-        if key not in self._made:
-            like = [_Free(x) for x in inputs] if self.varying else inputs
-            self._made[key] = _MAKERS[self.name](self.split, like)
-        return self._made[key](inputs)
+        return key
 
     def _size_for(self, inputs: list[Any], key: tuple[Any, ...]) -> int:
         """A smaller last batch is filled up rather than compiled for."""
-        known = [made[-1] for made in self._made if made[:-1] == key]
+        known = [made[-1] for made in self.made if made[:-1] == key]
         return next((size for size in known if size >= len(inputs[0])), len(inputs[0]))
 
 

@@ -9,7 +9,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit.caching import cut, extract, hdf5_table, identity, memory, memory_stores
+from finetunekit.caching import (
+    cut,
+    extract,
+    hdf5_table,
+    identity,
+    memory,
+    memory_stores,
+    prepared_engines,
+)
 from finetunekit.caching.extract import Extractor
 from finetunekit.caching.progress import Progress
 from finetunekit.caching.store import Column, FeatureStore
@@ -117,11 +125,13 @@ def cache_features(
         raise ValueError(f"`path` must end in .h5 or .hdf5. Received: path={os.fspath(path)!r}")
     source = _Source(backbone, data, batch_size)
     split = cut.as_prefix(backbone, source.like)
-    key = identity.prefix_key(split) | source.key | {"features": dtype, "engine": "any"}
+    prefix = identity.prefix_key(split)
+    key = prefix | source.key | {"features": dtype, "engine": "any"}
     store = _existing(path, key, source)
     if store is None or not store.complete:
         progress = Progress(source.rows, verbose, "samples")
-        store = _fill(store, split, key, source, path, dtype, engine, progress)
+        extractor = Extractor(split, engine, varying=source.lengths is not None, key=prefix)
+        store = _fill(store, extractor, key, source, path, dtype, progress)
         say(f"{store.done:,} samples: {memory.size_text(store.nbytes)} of features", verbose)
     return CachedFeatures(store)
 
@@ -182,6 +192,7 @@ def clear_cache(path: str | os.PathLike[str] | None = None) -> None:
     """
     if path is None:
         memory_stores.drop_all()
+        prepared_engines.drop_all()
         return
     hdf5_table.read_key(path)
     beside = hdf5_table.validation_path(path)
@@ -285,15 +296,14 @@ def _existing(path: Any, key: dict[str, str], source: _Source) -> FeatureStore |
 
 def _fill(
     store: FeatureStore | None,
-    split: cut.FrozenSplit,
+    extractor: Extractor,
     key: dict[str, str],
     source: _Source,
     path: Any,
     dtype: str,
-    engine: str,
     progress: Progress,
 ) -> FeatureStore:
-    extractor, row = Extractor(split, engine, varying=source.lengths is not None), 0
+    split, row = extractor.split, 0
     try:
         for arrays, labels in source.batches():
             start, row = row, row + len(arrays[0])
