@@ -19,6 +19,12 @@ class Settings:
     deterministic: bool = False
     memory_limit: int = 0
     verbose: Any = "auto"
+    beside: str | None = None  # The path that this one was made from, of another file.
+
+    @property
+    def mark(self) -> dict[str, str]:
+        """What is noted in the key of a new file, so that it is known whose file it is."""
+        return {} if self.beside is None else {hdf5_table.BESIDE: os.path.basename(self.beside)}
 
     @property
     def insists(self) -> bool:
@@ -52,7 +58,8 @@ class Settings:
         """The same, with a file of its own: `features.validation.h5` beside `features.h5`."""
         if self.path is None:
             return self
-        return replace(self, path=str(hdf5_table.validation_path(self.path)))
+        beside = str(hdf5_table.validation_path(self.path))
+        return replace(self, path=beside, beside=self.path)
 
 
 def read(

@@ -166,7 +166,7 @@ class Redirected:
         key = identity.prefix_key(split) if split.features else {}
         self._weights = key.get("prefix weights", "")
         varying = any(isinstance(s, Samples) and s.varies(split) for s in self._sides.values())
-        extractor = Extractor(split, self.settings.engine, varying=varying)
+        extractor = Extractor(split, self.settings.engine, varying=varying, key=key)
         for side in self._sides.values():
             if side is not None:
                 side.load(split, key, extractor)

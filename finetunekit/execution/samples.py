@@ -225,7 +225,7 @@ def new_store(
     size = size_of(columns, rows)
     if settings.path is not None:
         say(f"the features of the {name} take {memory.size_text(size)}", settings.verbose)
-        return FeatureStore.create(settings.path, columns, rows, key, **options)
+        return FeatureStore.create(settings.path, columns, rows, key | settings.mark, **options)
     if size <= settings.memory_limit:
         return FeatureStore.in_memory(columns, rows, key, **options)
     folder = tempfile.mkdtemp(prefix="finetunekit-")

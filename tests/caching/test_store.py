@@ -179,6 +179,20 @@ def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(hdf5_table.os, "link", link)
     FeatureStore.create(tmp_path / "f.h5", COLUMNS, 4, KEY).close()
     assert [path.name for path in tmp_path.iterdir()] == ["f.h5"]
+    # Not even then over a file that has come meanwhile.
+    draft, target = tmp_path / "draft", tmp_path / "came.h5"
+    for path in (draft, target):
+        path.write_text(path.name)
+    with pytest.raises(PermissionError):
+        hdf5_table._publish(draft, target)
+    assert target.read_text() == "came.h5"
+
+
+def test_drafts_of_names_with_brackets_go_too(tmp_path: Path) -> None:
+    draft = tmp_path / ".f[1].h5.999999999.tmp"
+    draft.touch()
+    FeatureStore.create(tmp_path / "f[1].h5", COLUMNS, 4, KEY).close()
+    assert not draft.exists()
 
 
 def test_a_full_disk_is_told_beforehand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
