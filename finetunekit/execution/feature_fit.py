@@ -1,4 +1,4 @@
-"""Can a fit be spared work? If a part of the model is frozen, it is computed once."""
+"""`model.fit` on features: whether it saves work, and the fit itself."""
 
 from typing import Any
 
@@ -9,7 +9,8 @@ from finetunekit.caching.cut import flat_inputs
 from finetunekit.caching.options import Settings
 from finetunekit.data import pipelines
 from finetunekit.data.arrays import Arrays
-from finetunekit.execution.feature_steps import Redirected, marker
+from finetunekit.execution.feature_steps import FeatureFit
+from finetunekit.execution.readers import Reader
 from finetunekit.execution.samples import Samples
 from finetunekit.execution.step_callbacks import StepCallbacks
 from finetunekit.execution.streams import Stream
@@ -22,7 +23,15 @@ __all__ = ["BATCH_SIZE", "Samples", "Settings", "Stream", "fit", "stream", "wort
 
 BATCH_SIZE = 32  # Keras' own.
 
-_OWN_STEPS = ("train_step", "test_step", "compute_loss", "compute_metrics", "make_train_function")
+# What a step on features does not call, so that it must be Keras' own.
+_STEPS = (
+    "train_step",
+    "test_step",
+    "compute_loss",
+    "compute_metrics",
+    "make_train_function",
+    "make_test_function",
+)
 
 
 def worth_it(model: keras.Model, settings: Settings, like: Any) -> bool:
@@ -36,7 +45,7 @@ def worth_it(model: keras.Model, settings: Settings, like: Any) -> bool:
         for v in keras_internals.own_trainable_variables(place.layer)
     ]
     frozen = any(id(variable) not in trained for variable in made)
-    reason = _excluded(model)
+    reason = excluded(model)
     if not frozen:
         reason = "nothing in it is frozen"
     elif not reason:
@@ -50,12 +59,13 @@ def worth_it(model: keras.Model, settings: Settings, like: Any) -> bool:
     return False
 
 
-def _excluded(model: keras.Model) -> str:
+def excluded(model: keras.Model) -> str:
     """Why the model's steps cannot be taken over, if they cannot."""
-    own = [n for n in _OWN_STEPS if getattr(type(model), n) is not getattr(keras.Model, n)]
+    own = [n for n in _STEPS if getattr(type(model), n) is not getattr(keras.Model, n)]
+    own += [n for n in _STEPS if n in vars(model)]
     if own:
-        return f"{type(model).__name__} has a `{own[0]}` of its own"
-    if model.run_eagerly:
+        return f"{model.name!r}, a {type(model).__name__}, has a `{own[0]}` of its own"
+    if model.run_eagerly or keras_internals.functions_run_eagerly():
         return "it runs eagerly"
     if keras.backend.backend() != "tensorflow":
         return "features are kept on the TensorFlow backend only"
@@ -67,7 +77,7 @@ def _excluded(model: keras.Model) -> str:
 def fit(
     model: keras.Model,
     options: dict[str, Any],
-    train: Samples | Stream,
+    train: Reader,
     settings: Settings,
     callbacks: list[Any],
     run: Run | None = None,
@@ -83,16 +93,13 @@ def fit(
         run: A run that is kept, or goes on where it was interrupted.
     """
     validation = _validation(model, options, settings)
-    options = dict(options)
-    if isinstance(train, Samples):
-        size = options.get("validation_batch_size") or train.size
-        options |= {"x": marker(), "y": None, "sample_weight": None, "class_weight": None}
-        options |= {"batch_size": None, "shuffle": False, "validation_batch_size": size}
-    if isinstance(validation, Samples):
-        options |= {"validation_data": marker(), "validation_batch_size": None}
+    options = options | train.training_options(options)
+    if validation is not None:
+        options |= validation.validation_options()
     by_step = StepCallbacks(
         callbacks,
-        passes={True: isinstance(train, Stream), False: not isinstance(validation, Samples)},
+        train_steps=train.keras_sees_steps,
+        test_steps=validation is None or validation.keras_sees_steps,
         add_history=True,
         add_progbar=options["verbose"] != 0,
         verbose=options["verbose"],
@@ -101,14 +108,12 @@ def fit(
         model=model,
     )
     options["callbacks"] = by_step
-    redirected = Redirected(model, train, validation, settings, by_step, run)
-    with redirected.running(options["initial_epoch"]):
+    first = options["initial_epoch"]
+    with FeatureFit(model, train, validation, settings, by_step, first, run).running():
         return model.fit(**options)
 
 
-def _validation(
-    model: keras.Model, options: dict[str, Any], settings: Settings
-) -> Samples | Stream | None:
+def _validation(model: keras.Model, options: dict[str, Any], settings: Settings) -> Reader | None:
     """The samples to validate on; None to leave them to Keras."""
     given, steps = options.get("validation_data"), options.get("validation_steps")
     settings = settings.for_validation()

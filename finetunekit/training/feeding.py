@@ -53,13 +53,17 @@ def array_options(
 
 def ordered(batches: OrderedBatches, options: dict[str, Any]) -> dict[str, Any]:
     """How `model.fit` gets batches of ours."""
-    size = options["batch_size"] or BATCH_SIZE
     return {
         "x": batches,
         "shuffle": False,
         "batch_size": None,
-        "validation_batch_size": options.get("validation_batch_size") or size,
+        "validation_batch_size": _validation_size(options),
     }
+
+
+def _validation_size(options: dict[str, Any]) -> int | None:
+    """As Keras takes it; without either it makes batches out of `validation_steps`, or of 32."""
+    return options.get("validation_batch_size") or options["batch_size"]
 
 
 def _options_by_length(
@@ -82,6 +86,7 @@ def _options_by_length(
         "x": text_lengths.ByLength(train.parts(), lengths, size, batched, first),
         "shuffle": False,
         "batch_size": None,
+        "validation_batch_size": _validation_size(options),
     }
     held_out = options.get("validation_data")
     if isinstance(held_out, tuple) and options.get("validation_steps") is None:
