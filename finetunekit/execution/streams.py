@@ -35,16 +35,30 @@ class Stream(Reader):
     def __init__(self, like: Any, steps: int, settings: Settings, name: str) -> None:
         self.like, self.steps, self.settings, self.name = like, steps, settings, name
         self._stopped = False
+        self._iterator: Any = None
+        self._undrawn = 0  # Batches that the iterator still has, and that were trained on.
 
     def ready(self, split: FrozenSplit, key: dict[str, str], extractor: Extractor) -> ReadyReader:
         """Takes up the features that are there; the others come with the batches."""
         if not split.features:
-            return _KerasSteps()
+            return _KerasSteps(self)
         known = FeaturesByContent(split, key, extractor, self.settings, self.name)
         return ReadyStream(self, split, known)
 
     def reads(self, iterator: Any, *, own: bool) -> bool:
         return own and not self._stopped
+
+    def catch_up(self, iterator: Any) -> None:
+        """Draws the batches of a recorded pass that were trained on without being drawn."""
+        undrawn = self._undrawn if iterator is self._iterator else 0
+        self._undrawn = 0
+        for _ in range(undrawn % self.steps):
+            next(iterator)
+
+    def replayed(self, iterator: Any) -> None:
+        """A batch was trained on that was not drawn."""
+        self._undrawn = self._undrawn + 1 if iterator is self._iterator else 1
+        self._iterator = iterator
 
     def stop(self, why: str) -> None:
         """No features are kept from now on."""
@@ -55,7 +69,11 @@ class Stream(Reader):
 class _KerasSteps(ReadyReader):
     """Batches of a model that is not cut: they are Keras' to train on."""
 
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
     def run(self, iterator: Any, phase: Phase, begun: Any = None) -> Any:
+        self._stream.catch_up(iterator)
         return phase.keras_step(iterator)
 
     def close(self) -> None:
@@ -120,7 +138,9 @@ class ReadyStream(ReadyReader):
             if len(self._recorded) == steps:
                 names, parts = self._recorded[self._batches]
                 self._batches += 1
+                self._stream.replayed(iterator)
                 return self._of(self._known.read(names), parts)
+        self._stream.catch_up(iterator)
         self._batch = next(iterator)
         x, y, weights = keras.utils.unpack_x_y_sample_weight(self._batch)
         flat = flat_inputs(model, x)
