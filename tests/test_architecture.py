@@ -21,11 +21,12 @@ MAY_IMPORT_TENSORFLOW: frozenset[str] = frozenset(
         "backbones/saved_model/safety.py",
         "caching/engines.py",
         "caching/identity.py",
-        "execution/feature_steps.py",
-        "execution/samples.py",
-        "training/explain.py",
         "execution/fused_adam.py",
+        "execution/readers.py",
+        "execution/ready_samples.py",
         "execution/tail.py",
+        "foundation/keras_internals.py",
+        "training/explain.py",
     }
 )
 

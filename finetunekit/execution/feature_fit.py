@@ -51,6 +51,12 @@ def worth_it(model: keras.Model, settings: Settings, like: Any) -> bool:
     elif not reason:
         split = cut.split_frozen(model, frozen_dropout=settings.frozen_dropout, like=like)
         if split.pays:
+            if settings.engine == "keras" and model.jit_compile is True:
+                say(
+                    "under `jit_compile=True` training on features agrees with `model.fit` to "
+                    "rounding, not bit for bit: XLA compiles another step",
+                    settings.verbose,
+                )
             return True
         reason = cut.describe(split)
     # With nothing frozen there is nothing to be said, unless a cache was asked for.

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 import finetunekit as ftk
-from frozen_dense import dense, pipeline, same_training, samples
+from frozen_dense import dense, pipeline, same_training, samples, weights
 
 X, Y = samples(24)
 
@@ -137,7 +137,7 @@ def test_steps_set_on_the_instance_are_used(
 def test_functions_that_run_eagerly(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     plain, ours = dense(), dense()
-    options: dict[str, Any] = {"epochs": 1, "batch_size": 8, "shuffle": False}
+    options: dict[str, Any] = {"epochs": 1, "batch_size": 24, "shuffle": False}
     tf.config.run_functions_eagerly(True)
     try:
         plain.fit(X, Y, **options, verbose=0)
@@ -146,6 +146,17 @@ def test_functions_that_run_eagerly(caplog: pytest.LogCaptureFixture) -> None:
         tf.config.run_functions_eagerly(False)
     assert same_training(plain, ours)
     assert "it runs eagerly" in caplog.text
+
+
+def test_xla_rounds_otherwise_and_that_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    plain, ours = dense(jit_compile=True), dense(jit_compile=True)
+    options: dict[str, Any] = {"epochs": 2, "batch_size": 8, "shuffle": False}
+    plain.fit(X, Y, **options, verbose=0)
+    ftk.fit(ours, X, Y, **options, engine="keras", verbose=2)
+    assert "not bit for bit" in caplog.text
+    for one, other in zip(weights(plain), weights(ours), strict=True):
+        assert np.allclose(one, other, atol=1e-5)
 
 
 SIZES: dict[str, dict[str, Any]] = {
