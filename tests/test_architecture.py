@@ -21,12 +21,13 @@ MAY_IMPORT_TENSORFLOW: frozenset[str] = frozenset(
         "backbones/saved_model/safety.py",
         "caching/engines.py",
         "caching/identity.py",
-        "execution/feature_steps.py",
-        "execution/samples.py",
         "resuming/random_states.py",
-        "training/explain.py",
         "execution/fused_adam.py",
+        "execution/readers.py",
+        "execution/ready_samples.py",
         "execution/tail.py",
+        "foundation/keras_internals.py",
+        "training/estimate.py",
     }
 )
 
@@ -78,8 +79,9 @@ KERAS_MODULES = {"foundation/keras_internals.py", "foundation/keras_optimizers.p
 SHELVES = {"__init__.py", "callbacks/__init__.py"}  # They name what lives elsewhere.
 MAY_PRINT = {"__main__", "quickstart"}
 # A callback taken up again gets the values that it had, which are no patch.
-MAY_PATCH = {"foundation/patches.py", "resuming/training_state.py"}
-MAY_CHECK = {"foundation/arguments.py", "training/explain.py", "training/fitting.py"}
+# What is traced for a model is kept in the model itself: a table by model would keep it alive.
+MAY_PATCH = {"execution/kept_tail.py", "foundation/patches.py", "resuming/training_state.py"}
+MAY_CHECK = {"foundation/arguments.py", "training/estimate.py", "training/fitting.py"}
 # State that goes with a model, and features that are computed anew when they are gone.
 MAY_KEEP_BY_OBJECT = {"models/state_tables.py", "caching/memory_stores.py"}
 # What Keras calls on layers, models, losses and optimizers, and nobody exchanges by assignment.

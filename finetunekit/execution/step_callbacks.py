@@ -1,4 +1,4 @@
-"""What do the user's callbacks see, while many steps run in one? What they see in `model.fit`."""
+"""The user's callbacks see each step, as in `model.fit`, while many steps run in one execution."""
 
 from typing import Any
 
@@ -8,13 +8,21 @@ from finetunekit.callbacks import protocol
 
 
 class StepCallbacks(keras.callbacks.CallbackList):
-    """The callbacks of a fit in which Keras sees one step an epoch, and they see all of them."""
+    """The callbacks of a fit in which Keras may see one step an epoch, and they see all of them.
+
+    Args:
+        callbacks: The user's.
+        train_steps: Whether Keras' own calls for training are of real steps.
+        test_steps: The same for validation.
+        **options: Those of Keras' `CallbackList`.
+    """
 
     epochs_begun = 0
 
-    def __init__(self, callbacks: list[Any], *, passes: dict[bool, bool], **options: Any) -> None:
-        # Whether Keras' own calls, for training and for tests, are of real steps.
-        self._passes = dict(passes)
+    def __init__(
+        self, callbacks: list[Any], *, train_steps: bool, test_steps: bool, **options: Any
+    ) -> None:
+        self._train_steps, self._test_steps = train_steps, test_steps
         super().__init__(callbacks, **options)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -24,35 +32,39 @@ class StepCallbacks(keras.callbacks.CallbackList):
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Passed on for real steps only."""
-        if self._passes[True]:
+        if self._train_steps:
             super().on_train_batch_begin(batch, logs)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Passed on for real steps only."""
-        if self._passes[True]:
+        if self._train_steps:
             super().on_train_batch_end(batch, logs)
 
     def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Passed on for real steps only."""
-        if self._passes[False]:
+        if self._test_steps:
             super().on_test_batch_begin(batch, logs)
 
     def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
         """Passed on for real steps only."""
-        if self._passes[False]:
+        if self._test_steps:
             super().on_test_batch_end(batch, logs)
 
-    def begin(self, step: int, *, training: bool) -> None:
+    def begin_train_step(self, step: int) -> None:
         """A real step begins."""
-        held, self._passes[training] = self._passes[training], True
-        (self.on_train_batch_begin if training else self.on_test_batch_begin)(step)
-        self._passes[training] = held
+        super().on_train_batch_begin(step)
 
-    def end(self, step: int, logs: Any, *, training: bool) -> None:
+    def end_train_step(self, step: int, logs: Any) -> None:
         """A real step has ended."""
-        held, self._passes[training] = self._passes[training], True
-        (self.on_train_batch_end if training else self.on_test_batch_end)(step, logs)
-        self._passes[training] = held
+        super().on_train_batch_end(step, logs)
+
+    def begin_test_step(self, step: int) -> None:
+        """A real step of a validation begins."""
+        super().on_test_batch_begin(step)
+
+    def end_test_step(self, step: int, logs: Any) -> None:
+        """A real step of a validation has ended."""
+        super().on_test_batch_end(step, logs)
 
 
 def want_batches(callbacks: list[Any], *, training: bool) -> bool:

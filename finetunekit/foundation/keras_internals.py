@@ -310,3 +310,33 @@ def build_metrics(model: keras.Model, y: Any, y_pred: Any) -> None:
     metrics = model._compile_metrics
     if metrics is not None and not metrics.built:
         metrics.build(y, y_pred)
+
+
+def compiled_parts(model: keras.Model) -> list[Any]:
+    """The objects that a compiled model trains with, as far as a traced step depends on them.
+
+    A new `compile` makes the containers of losses and metrics anew; what the user has given stays
+    the user's, who may change its settings.
+    """
+    arguments = compile_arguments(model)
+    optimizer = model.optimizer
+    inner = getattr(optimizer, "inner_optimizer", None)
+    given = keras.tree.flatten(
+        [arguments[name] for name in ("loss", "metrics", "weighted_metrics", "loss_weights")]
+    )
+    return [
+        optimizer,
+        inner,
+        *(getattr(each, "_learning_rate", None) for each in (optimizer, inner)),
+        model._compile_loss,
+        model._compile_metrics,
+        model._loss_tracker,
+        *given,
+    ]
+
+
+def functions_run_eagerly() -> bool:
+    """Whether `run_functions_eagerly(True)` makes all functions run step by step."""
+    import tensorflow as tf
+
+    return bool(tf.config.functions_run_eagerly())

@@ -16,7 +16,6 @@ from finetunekit.data.array_batches import MixedArrayBatches
 from finetunekit.execution import fast_forward, feature_fit
 from finetunekit.execution.fit_call import FitCall
 from finetunekit.execution.loop_options import LoopOptions
-from finetunekit.execution.samples import Samples
 from finetunekit.foundation.messages import say
 from finetunekit.models import compiled
 from finetunekit.models.temporary_injection import TemporaryInjection
@@ -121,7 +120,7 @@ def _execute(
     reader = feature_fit.reader_for(model, batches, cache)
     for callback in callbacks:
         if isinstance(callback, NaNWatch):
-            source = reader if isinstance(reader, Samples) else batches
+            source = batches if reader is None else reader
             callback.attach(source.batch, first=0 if kept is None else kept.skip)
     if reader is not None:
         return feature_fit.fit(model, call, reader, validation, cache, kept)
