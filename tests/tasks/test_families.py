@@ -528,3 +528,13 @@ def test_label_shapes() -> None:
 def test_keras_takes_the_activations() -> None:
     for family in families():
         assert callable(keras.activations.get(family.activation))
+
+
+def test_what_each_kind_can() -> None:
+    found = [(f.name, f.has_classes, f.can_stratify, f.can_mix, f.fixed_count) for f in families()]
+    assert found == [
+        ("binary", True, True, True, 1),
+        ("multiclass", True, True, True, None),
+        ("multilabel", True, False, True, None),
+        ("regression", False, False, False, None),
+    ]
