@@ -331,3 +331,44 @@ def test_weighted_metrics_can_be_watched(kind: str) -> None:
     wrong = ftk.callbacks.EarlyStopping("val_weighted_mse")
     with pytest.raises(ValueError, match=r"`monitor` must be one of.*val_weighted_mse"):
         ftk.fit(model, x, x, validation_data=(x, x), callbacks=[wrong], verbose=0)
+
+
+def test_without_validation_it_warns_once(caplog: pytest.LogCaptureFixture) -> None:
+    stop = ftk.callbacks.EarlyStopping()
+    assert played(one_model(), stop, [None] * 4, "val_loss") == 3
+    assert caplog.text.count("no validation data") == 1
+    assert (stop.monitor, stop.best) == ("loss", -3.0)
+
+
+class Dies(keras.callbacks.Callback):
+    """Ends the process, so to speak, when an epoch begins."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if epoch == self.epoch:
+            raise KeyboardInterrupt
+
+
+def test_a_run_resumed_in_its_second_stage_judges_as_one_that_was_not(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(8, 1)).astype("float32")
+    plan = [ftk.Stage(learning_rate=0.1, epochs=2), ftk.Stage(learning_rate=0.01, epochs=4)]
+    found = []
+    for name, deaths in (("whole", [99]), ("parts", [4, 99])):
+        keras.utils.set_random_seed(0)
+        model = one_model()
+        for dies in deaths:
+            stop = ftk.callbacks.EarlyStopping(patience=2, min_delta=1e-4)
+            keep = ftk.callbacks.Checkpoint(tmp_path / name)
+            options = {"callbacks": [stop, keep, Dies(dies)], "validation_data": (x, 2 * x)}
+            options |= {"resume": tmp_path / name, "seed": 1, "verbose": 0, "stages": plan}
+            try:
+                ftk.fit_in_stages(model, x, 2 * x, **options)
+            except KeyboardInterrupt:
+                keras.utils.set_random_seed(9)
+                model = one_model()
+        found.append((stop.best, stop.best_epoch, stop.min_delta, model.get_weights()[0].item()))
+    assert found[0] == found[1]
+    assert found[0][2] == -1e-4
