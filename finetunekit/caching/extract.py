@@ -82,6 +82,7 @@ class Extractor:
         prepared = self._prepared(batch)
         if prepared is not None:
             self.engine, self.why = prepared, "prepared before"
+            self._refused.update(engines.ENGINES)  # It has won against them.
             return checked_by_sample(prepared, batch)
         if not self._starts_with_graph(rows_left):
             return self._first_by_keras(batch)

@@ -195,6 +195,9 @@ def test_a_prepared_engine_is_found_again_for_the_same_prefix(
         assert np.array_equal(second([x[:4]], 12)[0], wanted[0])
         assert (second.name, second.why) == ("litert", "prepared before")
         assert np.allclose(second([x[4:8]], 8)[0], backbone(x[4:8]), atol=1e-5)
+        monkeypatch.setattr(engines, "promising", lambda *_: ["graph", "xla"])
+        for _ in range(2):
+            second([x[4:8]], 400)
     assert made == []
     assert Extractor(again, "keras", key=key)([x[:4]], 12)
     # For batches of another kind, and for other weights, it is of no use.
