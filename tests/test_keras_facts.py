@@ -640,3 +640,17 @@ class TestResuming:
         averages = keras_optimizers.averages(model.optimizer)
         for average, variable in zip(averages, model.trainable_variables, strict=True):
             np.testing.assert_allclose(average, variable)
+
+    def test_compile_makes_the_parts_of_a_step_anew(self) -> None:
+        model = keras.Sequential([keras.Input((2,)), L.Dense(1)])
+        loss = keras.losses.MeanSquaredError()
+        model.compile("adam", loss, metrics=["mae"])
+        before = keras_internals.compiled_parts(model)
+        assert any(part is model.optimizer for part in before)
+        assert any(part is loss for part in before)
+        model.fit(np.zeros((2, 2)), np.zeros((2, 1)), verbose=0)
+        after = keras_internals.compiled_parts(model)
+        assert all(one is other for one, other in zip(before, after, strict=True))
+        model.compile(model.optimizer, loss, metrics=["mae"])
+        containers = keras_internals.compiled_parts(model)[4:7]
+        assert not any(one is other for one, other in zip(before[4:7], containers, strict=True))
