@@ -163,8 +163,7 @@ def check_model(model: Any) -> Task | None:
         TypeError: If it is not a Keras model.
         ValueError: If it is not compiled, or nothing in it trains.
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
+    arguments.check_model(model)
     if not model.compiled:
         raise ValueError(
             "`model` is not compiled. Call `compile_for_task(model)` or `model.compile(...)` "
