@@ -179,3 +179,13 @@ def test_warm_ups_are_rounded_and_leave_a_step(warmup: float, total: int, rise: 
 def test_first_and_last_steps(shape: str, first: float, last: float) -> None:
     found = ftk.callbacks.Schedule(shape).factors(100)
     np.testing.assert_allclose([found[0], found[-1]], [first, last], rtol=1e-4)
+
+
+def test_warming_is_put_back_into_an_optimizer_that_has_none() -> None:
+    variable, optimizer = keras.Variable(np.ones(2, "float32")), keras.optimizers.SGD(0.1)
+    rate_multipliers.set_warming(optimizer, [])
+    assert rate_multipliers.of(optimizer) is None
+    rate_multipliers.set_warming(optimizer, [(variable, 2, 5)])
+    assert rate_multipliers.warming(optimizer, variable) == (2, 5)
+    rate_multipliers.set_warming(optimizer, [])
+    assert rate_multipliers.warming(optimizer, variable) is None
