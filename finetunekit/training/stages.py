@@ -310,7 +310,9 @@ def _state(number: int, joined: StagedHistory, described: list[Any]) -> StageSta
 
 def _described(model: keras.Model, stages: list[Stage]) -> list[Any]:
     """All that decides what the stages do, in plain values; their callbacks say it themselves."""
-    numbers = {id(p.layer): f"{n} {p.layer.name}" for n, p in enumerate(graph.walk(model))}
+    # Names would not do: Keras numbers them by what was made before.
+    places = enumerate(graph.walk(model))
+    numbers = {id(place.layer): f"{n} {type(place.layer).__name__}" for n, place in places}
     rows = []
     for stage in stages:
         row = {f.name: describe(getattr(stage, f.name)) for f in dataclasses.fields(stage)}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from finetunekit.resuming import own_files
 
 
@@ -28,7 +30,7 @@ def test_all_that_is_in_the_way_gets_another_name(tmp_path: Path) -> None:
     assert {file.name: file.read_text() for file in tmp_path.iterdir()} == expected
 
 
-def test_what_was_set_aside_stays(tmp_path: Path) -> None:
+def test_what_was_set_aside_stays(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "run.ckpt"
     for number in ("first", "second", "third"):
         path.write_text(number)
@@ -39,6 +41,7 @@ def test_what_was_set_aside_stays(tmp_path: Path) -> None:
         "run.ckpt.previous2": "second",
         "run.ckpt.previous3": "third",
     }
+    assert f"{path} of an earlier run is kept as {path}.previous3" in caplog.text
 
 
 def test_brackets_in_a_name_are_no_pattern(tmp_path: Path) -> None:
