@@ -81,9 +81,14 @@ MAY_PRINT = {"__main__", "quickstart"}
 # A callback taken up again gets the values that it had, which are no patch.
 # What is traced for a model is kept in the model itself: a table by model would keep it alive.
 MAY_PATCH = {"execution/kept_tail.py", "foundation/patches.py", "resuming/training_state.py"}
-MAY_CHECK = {"foundation/arguments.py", "training/estimate.py", "training/fitting.py"}
+MAY_CHECK = {"foundation/arguments.py"}
 # State that goes with a model, and features that are computed anew when they are gone.
-MAY_KEEP_BY_OBJECT = {"models/state_tables.py", "caching/memory_stores.py"}
+MAY_KEEP_BY_OBJECT = {
+    "caching/fingerprint.py",
+    "caching/memory_stores.py",
+    "caching/prepared_engines.py",
+    "models/state_tables.py",
+}
 # What Keras calls on layers, models, losses and optimizers, and nobody exchanges by assignment.
 METHODS = {
     "apply",
