@@ -31,10 +31,10 @@ test: $(call installed,test)
 	$(python) -m pytest -n 2 -m "not real and not slow"
 
 test-real: $(call installed,test) $(call installed,assets)
-	$(python) -m pytest -m "real"
+	$(python) -m pytest -n 2 -m "real"
 
 test-slow: $(call installed,test)
-	$(python) -m pytest -m "slow and not real"
+	$(python) -m pytest -n 2 -m "slow and not real"
 
 mutation: $(call installed,test)
 	$(python) tools/mutation.py $(MODULE) -- $(TESTS)
