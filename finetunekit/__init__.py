@@ -223,8 +223,13 @@ __getattr__, __dir__ = lazy.attach(
             "use_tokenizer",
         ),
         "training.compiling": ("compile_for_task",),
-        "training.explain": ("explain",),
+        "training.estimate": (
+            "FitEstimate",
+            "explain",
+        ),
         "training.fitting": ("fit",),
+        "training.plan": ("FitPlan",),
+        "training.planning": ("plan_fit",),
         "training.range_test": (
             "RateCurve",
             "find_learning_rate",

@@ -1,4 +1,4 @@
-"""What can be done without writing Python? `python -m finetunekit quickstart`."""
+"""The command line: `python -m finetunekit quickstart`."""
 
 import argparse
 import logging

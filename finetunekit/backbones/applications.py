@@ -1,4 +1,4 @@
-"""Which models of keras.applications are there, and how do raw pixels get into each?
+"""The models of keras.applications, and how raw pixels are preprocessed for each.
 
 Half of the families normalise pixels inside the model, half leave it to the caller; here all take
 raw RGB pixels of 0 to 255, unless asked otherwise.

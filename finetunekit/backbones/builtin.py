@@ -1,4 +1,4 @@
-"""Which backbone ships with the package? MobileNetV2 for ImageNet, so that no download is needed.
+"""The built-in backbone: MobileNetV2 for ImageNet, so that no download is needed.
 
 `mobilenet_v2.npz` beside this file holds torchvision's weights without the top (BSD 3-Clause
 License, Copyright (c) Soumith Chintala 2016): kernels as float16, BatchNormalization as float32.

@@ -1,4 +1,4 @@
-"""What becomes of a first kernel if pictures have another number of channels than it knows?"""
+"""First kernels adapted to another number of channels."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""What does the model expect to be fed, and is it fed that? Its contract, kept or read off."""
+"""Input contracts: recorded or inferred from the first layers, and compared with inputs."""
 
 from collections.abc import Iterator
 from typing import Any

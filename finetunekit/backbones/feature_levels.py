@@ -1,4 +1,4 @@
-"""Which feature maps does a backbone have? Follows the strides through its graph, weights aside."""
+"""Feature maps by level: strides followed through a backbone's graph by shapes alone."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Is this HDF5 file safe to read? Looks at all of it once, and bounds what is read of it."""
+"""Safe reading of HDF5 files: all links are checked first, and sizes are bounded."""
 
 import os
 import stat

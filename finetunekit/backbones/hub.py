@@ -1,4 +1,4 @@
-"""What is in this folder or preset? Models of KerasHub and Hugging Face, with their tokenizers."""
+"""Readers of KerasHub presets and Hugging Face folders, with their tokenizers."""
 
 import contextlib
 import os

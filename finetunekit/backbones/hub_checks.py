@@ -1,4 +1,4 @@
-"""Is this folder of a model harmless and whole? Looks at config.json before KerasHub does."""
+"""Checks of a model folder's config.json, before KerasHub reads it."""
 
 import json
 from collections.abc import Iterator

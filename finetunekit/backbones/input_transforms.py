@@ -1,4 +1,4 @@
-"""What happens to an input before it meets the first weights? Scaling, flips, embeddings.
+"""Transforms of an input before the first weights: scaling, flips, embeddings.
 
 The graph is walked with stand-ins for the tensors, so nothing is computed.
 """

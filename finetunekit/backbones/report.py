@@ -1,4 +1,4 @@
-"""What was loaded, and what became of it on the way? The report that every load ends with."""
+"""`LoadReport`: what was loaded, and what was dropped and converted."""
 
 from dataclasses import dataclass
 from typing import Any

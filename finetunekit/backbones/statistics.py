@@ -1,4 +1,4 @@
-"""Do these pictures look like those that the model was trained on? Asked of its BatchNormalization.
+"""A check of images against the statistics of the model's first BatchNormalization.
 
 The first BatchNormalization remembers mean and variance of what the first convolution gave in
 training. A batch in another scale, or with red and blue swapped, gives others.

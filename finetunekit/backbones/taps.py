@@ -1,4 +1,4 @@
-"""What does a backbone compute on the way? A model of its intermediate features, by name."""
+"""`backbone_features`: a model of a backbone's intermediate features, by name or level."""
 
 from collections import Counter
 from collections.abc import Sequence

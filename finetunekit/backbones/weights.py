@@ -1,4 +1,4 @@
-"""Which layers get their weights from a file? Reads weights into a model, all of them or none."""
+"""`load_weights`: weights of a file loaded into a model, all of them or none."""
 
 import os
 from dataclasses import dataclass

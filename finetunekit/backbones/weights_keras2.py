@@ -1,4 +1,4 @@
-"""Where does a Keras 2 file hold the weights of a layer? Its lists of names, read and compared."""
+"""Weights of layers in Keras 2 files, found by their lists of names."""
 
 import re
 from collections.abc import Sequence

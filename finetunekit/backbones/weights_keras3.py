@@ -1,4 +1,4 @@
-"""Where does a `.weights.h5` file hold the weights of a layer? Its tree of groups, walked."""
+"""Weights of layers in `.weights.h5` files, found in their tree of groups."""
 
 import dataclasses
 import functools

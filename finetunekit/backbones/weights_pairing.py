@@ -1,4 +1,4 @@
-"""Which stored layer is which layer of the model? By name; by order where names are numbers."""
+"""Stored layers paired with layers of the model: by name, by order where names are numbered."""
 
 import re
 from collections.abc import Sequence

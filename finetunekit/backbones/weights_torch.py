@@ -1,4 +1,4 @@
-"""Which tensor of a torch checkpoint is which weight of this Keras model? One way, or none."""
+"""`load_weights_from_torch`: tensors of a torch checkpoint matched with weights of a model."""
 
 import os
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Which pretrained models are there? A table, with what decides between them."""
+"""The table of pretrained models that are known by name."""
 
 import dataclasses
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Which of these backbones suits my data best? One pass of features of each, scored."""
+"""Backbones ranked on one's own data: one pass of features each, scored."""
 
 import time
 from collections.abc import Mapping, Sequence

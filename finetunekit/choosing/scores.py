@@ -1,4 +1,4 @@
-"""How well do features tell labels? LogME, and a linear probe on held-out samples."""
+"""Scores of features: LogME, and a linear probe on held-out samples."""
 
 from dataclasses import dataclass
 

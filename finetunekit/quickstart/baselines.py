@@ -1,4 +1,4 @@
-"""How far does one get without a pretrained model? The majority class, and the raw pixels."""
+"""Baselines without a pretrained model: the majority class, and raw pixels."""
 
 import keras
 import numpy as np

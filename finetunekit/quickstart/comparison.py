@@ -1,4 +1,4 @@
-"""What does the pretrained model bring, and what does fine-tuning add? Four ways, one test."""
+"""The comparison of four methods on one test set, with and without a pretrained model."""
 
 import time
 from collections.abc import Callable, Sequence

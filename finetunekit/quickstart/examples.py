@@ -1,4 +1,4 @@
-"""What does the job train and test on? Labelled pictures, in two parts that stay apart."""
+"""Labelled images in two disjoint parts, for training and testing."""
 
 import importlib
 from dataclasses import dataclass

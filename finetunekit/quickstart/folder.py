@@ -1,4 +1,4 @@
-"""What is in a person's own pictures? A folder with one subfolder a class is read and split."""
+"""The user's own images: a folder with one subfolder per class, read and split."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How does it look? Test pictures with predictions, the confusion matrix, the learning curves."""
+"""The plot: test images with predictions, the confusion matrix, the learning curves."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""How far is it? A line of text now and then while a model trains."""
+"""Progress of training: a line of text every few seconds."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Does the saved model work without this library? A fresh process with Keras alone finds out.
+"""A check that the saved model works without this library, in a process with Keras alone.
 
 `start` is the side that asks; run by its path, this file is the process that answers:
 

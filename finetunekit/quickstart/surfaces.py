@@ -1,4 +1,4 @@
-"""Which surface is it? Crops of ten photographs that lie in the scikit-image wheel.
+"""Crops of ten photographs from the scikit-image wheel, one class each.
 
 The crops of the training part come from the left halves, those of the test part from the right
 halves. Colour, brightness, contrast and direction are taken away or changed at random, so that

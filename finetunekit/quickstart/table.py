@@ -1,4 +1,4 @@
-"""What did each way cost, and what did it bring? One row a way."""
+"""The table of results: accuracy, time and trainable parameters, one row per method."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How does a model come to take texts? A tokenizer is remembered for it, and applied for it."""
+"""`use_tokenizer` and `tokenize`: the tokenizer of a model, remembered and applied."""
 
 import dataclasses
 import os

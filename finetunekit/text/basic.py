@@ -1,4 +1,4 @@
-"""Where do words begin and end? Cleans and splits a text as BERT's tokenizer does."""
+"""BERT's basic tokenizer: cleans a text and splits it into words."""
 
 import re
 import unicodedata

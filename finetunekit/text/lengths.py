@@ -1,4 +1,4 @@
-"""How long must a batch of texts be? As its longest, with texts of like length together."""
+"""Batches of texts of similar length, each padded only to its longest text."""
 
 from collections.abc import Callable
 from typing import Any

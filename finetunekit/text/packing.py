@@ -1,4 +1,4 @@
-"""What stands around and between texts? Special tokens, pairs, cutting, padding."""
+"""Special tokens, pairs of texts, truncation and padding."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Which input of a text model is which? Token ids, padding mask, segments, by their names."""
+"""The roles of a text model's inputs (token ids, padding mask, segments), by their names."""
 
 from typing import Any
 

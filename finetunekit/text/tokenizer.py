@@ -1,4 +1,4 @@
-"""Which tokenizer belongs to a model, and how is it kept? WordPiece of ours, and KerasHub's."""
+"""Tokenizers of models, and how they are saved: our WordPiece, and KerasHub's."""
 
 import dataclasses
 import json

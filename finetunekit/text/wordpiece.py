@@ -1,4 +1,4 @@
-"""Which token ids are in a text? WordPiece, as BERT's own tokenizer does it."""
+"""WordPiece, as BERT's own tokenizer does it."""
 
 import os
 import re

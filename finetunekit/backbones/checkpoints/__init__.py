@@ -1,4 +1,4 @@
-"""Which tensors are in a torch checkpoint? Read without torch, and without running anything."""
+"""Readers of torch checkpoints, without torch and without running code."""
 
 import os
 from typing import Any

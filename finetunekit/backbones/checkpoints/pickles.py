@@ -1,4 +1,4 @@
-"""What may a checkpoint's pickle do? Describe tensors in dicts and lists, and nothing else."""
+"""A restricted unpickler, which only describes tensors in dicts and lists."""
 
 import collections
 import io

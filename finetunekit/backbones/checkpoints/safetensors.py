@@ -1,4 +1,4 @@
-"""What is in a safetensors file? A JSON header, and numbers behind it."""
+"""The reader of safetensors files: a JSON header, followed by the data."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What does `torch.save` write? A zip archive, or before torch 1.6 a row of pickles."""
+"""The reader of `torch.save`: a zip archive, or before torch 1.6 a series of pickles."""
 
 import os
 import zipfile

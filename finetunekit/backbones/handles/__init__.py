@@ -1,4 +1,4 @@
-"""Which folder does a URL, an archive or a hub handle lead to? The way to a SavedModel."""
+"""SavedModel folders behind URLs, archives and hub handles."""
 
 import dataclasses
 import os

@@ -1,4 +1,4 @@
-"""Where is what was downloaded kept? In the cache of tensorflow_hub, which both may fill."""
+"""The cache of downloads, shared with tensorflow_hub."""
 
 import hashlib
 import os

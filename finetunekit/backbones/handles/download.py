@@ -1,4 +1,4 @@
-"""How does an archive come from a URL? By http or https only, whole or not at all."""
+"""Downloads of archives over http and https, complete or not at all."""
 
 import hashlib
 import http.client

@@ -1,4 +1,4 @@
-"""How does a handle on tfhub.dev or Kaggle become a folder? Through tensorflow_hub."""
+"""Handles of tfhub.dev and Kaggle, downloaded by tensorflow_hub."""
 
 import re
 import warnings

@@ -1,4 +1,4 @@
-"""What may an archive of somebody else write? Folders and plain files in one folder, in bounds.
+"""Safe unpacking of tar archives: folders and plain files only, in one folder, within limits.
 
 The tar headers are walked here, since `tarfile` takes a corrupt header for the end of the archive,
 and reads headers of any size into memory.

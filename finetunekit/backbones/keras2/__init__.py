@@ -1,4 +1,4 @@
-"""How does a whole model of Keras 2 become one of Keras 3? Rebuilt from its config, then filled."""
+"""The reader of whole models of Keras 2: rebuilt from the config, then given their weights."""
 
 import json
 import os

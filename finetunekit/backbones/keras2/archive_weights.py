@@ -1,4 +1,4 @@
-"""Which array in a `.keras` file of Keras 2 is which variable? They stand under class names."""
+"""Weights of a Keras 2 `.keras` file, which are stored under class names."""
 
 import re
 from collections.abc import Iterator

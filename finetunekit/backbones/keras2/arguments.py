@@ -1,4 +1,4 @@
-"""Which arguments of a Keras 2 layer mean what today? Renames, defaults, and what may go."""
+"""Arguments of Keras 2 layers in Keras 3: renames, defaults, and those that are dropped."""
 
 import inspect
 from collections.abc import Callable

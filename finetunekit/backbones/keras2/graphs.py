@@ -1,4 +1,4 @@
-"""How was the model wired? Functional and Sequential models of Keras 2, called again."""
+"""Graphs of Functional and Sequential models of Keras 2, rebuilt by calling their layers."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Which layer of Keras 3 is this layer of Keras 2? One config in, one layer out."""
+"""Layers of Keras 2 as layers of Keras 3: one config in, one layer out."""
 
 from collections.abc import Callable
 from typing import Any

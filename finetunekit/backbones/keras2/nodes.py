@@ -1,4 +1,4 @@
-"""What did a layer get when it was called? Reads the references inside `inbound_nodes`."""
+"""Calls of layers, read from the references inside `inbound_nodes`."""
 
 from typing import Any
 

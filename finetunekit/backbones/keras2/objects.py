@@ -1,4 +1,4 @@
-"""How do the objects inside a layer's config read today? Initializers, policies, functions."""
+"""Objects inside a layer's config: initializers, dtype policies, functions."""
 
 import base64
 import binascii

@@ -1,4 +1,4 @@
-"""What was a TensorFlow function in the graph? Becomes a node of `keras.ops`, stock Keras."""
+"""TensorFlow functions in a graph, converted to nodes of `keras.ops`, stock Keras."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which stored array is which variable? By names and shapes, never by shape alone."""
+"""Stored arrays paired with variables, by names and shapes, never by shape alone."""
 
 from collections.abc import Sequence
 from typing import Any

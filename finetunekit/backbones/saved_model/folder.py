@@ -1,4 +1,4 @@
-"""Is this folder a whole SavedModel? Checks it, and keeps a private copy for the next save."""
+"""SavedModel folders, checked, with a private copy for the next save."""
 
 import hashlib
 import math

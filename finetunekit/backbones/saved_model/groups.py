@@ -1,4 +1,4 @@
-"""Which variables does a SavedModel have? A tree of layers that holds them by their path."""
+"""A SavedModel's variables as a tree of layers, by their paths."""
 
 import contextlib
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How does a SavedModel train in Keras? As a layer that adopts its variables."""
+"""`SavedModelLayer`: a SavedModel as a Keras layer that owns its variables."""
 
 import dataclasses
 import os

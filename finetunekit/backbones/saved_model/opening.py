@@ -1,4 +1,4 @@
-"""What is in a SavedModel, once it is loaded? Its object, what is called, its variables."""
+"""A SavedModel after loading: its object, its endpoint, its variables."""
 
 from dataclasses import dataclass
 from typing import Any

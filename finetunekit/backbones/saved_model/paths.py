@@ -1,4 +1,4 @@
-"""By which path is a variable of a SavedModel known? By its name, or by where it hangs."""
+"""Paths of a SavedModel's variables: their names, or their places in the object graph."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""Can this SavedModel do harm? Reads its graph, without running it, and names what it may not hold.
+"""The safe mode of SavedModels: the graph is read, without running it, for forbidden ops.
 
 A SavedModel is a program: its graph can write files and open connections. Accepted are ops known
 to be harmless. Nothing here guards against a graph that only wastes time or memory.

@@ -1,4 +1,4 @@
-"""Which architecture is a torch state dict of? Told by its keys, built in stock Keras layers."""
+"""Architectures of torch state dicts, recognised from their keys, as stock Keras layers."""
 
 import dataclasses
 from typing import Any

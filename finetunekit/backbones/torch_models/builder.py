@@ -1,4 +1,4 @@
-"""How does a layer of torch become one of Keras? Sizes from the weights, padding as in torch."""
+"""Layers of torch as layers of Keras: sizes from the weights, padding as in torch."""
 
 from collections.abc import Iterable
 from typing import Any
