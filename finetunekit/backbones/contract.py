@@ -16,7 +16,7 @@ _SHRINKS = 1 / 20
 
 
 def input_contract(model: keras.Model) -> InputContract | None:
-    """What the model expects to be fed: what was remembered, else what its first layers tell.
+    """The inputs that a model expects: as recorded, otherwise as inferred from its first layers.
 
     Args:
         model: Any model.
@@ -25,7 +25,7 @@ def input_contract(model: keras.Model) -> InputContract | None:
         The contract, or None if nothing is known.
 
     Raises:
-        TypeError: If it is no model.
+        TypeError: If it is not a keras.Model.
 
     Example:
         ```python
@@ -41,7 +41,7 @@ def input_contract(model: keras.Model) -> InputContract | None:
 
 
 def infer(model: keras.Model) -> InputContract | None:
-    """The contract as far as the model's wiring tells it; None if it tells nothing."""
+    """The contract as far as it follows from the model's graph, or None."""
     if not graph.is_graph(model) or not model.inputs:
         return None
     found = input_transforms.walk(model)
@@ -52,7 +52,7 @@ def infer(model: keras.Model) -> InputContract | None:
         return _of_tokens(tensor, size)
     if len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
         return None
-    return _of_pictures(model.inputs[0], found)
+    return _of_images(model.inputs[0], found)
 
 
 def _of_tokens(tensor: Any, size: int) -> InputContract:
@@ -66,7 +66,7 @@ def _of_tokens(tensor: Any, size: int) -> InputContract:
     )
 
 
-def _of_pictures(tensor: Any, found: Front) -> InputContract | None:
+def _of_images(tensor: Any, found: Front) -> InputContract | None:
     first, last = (1, 3) if keras.config.image_data_format() == "channels_last" else (2, 4)
     height, width = tensor.shape[first:last]
     size = (int(height), int(width)) if height and width else None
@@ -121,15 +121,15 @@ def _scaling(found: Front) -> tuple[Any, str, Any, Any]:
 
 
 def doubts(model: keras.Model, x: Any, name: str = "x") -> list[str]:
-    """What speaks against inputs that `inputs.read` has read, each with the fix.
+    """Findings about inputs that `inputs.read` has read, each with its fix.
 
     Args:
-        model: The model that shall take them.
+        model: The model that they are for.
         x: Inputs in the structure that it takes.
         name: What the user calls them.
 
     Raises:
-        ValueError: If token ids lie outside of the vocabulary.
+        ValueError: If token ids lie outside the vocabulary.
     """
     found = input_transforms.walk(model)
     arrays = by_input(model, x)

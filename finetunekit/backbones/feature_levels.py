@@ -66,7 +66,7 @@ def _last_maps(backbone: keras.Model) -> dict[float, FeatureMap]:
         follower.run(backbone, probes, "")
     except Exception as error:  # A layer of the user's may raise anything for other shapes.
         raise ValueError(
-            f"`levels` cannot be found: the shapes inside of {backbone.name!r} cannot be followed "
+            f"`levels` cannot be found: the shapes inside {backbone.name!r} cannot be followed "
             f"({str(error)[:200]}). Name the layers instead: `layers=[...]`. "
             f"Received: backbone={backbone!r}"
         ) from error

@@ -23,7 +23,7 @@ _LONGEST_ATTRIBUTE = 2**16  # Keras splits longer lists, as HDF5 object headers 
 def open_checked(path: str, name: str) -> Iterator[h5py.File]:
     """Opens an HDF5 file for reading after a look at every link and data set in it.
 
-    Nothing outside of the file is opened: external links, external storage and virtual data sets
+    Nothing outside the file is opened: external links, external storage and virtual data sets
     are refused before they are followed.
 
     Args:
@@ -34,8 +34,8 @@ def open_checked(path: str, name: str) -> Iterator[h5py.File]:
         The open file. What HDF5 raises while it is open comes as an OSError in words.
 
     Raises:
-        OSError: If the file is not there, damaged, cut short, or no HDF5.
-        ValueError: If it points outside of itself, or is of an absurd structure.
+        OSError: If the file is not there, damaged, truncated, or no HDF5.
+        ValueError: If it points outside itself, or is of an implausible structure.
     """
     target = paths.check_source(path, name)
     if not stat.S_ISREG(os.stat(target).st_mode):
@@ -54,7 +54,7 @@ def _in_words(path: str, name: str) -> Iterator[None]:
         if not _is_from_hdf5(error):
             raise
         raise OSError(
-            f"`{name}` cannot be read as HDF5: it is damaged, cut short, or no HDF5 file "
+            f"`{name}` cannot be read as HDF5: it is damaged, truncated, or no HDF5 file "
             f"({str(error).strip(chr(39))[:200]}). Copy it again. Received: {name}={path!r}"
         ) from error
 
@@ -158,10 +158,10 @@ def attribute_text(group: h5py.Group, key: str, *, name: str = "source") -> str 
         return None
     with _in_words(group.file.filename, name):
         if h5py.h5a.open(group.id, key.encode()).shape != ():
-            raise _refusal(group.file, name, f"the attribute {key!r} is no text")
+            raise _refusal(group.file, name, f"the attribute {key!r} is not text")
         value = group.attrs[key]
     if not isinstance(value, (str, bytes)):
-        raise _refusal(group.file, name, f"the attribute {key!r} is no text")
+        raise _refusal(group.file, name, f"the attribute {key!r} is not text")
     return _decoded(group, key, name, value)
 
 
@@ -172,10 +172,10 @@ def _names(group: h5py.Group, key: str, name: str) -> list[str]:
         if shape == (0,):  # Of no type: Keras writes an empty list as numbers.
             return []
         if shape is None or len(shape) > 1 or attribute.get_storage_size() > _LONGEST_ATTRIBUTE:
-            raise _refusal(group.file, name, f"the attribute {key!r} is no list of names")
+            raise _refusal(group.file, name, f"the attribute {key!r} is not a list of names")
         values = np.atleast_1d(group.attrs[key])
     if values.dtype.kind not in "OSU":
-        raise _refusal(group.file, name, f"the attribute {key!r} is no list of names")
+        raise _refusal(group.file, name, f"the attribute {key!r} is not a list of names")
     return [_decoded(group, key, name, value) for value in values]
 
 
@@ -183,11 +183,11 @@ def _decoded(group: h5py.Group, key: str, name: str, value: Any) -> str:
     try:
         return value.decode() if isinstance(value, bytes) else str(value)
     except UnicodeDecodeError as error:
-        raise _refusal(group.file, name, f"the attribute {key!r} is no text") from error
+        raise _refusal(group.file, name, f"the attribute {key!r} is not text") from error
 
 
 def child(group: h5py.Group, key: str, *, name: str = "source") -> h5py.Group:
-    """A group inside of a group.
+    """A group inside a group.
 
     Raises:
         ValueError: If there is none of that name.
@@ -224,7 +224,7 @@ def array(
         The numbers, in the dtype that they are stored in; bfloat16 as `ml_dtypes` has it.
 
     Raises:
-        OSError: If the numbers are damaged or cut short.
+        OSError: If the numbers are damaged or truncated.
         ValueError: If there is no such data set, its shape differs, or it would take up far more
             memory than the file holds of it.
     """

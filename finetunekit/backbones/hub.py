@@ -65,7 +65,7 @@ def read(source: str, *, dtype: str | None) -> keras.Model:
 
 @contextlib.contextmanager
 def _as_safetensors(folder: str | None) -> Iterator[str | None]:
-    """A folder with weights that KerasHub reads: torch's own file is written anew for it."""
+    """A folder with weights that KerasHub reads: torch's own file is written again for it."""
     weights = Path(folder or "") / "pytorch_model.bin"
     if folder is None or not weights.is_file() or any(Path(folder, n).exists() for n in _WEIGHTS):
         yield None
@@ -84,7 +84,7 @@ def _unreadable(source: str, folder: str | None, error: Exception) -> Exception:
     if folder is None:
         kind = OSError if not isinstance(error, ValueError) else ValueError
         return kind(
-            "`source` cannot be had from its hub. Check the name and the connection, or give a "
+            "`source` cannot be downloaded from the hub. Check the name and the connection, or give a "
             f"folder that was downloaded before. KerasHub says: {says} Received: source={source!r}"
         )
     there = sorted(path.name for path in Path(folder).iterdir())
@@ -118,7 +118,7 @@ def _describe(model: keras.Model, source: str, config: dict[str, Any]) -> None:
 
 
 def _give_image_settings(model: keras.Model, hub: Any, preset: str) -> None:
-    """Notes how pictures are scaled for the weights, where a preset tells."""
+    """Notes how images are scaled for the weights, where a preset tells."""
     if len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
         return
     try:

@@ -16,7 +16,7 @@ _TOLERANCE = 1e-3
 
 @dataclass(frozen=True, kw_only=True)
 class LoadReport:
-    """What `load_backbone` loaded and what it did to it; `print` shows it.
+    """What `load_backbone` loaded, and what was dropped and converted; `print` shows it.
 
     Args:
         source: The file, name or handle.
@@ -24,13 +24,13 @@ class LoadReport:
         sha256: The hash of its content; None where there is no file.
         written_by: The version of Keras that wrote it, if the source tells.
         architecture: Name and kind of the model.
-        parameters: How many numbers its weights hold.
+        parameters: The number of parameters.
         inputs: Shapes of the inputs; None stands for any size.
         outputs: Shapes of the outputs.
         dropped: Arguments that Keras 3 does not have and that had no effect.
-        converted: Layers and functions that became others, which do the same.
+        converted: Layers and functions that were replaced by equivalent ones.
         parity: The largest difference to the outputs given as `reference`; None without one.
-        contract: What to feed it.
+        contract: The inputs that it expects.
 
     Example:
         ```python
@@ -82,7 +82,7 @@ def load_report(model: keras.Model) -> LoadReport:
 
     Raises:
         ValueError: If the model was not loaded by finetunekit.
-        TypeError: If it is no model.
+        TypeError: If it is not a keras.Model.
 
     Example:
         ```python

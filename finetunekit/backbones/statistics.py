@@ -1,7 +1,7 @@
 """A check of images against the statistics of the model's first BatchNormalization.
 
 The first BatchNormalization remembers mean and variance of what the first convolution gave in
-training. A batch in another scale, or with red and blue swapped, gives others.
+training. A batch in another scale, or with red and blue swapped, gives different ones.
 """
 
 import inspect
@@ -16,16 +16,16 @@ from finetunekit.models import graph
 from finetunekit.models.metadata import InputContract
 
 SAMPLES = 32
-"""How many pictures are looked at."""
+"""The number of images that are checked."""
 
-# Measured on real pictures, see docs/guide/input_contract.md. Distances are in nats a channel:
+# Measured on real images, see docs/guide/input_contract.md. Distances are in nats a channel:
 # healthy batches have 0.1 to 1.3, batches in a wrong scale 1.1 and more, mostly above 2.5.
 _FAR = 1.8
 _NEAR = 1.3
 # How much better the other order of channels must fit. Healthy batches reach 1.15.
 _SWAPPED = 1.25
 _CLEARLY = 0.04
-# Fewer pictures may happen to be blue.
+# Fewer images may happen to be blue.
 _ENOUGH = 8
 _LAYERS_BEFORE = 3
 _WEIGHTS_OF_A_LAYER = 4
@@ -41,11 +41,11 @@ def doubts(
     *,
     scale: bool = True,
 ) -> Iterator[str]:
-    """What the statistics say against a batch of pictures; nothing if there are none to ask.
+    """Findings of the statistics about a batch of images; none if the model has no such statistics.
 
     Args:
         model: A model with one input.
-        x: Pictures.
+        x: Images.
         name: What the user calls them.
         contract: What is known of the model's input.
         scale: Whether to look at the scale, too, rather than at the order of channels only.
@@ -68,9 +68,9 @@ def doubts(
     if own > _SWAPPED * other and own > other + _CLEARLY:
         yield (
             f"the channels of `{name}` seem to be in the wrong order: with red and blue swapped "
-            f"they fit the statistics that {model.name!r} keeps of its training pictures "
+            f"they fit the statistics that {model.name!r} keeps of its training images "
             f"{own / other:.1f} times better. OpenCV reads BGR: turn the pixels with "
-            "`pixels[..., ::-1]`. If the pictures are blue indeed, all is well"
+            "`pixels[..., ::-1]`. If the images really are blue, ignore this"
         )
 
 

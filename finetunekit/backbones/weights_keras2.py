@@ -67,7 +67,7 @@ class Keras2File:
 
 
 def _by_order(model: keras.Model, pairs: Sequence[tuple[Any, int]], stored: Stored) -> bool:
-    """Whether layers inside of a nested model have other names in the file.
+    """Whether layers inside a nested model have other names in the file.
 
     Raises:
         Disagreement: If these are not all names that Keras numbered: order must not override

@@ -157,7 +157,7 @@ class Keras3File:
         yield from members
 
     def _members(self, layer: Any, group: h5py.Group) -> Iterator[tuple[Any, h5py.Group]]:
-        """The layers inside of a layer, by the attribute that holds them, as Keras stores them."""
+        """The layers inside a layer, by the attribute that holds them, as Keras stores them."""
         done: set[int] = set()
         stored = {key.lstrip("_"): key for key in group}
         for attribute, value in vars(layer).items():

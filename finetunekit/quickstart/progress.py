@@ -10,7 +10,7 @@ _SECONDS_BETWEEN = 2.0
 
 
 class Progress(keras.callbacks.Callback):
-    """Tells epoch, loss and accuracy every two seconds at most, and after the last epoch.
+    """Reports epoch, loss and accuracy every two seconds at most, and after the last epoch.
 
     Args:
         tell: What is called with each line.
@@ -33,12 +33,12 @@ class Progress(keras.callbacks.Callback):
         self._told = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Tells where the training is."""
+        """Reports the progress of training."""
         epochs, values = self.params["epochs"], logs or {}
         if epoch + 1 < epochs and time.monotonic() - self._told < _SECONDS_BETWEEN:
             return
         self._told = time.monotonic()
         self._tell(
             f"  epoch {epoch + 1:>2}/{epochs}: loss {values['loss']:.3f}, "
-            f"accuracy {values['accuracy']:.1%} on the training pictures"
+            f"accuracy {values['accuracy']:.1%} on the training images"
         )

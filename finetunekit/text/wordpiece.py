@@ -23,7 +23,7 @@ class WordPiece:
     may be classed differently.
 
     Args:
-        vocabulary: The tokens; the place of each is its id. Pieces inside of a word begin with
+        vocabulary: The tokens; the place of each is its id. Pieces inside a word begin with
             `##`.
         lowercase: Whether case is dropped.
         strip_accents: Whether accents are dropped; None means with the case.
@@ -95,7 +95,7 @@ class WordPiece:
             **options: Those of the class.
 
         Raises:
-            ValueError: If it is no vocabulary.
+            ValueError: If it is not a vocabulary.
             OSError: If it cannot be read.
         """
         with open(path, "rb") as file:
@@ -173,6 +173,6 @@ class WordPiece:
 
 def _no_vocabulary(what: str, path: Any, name: str) -> ValueError:
     return ValueError(
-        f"`{name}` is no vocabulary: it {what}. Expected is BERT's vocab.txt, a token a line, "
+        f"`{name}` is not a vocabulary: it {what}. Expected is BERT's vocab.txt, a token a line, "
         f"with {listed(_SPECIAL[:4])}. Received: {name}={os.fspath(path)!r}"
     )

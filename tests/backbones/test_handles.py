@@ -296,7 +296,7 @@ def test_a_bomb_behind_the_end_is_stopped(
 
 
 def test_a_size_that_lies_is_no_harm(tmp_path: Path, cache_folder: Path) -> None:
-    for size, words in ((2**33, "far larger"), (2**20, "cut short"), (-5, "far larger")):
+    for size, words in ((2**33, "far larger"), (2**20, "truncated"), (-5, "far larger")):
         info, content = member("saved_model.pb", b"graph")
         info.size = size
         block = info.tobuf(tarfile.GNU_FORMAT) + content.ljust(512, b"\0") + bytes(1024)
@@ -628,7 +628,7 @@ def test_hub_handles_come_from_the_cache_or_name_it(
     place = Path(cache.path(hashlib.sha1(url.encode()).hexdigest()))
     with monkeypatch.context() as patch:
         patch.setattr(socket, "getaddrinfo", offline)
-        with pytest.raises(OSError, match="cannot be had from") as error:
+        with pytest.raises(OSError, match="cannot be downloaded from") as error:
             handles.resolve(source)
     assert repr(str(place)) in str(error.value)
     assert "TFHUB_CACHE_DIR" in str(error.value)

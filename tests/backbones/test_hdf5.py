@@ -178,7 +178,7 @@ def test_other_attributes_are_no_lists_of_names(tmp_path: Path, value: object) -
     with hdf5.open_checked(path, "source") as file:
         with pytest.raises(ValueError, match=r"'names' is no .*Received: source="):
             hdf5.attribute_list(file, "names")
-        with pytest.raises(ValueError, match="'names' is no text"):
+        with pytest.raises(ValueError, match="'names' is not text"):
             hdf5.attribute_text(file, "names")
 
 
@@ -200,7 +200,7 @@ def test_texts(tmp_path: Path) -> None:
         assert hdf5.attribute_text(file, "a") == "é"
         assert hdf5.attribute_text(file, "b") == "{}"
         assert hdf5.attribute_text(file, "absent") is None
-        with pytest.raises(ValueError, match="'c' is no text"):
+        with pytest.raises(ValueError, match="'c' is not text"):
             hdf5.attribute_text(file, "c")
 
 

@@ -35,7 +35,7 @@ def randomized(model: keras.Model) -> keras.Model:
 
 
 def nested(depth: int = 1) -> keras.Model:
-    """A backbone inside of models, each of which puts a layer after it."""
+    """A backbone inside models, each of which puts a layer after it."""
     model = small_backbone("inner")
     for number in range(depth):
         inputs = keras.Input((16, 16, 3))
@@ -349,7 +349,7 @@ def test_what_is_no_graph_is_refused_by_name() -> None:
         backbone_features(keras.Sequential([L.Dense(2)]), ["dense"])
     inputs = keras.Input((16, 16, 3))
     outer = keras.Model(inputs, subclassed(inputs))
-    with pytest.raises(ValueError, match=r"'subclassed/inner/conv1' stands inside of 'subclassed'"):
+    with pytest.raises(ValueError, match=r"'subclassed/inner/conv1' stands inside 'subclassed'"):
         backbone_features(outer, ["conv1"])
     assert list(backbone_features(outer, ["subclassed"]).output) == ["subclassed"]
 

@@ -27,7 +27,7 @@ def read(path: str, name: str = "source") -> dict[str, np.ndarray]:
     """The state dict of a checkpoint: key -> array, in the order of the file.
 
     Takes what `torch.save` writes, of old (before 1.6) and new format, and safetensors. A state
-    dict inside of a larger checkpoint is found, and `module.` in front of all keys is taken off.
+    dict inside a larger checkpoint is found, and `module.` in front of all keys is taken off.
     bfloat16 becomes float32.
 
     Args:

@@ -57,7 +57,7 @@ class Storage:
     def fill(self, content: bytes) -> None:
         """Takes the numbers out of their bytes."""
         if len(content) < self.count * self.itemsize:
-            raise Refused(f"a tensor's {self.count:,} numbers are cut short")
+            raise Refused(f"a tensor's {self.count:,} numbers are truncated")
         kind = "<u2" if self.dtype == "bfloat16" else self.dtype
         found = np.frombuffer(content, kind, self.count)
         if self.dtype == "bfloat16":

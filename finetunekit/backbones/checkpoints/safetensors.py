@@ -39,11 +39,11 @@ def read(path: str) -> dict[str, np.ndarray]:
         for name, entry in sorted(header.items(), key=lambda item: _offsets(item[1])):
             start, stop = _offsets(entry)
             if start != end or stop > room:
-                raise Refused(f"the numbers of {name!r} lie outside of their place")
+                raise Refused(f"the numbers of {name!r} lie outside their place")
             end = stop
             found[name] = _array(file.read(stop - start), entry, name)
         if end != room:
-            raise Refused("it holds numbers that belong to no tensor, or is cut short")
+            raise Refused("it holds numbers that belong to no tensor, or is truncated")
     return found
 
 
@@ -57,9 +57,9 @@ def _header(content: bytes) -> dict[str, Any]:
     try:
         header = json.loads(content, object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
-        raise Refused(f"its header is no JSON ({type(error).__name__})") from error
+        raise Refused(f"its header is not JSON ({type(error).__name__})") from error
     if not isinstance(header, dict):
-        raise Refused("its header is no JSON object")
+        raise Refused("its header is not a JSON object")
     header.pop("__metadata__", None)
     return header
 

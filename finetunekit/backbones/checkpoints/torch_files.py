@@ -78,6 +78,6 @@ def _row(path: str) -> Any:
             size = storage.count * storage.itemsize
             left -= 8 + size
             if count != storage.count or left < 0:
-                raise Refused(f"a tensor's {storage.count:,} numbers are cut short")
+                raise Refused(f"a tensor's {storage.count:,} numbers are truncated")
             storage.fill(file.read(size))
     return found

@@ -97,7 +97,7 @@ def _cached(key: str, source: str, name: str) -> str | None:
     if folder is None:
         raise ValueError(
             f"`{name}` is in the cache, but without its file {SAVED_MODEL!r}. Remove the folder "
-            f"{place!r}, and it is fetched anew. Received: {name}={source!r}"
+            f"{place!r}, and it is fetched again. Received: {name}={source!r}"
         )
     return folder
 

@@ -38,7 +38,7 @@ def unpack(file: str, target: str, name: str, source: str) -> None:
     What it has written before an error stays; the caller removes the folder.
 
     Raises:
-        ValueError: If it is damaged, cut short, no archive, or if it holds links, devices, paths
+        ValueError: If it is damaged, truncated, no archive, or if it holds links, devices, paths
             that lead outside, or more than it may.
         OSError: If the disk does not take it.
     """
@@ -54,8 +54,8 @@ def unpack(file: str, target: str, name: str, source: str) -> None:
         ) from error
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError) as error:
         raise ValueError(
-            f"`{name}` is no whole tar archive: it is damaged, cut short, or of another kind "
-            f"({error}). Download it again, or pack it anew: "
+            f"`{name}` is not a complete tar archive: it is corrupt, truncated, or of another kind "
+            f"({error}). Download it again, or pack it again: "
             "`tar -czf module.tar.gz -C saved_model_folder .` "
             f"Received: {name}={source!r}"
         ) from error
@@ -123,7 +123,7 @@ def _exactly(tar: IO[bytes], count: int) -> bytes:
 
 def _content(tar: IO[bytes], member: tarfile.TarInfo) -> bytes:
     if not 0 <= member.size <= _LARGEST_NAME:
-        raise _Refused("a header in it is absurdly large")
+        raise _Refused("a header in it exceeds the size limit")
     content = _exactly(tar, member.size)
     _exactly(tar, -member.size % _BLOCK)
     return content
@@ -149,7 +149,7 @@ def _about_next(member: tarfile.TarInfo, content: bytes) -> dict[str, str]:
 
 
 def _place(name: str, kind: bytes, target: str) -> Path:
-    """Where the member goes, or an error: never outside of the target."""
+    """Where the member goes, or an error: never outside the target."""
     if kind not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE):
         raise _Refused(f"its member {name!r} is a link, a device, or else no plain file or folder")
     parts = [part for part in name.split("/") if part not in ("", ".")]

@@ -123,7 +123,7 @@ def _parsed(text: str | bytes, context: Context) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise context.error(
-            f"its configuration is no JSON ({error})", "The file is damaged: get it again."
+            f"its configuration is not JSON ({error})", "The file is damaged: get it again."
         ) from error
 
 

@@ -11,7 +11,7 @@ from finetunekit.foundation import keras_internals
 
 _IGNORED = {"name"}
 # They also take the sizes that tf.shape gives, which are plain numbers here. All else would be
-# computed at once, on constants that a hostile file may make as large as it likes.
+# computed at once, on constants that a malicious file may make as large as it likes.
 _OF_SIZES = ("__operators__.getitem", "concat", "stack")
 
 

@@ -13,7 +13,7 @@ from finetunekit.foundation import keras_internals
 
 # What a weight was called in Keras 2 -> what it is called today.
 _RENAMED = {"depthwise_kernel": "kernel", "sn_u": "vector_u"}
-# State of Keras 2 that has no counterpart, as it is made anew.
+# State of Keras 2 that has no counterpart, as it is made again.
 _STATE = ("StateVar", "seed_generator_state")
 
 

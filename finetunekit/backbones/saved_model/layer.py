@@ -32,8 +32,8 @@ class SavedModelLayer(keras.layers.Layer):
 
     Each variable is a layer of its own below this one, at the variable's path, so that
     `freeze_layers(model, "block1")` and all other selectors work. The SavedModel itself is saved
-    inside of the `.keras` file. A signature is for inference only, its variables do not train.
-    The statistics of BatchNormalization stand still until they are thawed.
+    inside the `.keras` file. A signature is for inference only; its variables do not train.
+    The statistics of BatchNormalization do not change until they are unfrozen.
 
     Args:
         path: A SavedModel folder.

@@ -70,7 +70,7 @@ def build(
     family = next((found for found in _FAMILIES if found.recognises(builder)), None)
     if family is None:
         raise ValueError(
-            f"`source` holds the weights of no architecture that is known here: {FAMILIES}, with "
+            f"`source` does not hold the weights of a known architecture: {FAMILIES}, with "
             "the names of torchvision. Build the model in Keras and use "
             f"`ftk.load_weights_from_torch(model, path)`. Its keys begin with {listed(state, 4)}. "
             f"Received: source={source!r}"

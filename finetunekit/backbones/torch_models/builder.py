@@ -18,7 +18,7 @@ class Unfit(Exception):
 
 
 class Builder:
-    """Makes layers as a state dict has them, and pours its weights in at the end.
+    """Makes the layers of a state dict, and assigns its weights at the end.
 
     Args:
         state: Key -> array.
@@ -138,7 +138,7 @@ class Builder:
 
 
 def named(key: str) -> str:
-    """The name of a layer: its key, whose dots would stand for anything in a selector."""
+    """The name of a layer: its key, without dots, which would match any character in a selector."""
     return key.replace(".", "_").strip("_")
 
 

@@ -27,7 +27,7 @@ def stem(builder: Builder) -> str:
 
 
 def checked_shape(builder: Builder, given: Any, top: bool) -> tuple[Any, ...]:
-    """The shape of its pictures; its classifier takes one size only."""
+    """The shape of its images; its classifier takes one size only."""
     channels = builder.shape("features.0.weight")[1]
     whole = (224, 224, channels)
     shape = image_shape(given, whole if top else (None, None, channels))
