@@ -31,8 +31,8 @@ def _parser() -> argparse.ArgumentParser:
     quickstart = commands.add_parser(
         "quickstart",
         help="fine-tune a first model, in about a minute and without a download",
-        description="Fine-tunes the built-in MobileNetV2, compares it with simpler methods, draws a
-        " "plot, and opens the saved model with Keras alone.",
+        description="Fine-tunes the built-in MobileNetV2, compares it with simpler methods, draws "
+        "a plot, and opens the saved model with Keras alone.",
     )
     quickstart.add_argument(
         "--data",

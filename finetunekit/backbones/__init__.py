@@ -43,10 +43,11 @@ def load_backbone(
 ) -> keras.Model:
     """Loads a pretrained model, as a new model, from a file, a SavedModel or by its name.
 
-    Files are loaded as a whole, as by `keras.models.load_model`, those of Keras 2 rebuilt in Keras 3; a file
-    that `finetunekit.save` wrote gives its backbone; a SavedModel becomes one layer that trains;
-    named models have no classifier and take raw RGB pixels of 0 to 255, whatever the
-    family. What was loaded is logged, with the inputs that it expects; `load_report` has the details.
+    Files are loaded as a whole, as by `keras.models.load_model`, those of Keras 2 rebuilt in Keras
+    3; a file that `finetunekit.save` wrote gives its backbone; a SavedModel becomes one layer that
+    trains; named models have no classifier and take raw RGB pixels of 0 to 255, whatever the
+    family. What was loaded is logged, with the inputs that it expects; `load_report` has the
+    details.
 
     Args:
         source: A `.keras`, `.h5` or `.hdf5` file of Keras 2 or 3; a SavedModel folder, a

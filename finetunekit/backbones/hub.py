@@ -84,8 +84,8 @@ def _unreadable(source: str, folder: str | None, error: Exception) -> Exception:
     if folder is None:
         kind = OSError if not isinstance(error, ValueError) else ValueError
         return kind(
-            "`source` cannot be downloaded from the hub. Check the name and the connection, or give a "
-            f"folder that was downloaded before. KerasHub says: {says} Received: source={source!r}"
+            "`source` cannot be downloaded from the hub. Check the name and the connection, or pass "
+            f"a folder that was downloaded before. KerasHub says: {says} Received: source={source!r}"
         )
     there = sorted(path.name for path in Path(folder).iterdir())
     return ValueError(

@@ -89,7 +89,7 @@ class BackboneRow:
         name: What to give `load_backbone`.
         modality: `"image"` or `"text"`.
         parameters: The number of parameters, without a classifier.
-        input_size: The side of the training images in pixels; for text models, the maximum number of tokens.
+        input_size: Side of the training images in pixels; for texts, the maximum number of tokens.
         training_data: What it was trained on.
         source: Where the weights come from.
         licence: The licence of the weights, as far as it is known.

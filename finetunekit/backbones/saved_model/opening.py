@@ -57,7 +57,7 @@ def open_folder(folder: Folder, source: str, signature: str | None) -> Opened:
 
 
 def tell(opened: Opened, source: str, standing_still: int) -> None:
-    """Logs what a user would not expect, such as the number of frozen BatchNormalization statistics."""
+    """Logs what a user would not expect, such as frozen statistics of BatchNormalization."""
     endpoint = opened.endpoint
     if standing_still and not endpoint.is_signature:
         say(
