@@ -9,11 +9,11 @@ import numpy as np
 def adapted(kernel: np.ndarray, channels: int, axis: int) -> np.ndarray:
     """A first kernel for another number of channels, of equal effect on average.
 
-    Summed for one channel, which stands for equal ones; else repeated, and scaled.
+    It is summed for one channel; otherwise it is repeated and scaled.
 
     Args:
         kernel: The kernel.
-        channels: The number that it shall take.
+        channels: The number that it is to take.
         axis: Which of its axes counts the channels.
 
     Source: `adapt_input_conv` of timm.
@@ -33,7 +33,7 @@ def averaged(row: Sequence[float], channels: int) -> list[float]:
 def with_channels(
     make: Callable[[int, bool], keras.Model], channels: int, *, bgr: bool = False
 ) -> keras.Model:
-    """A pretrained model for another number of channels: its first kernel changed, the rest taken.
+    """A pretrained model for another number of channels: only its first kernel changes.
 
     Args:
         make: Number of channels, and whether pretrained -> the model.

@@ -163,7 +163,7 @@ def check_tokens(
 ) -> None:
     """Raises for token ids that an Embedding has no row for.
 
-    TensorFlow takes such an id for a row of zeros on a GPU, and stops with its own words on a CPU.
+    TensorFlow takes such an id for a row of zeros on a GPU, and raises its own error on a CPU.
 
     Raises:
         ValueError: With the first such sample.

@@ -28,7 +28,7 @@ class FeatureMap:
     operation: Any
     call: int
     stride: float
-    sources: tuple[int, ...]  # The numbers of the maps that it was made of.
+    sources: tuple[int, ...]  # The indices of the maps that it was made from.
 
 
 def find(backbone: keras.Model, levels: int) -> list[FeatureMap]:

@@ -110,7 +110,7 @@ def _check_object(file: h5py.File, name: str, found: Any, place: str) -> None:
         return
     storage = found.get_create_plist()
     if storage.get_layout() == h5py.h5d.VIRTUAL or storage.get_external_count():
-        raise _refusal(file, name, f"the numbers of {place!r} lie in another file")
+        raise _refusal(file, name, f"the data of {place!r} are in another file")
 
 
 def _refusal(file: h5py.File, name: str, fault: str) -> ValueError:
@@ -121,7 +121,7 @@ def _refusal(file: h5py.File, name: str, fault: str) -> ValueError:
 
 
 def attribute_list(group: h5py.Group, key: str, *, name: str = "source") -> list[str]:
-    """A list of names in an attribute; long ones stand in several, `key0`, `key1`, ...
+    """A list of names in an attribute; long ones are split into several, `key0`, `key1`, ...
 
     Args:
         group: The group that has the attribute.
@@ -215,7 +215,7 @@ def array(
     """Reads a data set of numbers, after its size was found to be honest.
 
     Args:
-        group: The group that it stands in; `key` may be a path below it.
+        group: The group that holds it; `key` may be a path below it.
         key: Its name.
         shape: The shape that it must have; None for any.
         name: The argument that the file came by, for the errors.

@@ -108,6 +108,6 @@ def _asked(config: dict[str, Any]) -> int:
 
 
 def _held(folder: Path) -> int | None:
-    """The most parameters that the folder's weights can hold, at two bytes each; None if unknown."""
+    """The most parameters that the weights can hold, at two bytes each; None if unknown."""
     files = [*folder.glob("*.safetensors"), *folder.glob("*.bin"), *folder.glob("*.h5")]
     return sum(file.stat().st_size for file in files) // 2 if files else None

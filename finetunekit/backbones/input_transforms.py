@@ -1,6 +1,6 @@
 """Transforms of an input before the first weights: scaling, flips, embeddings.
 
-The graph is walked with stand-ins for the tensors, so nothing is computed.
+The graph is followed with placeholders for the tensors, so nothing is computed.
 """
 
 from dataclasses import dataclass, field, replace
@@ -47,7 +47,7 @@ class Signal:
 
 @dataclass
 class Front:
-    """What stands before the first weights, in the order of the graph."""
+    """The layers before the first weights, in the order of the graph."""
 
     stages: list[tuple[Any, Signal]] = field(default_factory=list)
     """Scaling layers and nested models, each with the signal that enters it."""

@@ -75,7 +75,7 @@ def doubts(
 
 
 def _swapped(x: np.ndarray, contract: InputContract | None) -> np.ndarray | None:
-    """The batch as it would be with red and blue of the pixels swapped; None if it cannot be told.
+    """The batch as it would be with red and blue of the pixels swapped; None if that is unknown.
 
     Where each channel has been normalised by numbers of its own, these stay where they are.
     """

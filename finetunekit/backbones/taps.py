@@ -39,7 +39,7 @@ def backbone_features(
         `:2` for the calls of a layer called several times, and `/0`, `/1` for several outputs.
 
     Raises:
-        ValueError: If a selector matches nothing or several layers, a layer stands inside
+        ValueError: If a selector matches nothing or several layers, a layer is inside
             something that is no graph, or the backbone has fewer levels.
         TypeError: If an argument is of the wrong type.
 
@@ -107,7 +107,7 @@ def _chosen(backbone: keras.Model, layers: Any) -> list[_Tap]:
         outside = [layer for layer in place.ancestors if not graph.is_graph(layer)]
         if outside:
             raise ValueError(
-                f"`layers` must be layers of graphs; {place.path!r} stands inside "
+                f"`layers` must be layers of graphs; {place.path!r} is inside "
                 f"{outside[0].name!r}, a {type(outside[0]).__name__}, whose wiring cannot be read. "
                 f"Tap {outside[0].name!r} as a whole. Received: layers={selector!r}"
             )

@@ -93,7 +93,7 @@ class Keras3File:
             # Groups linked in a circle have no end, and those linked twice double at each step.
             if depth > _DEEPEST or self.visits > hdf5.MOST_LINKS:
                 raise ValueError(
-                    f"`{self.name}` is refused: its groups stand in each other without end. Get "
+                    f"`{self.name}` is refused: its groups contain each other without end. Get "
                     f"the file again. Received: {self.name}={group.file.filename!r}"
                 )
             place = f"{path}/{key}" if path else key

@@ -62,7 +62,7 @@ def base_of(name: str) -> str:
 
 
 def number_of(name: str) -> int:
-    """The number that Keras put behind a name; 0 if none."""
+    """The number that Keras appended to a name; 0 if none."""
     found = re.search(r"_(\d+)$", name)
     return int(found[1]) if found else 0
 
@@ -117,7 +117,7 @@ def _pair_numbered(ours: Sequence[keras.layers.Layer], theirs: Sequence[Stored])
 def _pair_in_order(ours: Sequence[keras.layers.Layer], theirs: Sequence[Stored]) -> list[Pair]:
     """Pairs by place, if both sides have equally many, and if the numbers do not say otherwise.
 
-    The numbers tell the order in which layers were made, the places that in the graph.
+    The numbers give the order in which layers were made, the places the order in the graph.
     """
     if len(ours) != len(theirs):
         return []

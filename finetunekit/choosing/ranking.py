@@ -30,10 +30,10 @@ class RankedBackbone:
         name: Its name or source.
         score: What a linear probe reaches on held-out samples: accuracy, or R2.
         error: The standard error of the score.
-        logme: The logarithm of the maximum evidence, a sample.
+        logme: The logarithm of the maximum evidence, per sample.
         parameters: The number of parameters.
         seconds: Seconds to compute the features of 1,000 samples.
-        problem: Why it could not be tried; the scores are NaN then.
+        problem: Why it could not be evaluated; the scores are then NaN.
     """
 
     name: str
@@ -92,7 +92,7 @@ def rank_backbones(
         A `Ranking` of `RankedBackbone`, the best first, those that failed last.
 
     Raises:
-        ValueError: If the data do not suit, or no candidate could be tried.
+        ValueError: If the data do not suit, or no candidate could be evaluated.
         TypeError: If the candidates are not a list or dict.
 
     Example:
@@ -115,7 +115,7 @@ def rank_backbones(
             rows.append(RankedBackbone(name=name, problem=str(error).splitlines()[0][:200]))
     if all(row.problem for row in rows):
         raise ValueError(
-            "None of the `candidates` could be tried: "
+            "None of the `candidates` could be evaluated: "
             f"{'; '.join(f'{row.name}: {row.problem}' for row in rows)} "
             f"Received: candidates={list(named)}"
         )

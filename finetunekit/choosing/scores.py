@@ -24,7 +24,7 @@ class Probe:
 
 
 def logme(features: np.ndarray, labels: np.ndarray, *, regression: bool = False) -> float:
-    """The logarithm of the maximum evidence, a sample: higher is better.
+    """The logarithm of the maximum evidence, per sample: higher is better.
 
     How probable the labels are under all linear models of the features, at the priors that make
     them most probable. Nothing is trained.

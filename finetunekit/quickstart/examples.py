@@ -14,11 +14,11 @@ class Examples:
     Args:
         x_train: uint8 `(n, height, width, 3)` in 0..255.
         y_train: Integer labels `(n,)`.
-        x_test: As `x_train`; not looked at before the training is over.
+        x_test: As `x_train`; not used before training is over.
         y_test: As `y_train`.
-        class_names: One name a class, in the order of the integer labels.
-        question: What is asked of a image.
-        flip: How a image may be mirrored and still show its class, as for
+        class_names: One name per class, in the order of the integer labels.
+        question: The question about an image.
+        flip: How an image may be flipped without changing its class, as for
             `keras.layers.RandomFlip`.
 
     Example:

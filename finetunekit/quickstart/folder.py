@@ -63,7 +63,7 @@ def load_folder(folder: str | os.PathLike[str], *, size: int = SIZE, seed: int =
         x_test=x[len(train) :],
         y_test=y[len(train) :],
         class_names=tuple(files),
-        question=f"which of {len(files)} classes does a image show",
+        question=f"which of {len(files)} classes does an image show",
     )
 
 

@@ -54,7 +54,7 @@ def draw(examples: Examples, found: Comparison, path: Path, *, seed: int = 0) ->
 
 
 def _show_images(figure: Any, examples: Examples, probabilities: np.ndarray, seed: int) -> None:
-    """One test image a class, drawn at random so that the wrong ones have their fair share."""
+    """One test image per class, drawn at random so that errors are shown in proportion."""
     random = np.random.default_rng(seed)
     classes = np.arange(len(examples.class_names))
     if len(classes) > _SHOWN:

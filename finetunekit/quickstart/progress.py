@@ -13,7 +13,7 @@ class Progress(keras.callbacks.Callback):
     """Reports epoch, loss and accuracy every two seconds at most, and after the last epoch.
 
     Args:
-        tell: What is called with each line.
+        tell: Called with each line.
 
     Example:
         ```python

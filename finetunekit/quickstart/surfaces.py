@@ -45,7 +45,7 @@ def load_surfaces(*, train: int = 20, test: int = 60, seed: int = 0) -> Examples
     Raises:
         ImportError: If scikit-image is not installed; with the line that installs it.
         OSError: If a photograph is not where scikit-image has it.
-        ValueError: If a number of crops is not positive.
+        ValueError: If the number of crops is not positive.
 
     Example:
         ```python

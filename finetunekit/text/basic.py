@@ -45,7 +45,7 @@ class Splitter:
         return "".join(map(self._spaced, text)).split()
 
     def _sign(self, sign: str) -> str:
-        """A character as it goes on: kept, a space, or nothing."""
+        """A character after cleaning: itself, a space, or nothing."""
         known = self._signs.get(sign)
         if known is None:
             category = unicodedata.category(sign)

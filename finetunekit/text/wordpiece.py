@@ -28,7 +28,7 @@ class WordPiece:
         lowercase: Whether case is dropped.
         strip_accents: Whether accents are dropped; None means with the case.
         split_chinese: Whether each Chinese character is a word.
-        special_tokens: Tokens that are taken whole where they stand in a text.
+        special_tokens: Tokens that are not split where they occur in a text.
         longest_word: Words of more characters are unknown.
 
     Raises:
@@ -87,7 +87,7 @@ class WordPiece:
     def from_file(
         cls, path: str | os.PathLike[str], *, name: str = "path", **options: Any
     ) -> "WordPiece":
-        """Reads a `vocab.txt`: a token a line.
+        """Reads a `vocab.txt`: one token per line.
 
         Args:
             path: The file.
@@ -173,6 +173,6 @@ class WordPiece:
 
 def _no_vocabulary(what: str, path: Any, name: str) -> ValueError:
     return ValueError(
-        f"`{name}` is not a vocabulary: it {what}. Expected is BERT's vocab.txt, a token a line, "
+        f"`{name}` is not a vocabulary: it {what}. Expected is BERT's vocab.txt, one token per line, "
         f"with {listed(_SPECIAL[:4])}. Received: {name}={os.fspath(path)!r}"
     )

@@ -200,7 +200,7 @@ def test_the_command(tmp_path: Path) -> None:
 def test_the_command_on_own_pictures(tmp_path: Path) -> None:
     snippets.write_photos(tmp_path / "photos", each=12)
     out, _ = command("--data", "photos", "--output", "mine", "--epochs", "4", folder=tmp_path)
-    assert "which of 3 classes does a image show?\nblue, green, red\n" in out
+    assert "which of 3 classes does an image show?\nblue, green, red\n" in out
     assert len(accuracies(out)) == 4
     assert accuracies(out)[-1] > 80
     assert "12 of 12 labels are the same" in out

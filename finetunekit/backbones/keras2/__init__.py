@@ -81,7 +81,7 @@ def _rebuilt(config: Any, group: h5py.Group, fill: Any, context: Context) -> ker
         fill(built, group, context)
     except (KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         raise context.error(
-            f"its weights do not stand as Keras writes them ({type(error).__name__}: {error})",
+            f"its weights are not stored as Keras stores them ({type(error).__name__}: {error})",
             "The file is damaged: get it again.",
         ) from error
     _complete(model, built, context)
@@ -108,7 +108,7 @@ def _complete(model: keras.Model, built: Built, context: Context) -> None:
 
 
 def _of_config(part: Built) -> list[Any]:
-    """Variables whose values stand in the config: the statistics of a Normalization layer."""
+    """Variables whose values are in the config: the statistics of a Normalization layer."""
     return part.layer.weights if isinstance(part.layer, keras.layers.Normalization) else []
 
 

@@ -102,7 +102,7 @@ def _load_list(layers: list[Any], name: str, group: h5py.Group, context: Context
 
 
 def _load_normalization(part: Built, group: h5py.Group, context: Context) -> None:
-    """Mean, variance and count stand under these numbers."""
+    """Mean, variance and count are stored under these numbers."""
     stored = hdf5.child(group, "vars", name=context.name)
     values = {
         key: hdf5.array(stored, number, shape=None, name=context.name)

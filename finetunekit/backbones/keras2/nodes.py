@@ -121,7 +121,7 @@ def _structured(value: Any, tensors: Tensors) -> Any:
     if isinstance(value, list):
         return [_structured(part, tensors) for part in value]
     raise tensors.context.error(
-        f"{value!r} stands where a tensor should be", "The file is damaged: get it again."
+        f"{value!r} is in the place of a tensor", "The file is damaged: get it again."
     )
 
 

@@ -113,7 +113,7 @@ def _read_graph(path: str) -> tuple[Any, bytes]:
 
 
 def _tags(message: Any) -> list[str] | None:
-    """Which graph to take, where there are several: TensorFlow wants to be told."""
+    """The tags of the graph to load, if there are several: TensorFlow needs them."""
     choices = [list(graph.meta_info_def.tags) for graph in message.meta_graphs]
     if len(choices) == 1:
         return None

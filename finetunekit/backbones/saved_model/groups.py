@@ -14,7 +14,7 @@ class VariableSpec:
     """What is known about one variable of a SavedModel without the SavedModel.
 
     Args:
-        path: Where it stands in the tree, such as `block1/dense/kernel`.
+        path: Its place in the tree, such as `block1/dense/kernel`.
         shape: Its shape.
         dtype: Its dtype.
         trainable: Whether it may train at all.

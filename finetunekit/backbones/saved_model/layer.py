@@ -196,7 +196,7 @@ class SavedModelLayer(keras.layers.Layer):
             ) from error
 
     def _runs_in_training(self) -> bool:
-        """Whether its own statistics shall move or, if it has none, any variable trains."""
+        """Whether its own statistics are to be updated or, if it has none, any variable trains."""
         leaves = self._contents.leaves
         written = [leaf for leaf in leaves if leaf.spec.written]
         return any(leaf.trainable for leaf in written or leaves)

@@ -14,7 +14,7 @@ _BOOKKEEPING = {
 
 
 def names(loaded: Any, found: list[Any]) -> list[str]:
-    """A path for each variable: its name, or where it hangs if its name tells nothing."""
+    """A path for each variable: its name, or its place in the object graph."""
     own = [v.name.split(":")[0] for v in found]
     hanging = _object_paths(loaded)
     return [

@@ -54,7 +54,7 @@ def build(builder: Builder, x: Any, top: bool) -> tuple[Any, str]:
         if following is None or following == place + step + 1:
             x = _L.MaxPooling2D(2, 2, name=named(f"{key}.pool"))(x)
         elif following != place + step:
-            raise Unfit(f"something unknown stands before 'features.{following}'")
+            raise Unfit(f"there is an unknown layer before 'features.{following}'")
     if top:
         x = _classifier(builder, x)
     return x, f"vgg{len(places) + 3}{'_bn' if normed else ''}"

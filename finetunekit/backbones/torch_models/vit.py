@@ -1,7 +1,7 @@
 """Vision Transformer as torchvision has it: ViT-B, L and H.
 
 Position embeddings are resampled where the image has another size than the weights were trained
-on. The class token stands in the first row of the positions, since both are only ever added.
+on. The class token is stored in the first row of the positions, since both are only added.
 
 Source: Dosovitskiy et al., "An Image is Worth 16x16 Words", 2020; resampling as in timm.
 """
