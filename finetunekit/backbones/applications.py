@@ -197,7 +197,7 @@ def _for_channels(
 
 
 def _check(function: Any, input_shape: Any, weights: Any) -> None:
-    """Finds what Keras would find late, or take for a failed download."""
+    """Finds errors that Keras would report late, or as a failed download."""
     if input_shape is not None:
         is_shape = isinstance(input_shape, (tuple, list)) and len(input_shape) == 3
         sides = input_shape[:2] if is_shape else ()

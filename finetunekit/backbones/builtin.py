@@ -205,7 +205,7 @@ def _normalised(x: keras.KerasTensor, *, name: str, relu: str | None = None) -> 
 
 
 def _packaged_weights() -> dict[str, np.ndarray]:
-    """The shipped arrays by `"layer/variable"`, from a file proven to be the shipped one."""
+    """The shipped arrays by `"layer/variable"`, from a file with the right hash."""
     file = resources.files("finetunekit.backbones") / WEIGHTS_FILE
     try:
         content = file.read_bytes()
@@ -225,7 +225,7 @@ def _packaged_weights() -> dict[str, np.ndarray]:
 
 
 def _assign_weights(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
-    """Gives every variable of the model its array, in place; none may be left over."""
+    """Assigns every variable its array, in place; none may be left over."""
     variables = {f"{layer.name}/{v.name}": v for layer in model.layers for v in layer.weights}
     expected = {name: tuple(variable.shape) for name, variable in variables.items()}
     found = {name: array.shape for name, array in arrays.items()}

@@ -26,7 +26,7 @@ def adapted(kernel: np.ndarray, channels: int, axis: int) -> np.ndarray:
 
 
 def averaged(row: Sequence[float], channels: int) -> list[float]:
-    """A number for each channel; of others than RGB only the average of these is known."""
+    """One value per channel; for other channels than RGB, their average."""
     return list(row) if channels == len(row) else [float(np.mean(row))] * channels
 
 

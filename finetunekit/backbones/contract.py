@@ -187,7 +187,7 @@ def check_tokens(
 
 
 def _rescaled_twice(found: Front, model: keras.Model) -> Iterator[str]:
-    """Pixels that are made small before they come to something that makes them small itself."""
+    """Finds pixels that are scaled down twice."""
     for layer, signal in found.stages:
         if not (signal.scale < _SHRINKS).all():
             continue
@@ -195,7 +195,7 @@ def _rescaled_twice(found: Front, model: keras.Model) -> Iterator[str]:
         takes_pixels = contract is not None and contract.value_range == (0.0, 255.0)
         if takes_pixels or _shrinks(layer):
             yield (
-                f"{model.name!r} scales its input twice: it is small already (times "
+                f"{model.name!r} scales its input twice: it is already scaled (times "
                 f"{float(signal.scale.max()):.3g}) where it comes to {layer.name!r}, which scales "
                 "pixels of 0 to 255 itself. Take the first scaling out"
             )

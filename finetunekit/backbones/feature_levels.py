@@ -22,7 +22,7 @@ _PADDING = (
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """A map on the way: who made it, where it stands, and by which of its calls."""
+    """An intermediate map: its layer, its place, and the call that made it."""
 
     path: str
     operation: Any
@@ -34,8 +34,8 @@ class FeatureMap:
 def find(backbone: keras.Model, levels: int) -> list[FeatureMap]:
     """The last map of each of the largest strides, the deepest last.
 
-    Of parallel branches that is the map where they have come together: all that is deeper is made
-    of it alone.
+    Of parallel branches that is the map after they have been merged: all deeper maps depend on
+    it alone.
 
     Raises:
         ValueError: If there are fewer, or the shapes cannot be followed.

@@ -21,7 +21,7 @@ _LONGEST_ATTRIBUTE = 2**16  # Keras splits longer lists, as HDF5 object headers 
 
 @contextmanager
 def open_checked(path: str, name: str) -> Iterator[h5py.File]:
-    """Opens an HDF5 file for reading after a look at every link and data set in it.
+    """Opens an HDF5 file for reading after a check of every link and data set in it.
 
     Nothing outside the file is opened: external links, external storage and virtual data sets
     are refused before they are followed.
@@ -31,7 +31,7 @@ def open_checked(path: str, name: str) -> Iterator[h5py.File]:
         name: The argument that the path came by, for the errors.
 
     Yields:
-        The open file. What HDF5 raises while it is open comes as an OSError in words.
+        The open file. Errors of HDF5 while it is open become an OSError with a message.
 
     Raises:
         OSError: If the file is not there, damaged, truncated, or no HDF5.
@@ -69,7 +69,7 @@ def _is_from_hdf5(error: BaseException) -> bool:
 
 
 def _check_links(file: h5py.File, name: str) -> None:
-    """Walks along hard links only, so that nothing is opened before it is known where it lies."""
+    """Follows hard links only, so that nothing is opened before its place is known."""
     seen = {h5py.h5o.get_info(file.id).addr}
     waiting, soft = [(file["/"].id, "")], []
     links = 0
@@ -98,7 +98,7 @@ def _check_links(file: h5py.File, name: str) -> None:
 
 
 def _check_soft_link(file: h5py.File, name: str, group: Any, key: bytes, place: str) -> None:
-    """Raises for soft links that end nowhere; all others end at what was looked at already."""
+    """Raises for soft links without a target; the targets of all others were checked already."""
     try:
         h5py.h5o.open(group, key)
     except (OSError, RuntimeError, KeyError, ValueError) as error:
@@ -212,7 +212,7 @@ def shape_of(group: h5py.Group, key: str, *, name: str) -> tuple[int, ...]:
 def array(
     group: h5py.Group, key: str, *, shape: tuple[int, ...] | None, name: str
 ) -> np.ndarray[Any, Any]:
-    """Reads a data set of numbers, after its size was found to be honest.
+    """Reads a data set of numbers, after a check of its declared size.
 
     Args:
         group: The group that holds it; `key` may be a path below it.

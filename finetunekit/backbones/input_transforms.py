@@ -22,7 +22,7 @@ _KEEPS_SCALE = (
 
 @dataclass(frozen=True)
 class Signal:
-    """An input on its way: `scale * x + offset`, its channels perhaps in reverse."""
+    """A transformed input: `scale * x + offset`, with its channels perhaps reversed."""
 
     name: str
     scale: np.ndarray = field(default_factory=lambda: np.ones(1))
@@ -66,7 +66,7 @@ def walk(model: keras.Model) -> Front:
 
 
 class _Lost:
-    """Stands for a tensor that is no plain function of one input any more."""
+    """A placeholder for a tensor that no longer depends on one input in this simple form."""
 
 
 _LOST = _Lost()

@@ -103,7 +103,7 @@ def _other_scale(model: keras.Model, x: np.ndarray, name: str, own: float) -> It
 
 
 def _other_forms(x: np.ndarray, name: str) -> Iterator[tuple[str, np.ndarray]]:
-    """What the values may have been meant as, with the formula."""
+    """Possible intended scales of the values, with their formulas."""
     low, high = float(x.min()), float(x.max())
     mean, std = _MEAN.tolist(), _STD.tolist()
     unit, text = x, name
@@ -128,7 +128,7 @@ def _other_forms(x: np.ndarray, name: str) -> Iterator[tuple[str, np.ndarray]]:
 
 
 class _Reached(Exception):
-    """Ends the run at the first BatchNormalization, with what enters it."""
+    """Ends the run at the first BatchNormalization, with its input."""
 
     def __init__(self, layer: Any = None, tensor: Any = None) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class _Reached(Exception):
 
 
 def _distance(model: keras.Model, x: np.ndarray) -> float | None:
-    """Mean Kullback-Leibler distance of the batch's statistics from the kept ones, a channel."""
+    """Mean Kullback-Leibler divergence from the stored statistics, per channel."""
     found = _first_normalised(model, x)
     if found is None:
         return None
@@ -162,7 +162,7 @@ def _numbers(tensor: Any) -> np.ndarray:
 
 
 def _first_normalised(model: keras.Model, x: np.ndarray) -> tuple[Any, Any] | None:
-    """The first BatchNormalization, and what enters it; None if there is none near the input."""
+    """The first BatchNormalization and its input; None if there is none near the input."""
     kind = keras.layers.BatchNormalization
     if not any(isinstance(place.layer, kind) for place in graph.walk(model)):
         return None

@@ -50,7 +50,7 @@ class Keras2File:
         return found
 
     def assign(self, layer: keras.layers.Layer, stored: Stored) -> tuple[list[Assignment], bool]:
-        """Where each variable's value stands, and whether any was found by its order alone.
+        """Where each variable's value is stored, and whether any was found by its order alone.
 
         Raises:
             Disagreement: If names or shapes differ.

@@ -104,7 +104,7 @@ class Keras3File:
                 yield place
 
     def assign(self, layer: keras.layers.Layer, stored: Stored) -> tuple[list[Assignment], bool]:
-        """Where each variable's value stands, and whether any was found by its order alone.
+        """Where each variable's value is stored, and whether any was found by its order alone.
 
         Raises:
             Disagreement: If the layers inside, the number of weights or their shapes differ.

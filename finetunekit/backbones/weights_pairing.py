@@ -73,10 +73,10 @@ def is_numbered(name: str, kind: str) -> bool:
 
 
 def pair(layers: Sequence[keras.layers.Layer], stored: Sequence[Stored]) -> list[Pair]:
-    """Pairs layers with stored ones; what is in no pair has no counterpart for certain.
+    """Pairs layers with stored ones; what is in no pair has no certain counterpart.
 
-    Names that users gave count as they are. Names that Keras gave depend on what else was built
-    in the same session: `dense_1` may be the second Dense layer in one file and the first in
+    Names that users gave are compared as they are. Names that Keras gave depend on what else was
+    built in the same session: `dense_1` may be the second Dense layer in one file and the first in
     another. Where these do not agree as a whole, the layers of a class are paired in their order,
     if both sides have equally many and their numbers rise in the same order.
     """
@@ -138,7 +138,7 @@ def paired(model: keras.Model, stored: list[Stored]) -> tuple[list[Pair], list[S
 
 
 def difference(variables: Sequence[Any], stored: Stored) -> str:
-    """The fault in words: what the layer has and what the file has for it."""
+    """The mismatch in words: what the layer has and what the file has for it."""
     ours = ", ".join(f"{v.name} {tuple(v.shape)}" for v in variables[:4])
     last = [key.split(":")[0].split("/")[-1] for key in stored.keys]
     theirs = ", ".join(

@@ -35,7 +35,7 @@ def of(model: keras.Model, x: Any) -> np.ndarray | None:
 
 
 def batched(order: np.ndarray, lengths: np.ndarray, size: int) -> np.ndarray:
-    """An order in which the samples of a batch are of similar length, random where `order` is.
+    """An order in which the samples of a batch have similar lengths, otherwise random like `order`.
 
     Args:
         order: The samples in random order.

@@ -38,13 +38,13 @@ class Tokenizer:
 
     @property
     def name(self) -> str:
-        """What it is, in words."""
+        """A description of the tokenizer."""
         size = self.size
         return type(self.encoder).__name__ + (f" of {size:,} tokens" if size else "")
 
     @property
     def size(self) -> int | None:
-        """How many tokens there are."""
+        """The number of tokens."""
         if isinstance(self.encoder, WordPiece):
             return self.encoder.size
         return int(self.encoder.vocabulary_size())

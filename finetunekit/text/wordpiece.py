@@ -132,7 +132,7 @@ class WordPiece:
         ids: list[int] = []
         words = self._words
         for number, part in enumerate(parts):
-            if number % 2:  # What the pattern has caught.
+            if number % 2:  # The matched words.
                 ids.append(self._ids[part])
                 continue
             for word in self._split(part):
@@ -173,6 +173,6 @@ class WordPiece:
 
 def _no_vocabulary(what: str, path: Any, name: str) -> ValueError:
     return ValueError(
-        f"`{name}` is not a vocabulary: it {what}. Expected is BERT's vocab.txt, one token per line, "
+        f"`{name}` is not a vocabulary: it {what}. Expected is BERT's vocab.txt, a token per line, "
         f"with {listed(_SPECIAL[:4])}. Received: {name}={os.fspath(path)!r}"
     )

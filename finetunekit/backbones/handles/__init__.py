@@ -81,7 +81,7 @@ def _below(folder: str) -> list[str]:
 
 
 def _unpacked_folder(folder: str) -> str | None:
-    """The SavedModel in an unpacked archive: at its top, or in the only folder that is one."""
+    """The SavedModel in an unpacked archive: at its top, or in its only SavedModel folder."""
     if os.path.isfile(os.path.join(folder, SAVED_MODEL)):
         return folder
     inside = _below(folder)

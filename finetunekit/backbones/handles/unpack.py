@@ -29,7 +29,7 @@ _BLOCK = tarfile.BLOCKSIZE
 
 
 class _Refused(ValueError):
-    """The archive may be whole, but must not be unpacked; the text says why."""
+    """The archive may be complete, but must not be unpacked; the text says why."""
 
 
 def unpack(file: str, target: str, name: str, source: str) -> None:
@@ -40,7 +40,7 @@ def unpack(file: str, target: str, name: str, source: str) -> None:
     Raises:
         ValueError: If it is damaged, truncated, no archive, or if it holds links, devices, paths
             that lead outside, or more than it may.
-        OSError: If the disk does not take it.
+        OSError: If it cannot be written.
     """
     limit = _limit(file, target)
     try:
@@ -68,7 +68,7 @@ def unpack(file: str, target: str, name: str, source: str) -> None:
 
 
 def _limit(file: str, target: str) -> int:
-    """How many bytes it may become: by its own size, and by the room on the disk."""
+    """The limit of the unpacked size: by the archive's size, and by the free disk space."""
     by_size = max(_ALWAYS_FINE, _MOST_TIMES * os.path.getsize(file))
     room = shutil.disk_usage(target).free - _DISK_LEFT_FREE
     return min(_MOST_BYTES, by_size, max(room, 0))
@@ -130,7 +130,7 @@ def _content(tar: IO[bytes], member: tarfile.TarInfo) -> bytes:
 
 
 def _about_next(member: tarfile.TarInfo, content: bytes) -> dict[str, str]:
-    """What a header of its own says of the next member: a long path, a size."""
+    """The long path or size that an extended header gives for the next member."""
     if member.type == tarfile.XGLTYPE:
         return {}
     if member.type == tarfile.GNUTYPE_LONGNAME:

@@ -89,7 +89,7 @@ def _rebuilt(config: Any, group: h5py.Group, fill: Any, context: Context) -> ker
 
 
 def _complete(model: keras.Model, built: Built, context: Context) -> None:
-    """Gives the states of random layers and the like a start; no weight is left to chance."""
+    """Initializes the states of random layers and the like; no weight keeps a random value."""
     needed = {id(variable) for variable in weights.variables_of(model)}
     fixed = {id(v) for part in _all(built) for v in _of_config(part)}
     for variable in model.variables:

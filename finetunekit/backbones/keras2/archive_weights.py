@@ -14,7 +14,7 @@ from finetunekit.foundation import keras_internals
 
 
 def load(built: Built, root: h5py.Group, context: Context) -> None:
-    """Gives the variables of a rebuilt model their values out of `model.weights.h5`.
+    """Assigns the variables of a rebuilt model their values from `model.weights.h5`.
 
     Raises:
         ValueError: If a layer's weights and the file's do not agree, with the layer's name.

@@ -9,7 +9,7 @@ from finetunekit.foundation.messages import listed
 
 
 class Unreadable(ValueError):
-    """The error about a Keras 2 file, already in words."""
+    """The error about a Keras 2 file, with its final message."""
 
 
 @dataclass

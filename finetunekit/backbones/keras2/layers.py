@@ -178,7 +178,7 @@ def _made(
     name: str,
     context: Context,
 ) -> Any:
-    """The layer; `from_config` of a wrapper would read its inner layers a second time."""
+    """The layer; `from_config` of a wrapper would read its inner layers again."""
     try:
         with keras.saving.custom_object_scope(context.custom_objects):
             if not below:

@@ -84,7 +84,7 @@ def _tail(name: str, parts: int | None) -> str:
 
 
 def load_hdf5(built: Built, group: h5py.Group, context: Context) -> None:
-    """Gives the variables of a rebuilt model their values out of a whole-model HDF5 file.
+    """Assigns the variables of a rebuilt model their values from a whole-model HDF5 file.
 
     Raises:
         ValueError: If a layer's weights and the file's do not agree, with the layer's name.
