@@ -23,7 +23,7 @@ MAY_IMPORT_TENSORFLOW: frozenset[str] = frozenset(
         "caching/identity.py",
         "execution/feature_steps.py",
         "execution/samples.py",
-        "training/explain.py",
+        "training/estimate.py",
         "execution/fused_adam.py",
         "execution/tail.py",
     }
