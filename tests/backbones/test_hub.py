@@ -251,7 +251,7 @@ def test_hostile_configs(tmp_path: Path, changes: dict[str, Any], match: str) ->
 @pytest.mark.parametrize(
     ("name", "content", "match"),
     [
-        ("config.json", b"{", "no JSON"),
+        ("config.json", b"{", "is not JSON"),
         ("config.json", b"[" * 100_000, "is not JSON"),
         ("config.json", b"[1]", "no JSON object"),
         ("config.json", b'{"a": "' + b"x" * 2**20 + b'"}', "larger"),
