@@ -8,7 +8,7 @@ installed = $(VENV)/.installed-$(1)
 wheel_venv := $(VENV)-wheel
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-real test-slow lint types docs notebooks wheel-test clean
+.PHONY: help quickstart test test-real test-slow mutation lint types docs notebooks wheel-test clean
 .DELETE_ON_ERROR:
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make test         run the tests, except those marked real or slow"
 	@echo "make test-real    run the tests on real models and data (needs FINETUNEKIT_DATA, see CONTRIBUTING.md)"
 	@echo "make test-slow    run the slow tests"
+	@echo "make mutation     list the small faults that the tests miss: MODULE=finetunekit/optimizers TESTS=tests/optimizers"
 	@echo "make lint         check code with ruff: rules and formatting"
 	@echo "make types        check types with mypy"
 	@echo "make docs         build the documentation into site/"
@@ -34,6 +35,9 @@ test-real: $(call installed,test) $(call installed,assets)
 
 test-slow: $(call installed,test)
 	$(python) -m pytest -m "slow and not real"
+
+mutation: $(call installed,test)
+	$(python) tools/mutation.py $(MODULE) -- $(TESTS)
 
 lint: $(call installed,lint)
 	$(python) -m ruff check

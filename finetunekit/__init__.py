@@ -223,13 +223,10 @@ __getattr__, __dir__ = lazy.attach(
             "use_tokenizer",
         ),
         "training.compiling": ("compile_for_task",),
-        "training.estimate": (
-            "FitEstimate",
-            "explain",
-        ),
-        "training.fitting": ("fit",),
+        "training.estimate": ("FitEstimate", "explain"),
         "training.plan": ("FitPlan",),
         "training.planning": ("plan_fit",),
+        "training.fitting": ("fit",),
         "training.range_test": (
             "RateCurve",
             "find_learning_rate",

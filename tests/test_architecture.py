@@ -21,11 +21,13 @@ MAY_IMPORT_TENSORFLOW: frozenset[str] = frozenset(
         "backbones/saved_model/safety.py",
         "caching/engines.py",
         "caching/identity.py",
-        "execution/feature_steps.py",
-        "execution/samples.py",
-        "training/estimate.py",
+        "resuming/random_states.py",
         "execution/fused_adam.py",
+        "execution/readers.py",
+        "execution/ready_samples.py",
         "execution/tail.py",
+        "foundation/keras_internals.py",
+        "training/estimate.py",
     }
 )
 
@@ -76,6 +78,32 @@ ROOT = "__init__"  # finetunekit/__init__.py: names all, imported by the top flo
 KERAS_MODULES = {"foundation/keras_internals.py", "foundation/keras_optimizers.py"}
 SHELVES = {"__init__.py", "callbacks/__init__.py"}  # They name what lives elsewhere.
 MAY_PRINT = {"__main__", "quickstart"}
+# A callback taken up again gets the values that it had, which are no patch.
+# What is traced for a model is kept in the model itself: a table by model would keep it alive.
+MAY_PATCH = {"execution/kept_tail.py", "foundation/patches.py", "resuming/training_state.py"}
+MAY_CHECK = {"foundation/arguments.py"}
+# State that goes with a model, and features that are computed anew when they are gone.
+MAY_KEEP_BY_OBJECT = {
+    "caching/fingerprint.py",
+    "caching/memory_stores.py",
+    "caching/prepared_engines.py",
+    "models/state_tables.py",
+}
+# What Keras calls on layers, models, losses and optimizers, and nobody exchanges by assignment.
+METHODS = {
+    "apply",
+    "build",
+    "call",
+    "make_predict_function",
+    "make_test_function",
+    "make_train_function",
+    "predict_step",
+    "test_step",
+    "train_step",
+    "update_step",
+}
+# Attributes that hold a function and are made to be assigned to.
+SLOTS = {"test_function", "train_function", "schedule"}
 LONGEST_MODULE = 400
 
 
@@ -256,6 +284,91 @@ def test_tensorflow_only_where_allowed_and_never_at_module_level() -> None:
 
 def test_private_names_of_others_only_in_the_keras_modules() -> None:
     assert not offences(lambda m: iter(()) if m.path in KERAS_MODULES else private_uses(m))
+
+
+def instance_patches(module: Module) -> Iterator[tuple[str, int]]:
+    """Yield what only `patches.py` may do: write past `__setattr__`, exchange a method."""
+    defined = {n.name for n in ast.walk(module.tree) if isinstance(n, ast.FunctionDef)}
+    for node in ast.walk(module.tree):
+        targets = [*getattr(node, "targets", []), getattr(node, "target", None)]
+        for target in targets if isinstance(node, ast.Assign | ast.Delete | ast.AugAssign) else []:
+            if isinstance(target, ast.Subscript) and is_namespace(target.value):
+                yield ast.unparse(target), node.lineno
+            elif isinstance(target, ast.Attribute) and target.attr in METHODS:
+                if not (isinstance(node, ast.Assign) and ast.unparse(node.value) == "None"):
+                    yield ast.unparse(target), node.lineno
+            elif (
+                isinstance(target, ast.Attribute)
+                and target.attr not in SLOTS
+                and ast.unparse(target.value) != "self"
+            ):
+                value = getattr(node, "value", None)
+                if isinstance(value, ast.Lambda) or (
+                    isinstance(value, ast.Name) and value.id in defined
+                ):
+                    yield ast.unparse(target), node.lineno
+        if not isinstance(node, ast.Call):
+            continue
+        if isinstance(node.func, ast.Attribute) and is_namespace(node.func.value):
+            if node.func.attr in {"update", "pop", "setdefault"}:
+                yield ast.unparse(node.func), node.lineno
+        elif ast.unparse(node.func) in {"setattr", "delattr"} and len(node.args) > 1:
+            name, value = node.args[1], node.args[-1]
+            if isinstance(value, ast.Lambda) or getattr(name, "value", None) in METHODS:
+                yield ast.unparse(node), node.lineno
+
+
+def is_namespace(node: ast.AST) -> bool:
+    """Tell whether an expression is `vars(x)` or `x.__dict__` of an instance."""
+    text = ast.unparse(node)
+    return text.endswith(".__dict__") or (text.startswith("vars(") and "import_module" not in text)
+
+
+def test_models_are_checked_by_one_function() -> None:
+    def rule(module: Module) -> Iterator[tuple[str, int]]:
+        for number, line in enumerate(module.text.splitlines(), start=1):
+            text = "must be a keras.Model" in line or "must be True or False" in line
+            if text and module.path not in MAY_CHECK:
+                yield "a check of an argument: use foundation/arguments.py", number
+
+    assert not offences(rule)
+
+
+def test_weak_dictionaries_stand_in_one_place() -> None:
+    def rule(module: Module) -> Iterator[tuple[str, int]]:
+        for number, line in enumerate(module.text.splitlines(), start=1):
+            if "WeakKeyDictionary" in line and module.path not in MAY_KEEP_BY_OBJECT:
+                yield "state by object: a table of models/state_tables.py, with a facet", number
+
+    assert not offences(rule)
+
+
+def test_instances_are_patched_in_one_place() -> None:
+    def rule(module: Module) -> Iterator[tuple[str, int]]:
+        if module.path not in MAY_PATCH:
+            yield from instance_patches(module)
+
+    assert not offences(rule)
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("vars(layer)['call'] = f", ["vars(layer)['call']"]),
+        ("del vars(layer)['call']", ["vars(layer)['call']"]),
+        ("layer.__dict__['call'] = f", ["layer.__dict__['call']"]),
+        ("vars(optimizer).pop('apply', None)", ["vars(optimizer).pop"]),
+        ("layer.call = f(layer.call)", ["layer.call"]),
+        ("del layer.call", ["layer.call"]),
+        ("setattr(model, 'train_step', f)", ["setattr(model, 'train_step', f)"]),
+        ("model.train_function = lambda i: i", []),
+        ("x.other = lambda: 1", ["x.other"]),
+        ("def f(): pass\nx.other = f", ["x.other"]),
+        ("self.other = f; vars(x).get('call'); layer.trainable = False", []),
+    ],
+)
+def test_patches_of_instances_are_seen(code: str, found: list[str]) -> None:
+    assert [what for what, _ in instance_patches(read_module("tasks/a.py", code))] == found
 
 
 def test_modules_say_what_they_are_for_and_stay_small() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import finetunekit as ftk
-from finetunekit.models import compiled
+from finetunekit.models import compiled, model_state
 from models import images, labels, small_backbone
 
 
@@ -46,7 +46,7 @@ def test_renewing_drops_what_was_traced() -> None:
 def test_a_carried_compilation_is_equal_and_separate() -> None:
     old = fitted()
     new = keras.Model(old.input, old.outputs[0])
-    compiled.carry_compilation(old, new)
+    model_state.carry_compilation(old, new)
     assert new.loss is old.loss
     assert new.steps_per_execution == 2
     for mine, theirs in zip(new.optimizer.variables, old.optimizer.variables, strict=True):

@@ -36,7 +36,7 @@ class TestTraps:
         assert not np.array_equal(before, model.get_layer("a").get_weights()[0])
 
     def test_thawing_after_fit_breaks_the_optimizer(self) -> None:
-        """Why `compiled.refit_optimizer` is there."""
+        """Why `optimizer_state.refit` is there."""
         model, x, y = fitted([L.Dense(3, name="a", trainable=False), L.Dense(1)])
         model.get_layer("a").trainable = True
         model.make_train_function(force=True)
@@ -595,10 +595,13 @@ class TestResuming:
         """Why a resumed callback finds its `monitor_op` before its attributes are put back."""
         callback = keras.callbacks.EarlyStopping(monitor="loss", min_delta=0.5, mode="min")
         assert callback.monitor_op is None
-        keras_internals.find_monitor_op(callback)
+        callback._set_monitor_op()
         assert callback.min_delta == -0.5
-        keras_internals.find_monitor_op(callback)
+        callback._set_monitor_op()
         assert callback.min_delta == 0.5
+        for _ in range(2):
+            keras_internals.find_monitor_op(callback)
+            assert callback.min_delta == -0.5
 
     def test_weights_leave_the_seeds_out(self) -> None:
         """Why a checkpoint asks each layer for the states of its generators."""
@@ -610,6 +613,26 @@ class TestResuming:
         assert layer.weights == []
         assert (np.array(keras.ops.convert_to_numpy(state)) != before).any()
 
+    def test_one_generator_of_the_process_stands_behind_numbers_without_a_seed(self) -> None:
+        """Why a checkpoint holds its state: no layer has it, and `set_random_seed` drops it."""
+        keras.utils.set_random_seed(0)
+        assert keras_internals.global_seed_state() is None
+        first = np.array(keras.random.normal((2,)))
+        state = keras_internals.global_seed_state()
+        held = np.array(keras.ops.convert_to_numpy(state))
+        second = np.array(keras.random.normal((2,)))
+        state.assign(held)
+        np.testing.assert_array_equal(keras.random.normal((2,)), second)
+        assert (first != second).all()
+        keras.utils.set_random_seed(0)
+        assert keras_internals.global_seed_state(make=True) is not state
+
+    def test_bfloat16_without_axes_becomes_no_array(self) -> None:
+        """Why `encoding.to_numpy` gives it an axis."""
+        scalar = keras.ops.ones((), "bfloat16")
+        with pytest.raises(ValueError, match="not producing an array"):
+            keras.ops.convert_to_numpy(scalar)
+
     def test_averages_are_the_optimizers(self) -> None:
         model, x, y = fitted([L.Dense(1)])
         model.compile(keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5), "mse")
@@ -617,3 +640,17 @@ class TestResuming:
         averages = keras_optimizers.averages(model.optimizer)
         for average, variable in zip(averages, model.trainable_variables, strict=True):
             np.testing.assert_allclose(average, variable)
+
+    def test_compile_makes_the_parts_of_a_step_anew(self) -> None:
+        model = keras.Sequential([keras.Input((2,)), L.Dense(1)])
+        loss = keras.losses.MeanSquaredError()
+        model.compile("adam", loss, metrics=["mae"])
+        before = keras_internals.compiled_parts(model)
+        assert any(part is model.optimizer for part in before)
+        assert any(part is loss for part in before)
+        model.fit(np.zeros((2, 2)), np.zeros((2, 1)), verbose=0)
+        after = keras_internals.compiled_parts(model)
+        assert all(one is other for one, other in zip(before, after, strict=True))
+        model.compile(model.optimizer, loss, metrics=["mae"])
+        containers = keras_internals.compiled_parts(model)[4:7]
+        assert not any(one is other for one, other in zip(before[4:7], containers, strict=True))

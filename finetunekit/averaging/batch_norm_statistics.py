@@ -1,10 +1,12 @@
 """What does BatchNormalization see with other weights? Its statistics, estimated anew."""
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
 import keras
 
+from finetunekit.foundation import patches
 from finetunekit.models import graph, inputs
 
 Norm = keras.layers.BatchNormalization
@@ -27,23 +29,20 @@ def estimate(model: keras.Model, layers: list[Any], x: Any, batch_size: int) -> 
         x: Inputs as `fit` takes them, or a dataset whose first part they are.
         batch_size: Samples a batch, for arrays.
     """
-    held = [(layer, layer.momentum, layer.trainable) for layer in layers]
     seen = 0
-    try:
+    with contextlib.ExitStack() as stack:
         for layer in layers:
-            layer.trainable = True  # A frozen one does not look at its batch.
-            # An attribute of the instance hides the class's method until it is deleted.
-            layer.call = _on_batch(layer.call)
+            # A frozen one does not look at its batch.
+            stack.enter_context(patches.exchange(layer, "trainable", True))
+            stack.enter_context(patches.patch(layer, "call", _on_batch))
         for batch in _batches(model, x, batch_size):
             count = len(keras.tree.flatten(batch)[0])
-            for layer in layers:
-                layer.momentum = seen / (seen + count)
-            model(batch, training=False)
+            with contextlib.ExitStack() as one_batch:
+                for layer in layers:
+                    momentum = patches.exchange(layer, "momentum", seen / (seen + count))
+                    one_batch.enter_context(momentum)
+                model(batch, training=False)
             seen += count
-    finally:
-        for layer, momentum, trainable in held:
-            vars(layer).pop("call", None)
-            layer.momentum, layer.trainable = momentum, trainable
 
 
 def _on_batch(call: Any) -> Any:

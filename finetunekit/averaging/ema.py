@@ -16,6 +16,8 @@ class Averages(keras.callbacks.Callback):
     subtracting, which rounds.
     """
 
+    changes_frozen_weights = False
+
     def __init__(self) -> None:
         super().__init__()
         self.running: list[Any] | None = None  # The weights that train on, while others stand in.

@@ -1,6 +1,5 @@
 """Which weights after the run? Those between start and end, or the mean of several runs."""
 
-import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from finetunekit.averaging.weight_evaluation import (
     trained_norms,
     values_of,
 )
+from finetunekit.foundation import arguments
 from finetunekit.foundation.messages import listed
 from finetunekit.models import weight_pairs
 
@@ -176,13 +176,8 @@ def _rows(tried: list[Any], kept: set[int]) -> tuple[AverageRow, ...]:
 def _alphas(alpha: Any) -> tuple[float, ...]:
     if isinstance(alpha, str) and alpha == "validation":
         return _ALPHAS
-    number = isinstance(alpha, numbers.Real) and not isinstance(alpha, bool)
-    if not number or not 0 <= float(alpha) <= 1:
-        raise ValueError(
-            "`alpha` must be 'validation' or a number from 0 (start) to 1 (tuned). "
-            f"Received: alpha={alpha!r}"
-        )
-    return (float(alpha),)
+    what = "0 for the start, 1 for the tuned weights; or 'validation'"
+    return (arguments.check_number(alpha, "alpha", arguments.ANY_SHARE, what),)
 
 
 def _check_model(model: Any, name: str) -> None:

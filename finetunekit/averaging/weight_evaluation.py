@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from finetunekit.averaging import batch_norm_statistics
-from finetunekit.callbacks.early_stopping import monitored
+from finetunekit.callbacks.monitors import monitored
 from finetunekit.data import arrays
 from finetunekit.foundation.arguments import check_int
 from finetunekit.foundation.messages import say

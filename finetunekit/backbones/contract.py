@@ -8,6 +8,7 @@ import numpy as np
 
 from finetunekit.backbones import input_transforms, statistics
 from finetunekit.backbones.input_transforms import Front, Signal
+from finetunekit.foundation import arguments
 from finetunekit.models import graph, inputs, metadata
 from finetunekit.models.metadata import InputContract
 
@@ -35,8 +36,7 @@ def input_contract(model: keras.Model) -> InputContract | None:
         assert ftk.input_contract(backbone).value_range == (0.0, 255.0)
         ```
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
+    arguments.check_model(model)
     return metadata.of(model).contract or infer(model)
 
 

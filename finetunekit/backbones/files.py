@@ -97,7 +97,8 @@ def _archive(path: str, custom_objects: Any, safe_mode: bool) -> _Read:
     )
     if record is None:
         return model, version, "Keras 3 archive", {}
-    saved_files.apply(model, record, path, "source")
+    with keras.saving.custom_object_scope(custom_objects or {}):
+        saved_files.apply(model, record, path, "source")
     backbone = metadata.of(model).backbone
     if isinstance(backbone, keras.Model):
         say(f"{path} is a tuned model: its backbone {backbone.name!r} is taken")

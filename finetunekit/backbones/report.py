@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from finetunekit.foundation import arguments
 from finetunekit.foundation.messages import plural
 from finetunekit.models import metadata
 from finetunekit.models.metadata import InputContract
@@ -92,8 +93,7 @@ def load_report(model: keras.Model) -> LoadReport:
         assert report.format == "Keras 3 HDF5"
         ```
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
+    arguments.check_model(model)
     known = metadata.of(model)
     origin = known.origin
     if not origin:

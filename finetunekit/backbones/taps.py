@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from finetunekit.backbones import feature_levels as strides
+from finetunekit.foundation import arguments
 from finetunekit.foundation.messages import listed, plural, say
 from finetunekit.models import graph, metadata
 from finetunekit.models.selection import Selector, find_layers
@@ -74,8 +75,7 @@ def backbone_features(
 
 
 def _check_arguments(backbone: Any, layers: Any, levels: Any) -> None:
-    if not isinstance(backbone, keras.Model):
-        raise TypeError(f"`backbone` must be a keras.Model. Received: backbone={backbone!r}")
+    arguments.check_model(backbone, "backbone")
     if not graph.is_graph(backbone):
         remedy = (
             "Build it first, by calling it on a batch"
@@ -92,10 +92,7 @@ def _check_arguments(backbone: Any, layers: Any, levels: Any) -> None:
             f"Received: layers={layers!r}, levels={levels!r}"
         )
     if levels is not None:
-        if isinstance(levels, bool) or not isinstance(levels, int):
-            raise TypeError(f"`levels` must be an int. Received: levels={levels!r}")
-        if levels < 1:
-            raise ValueError(f"`levels` must be 1 or more. Received: levels={levels!r}")
+        arguments.check_int(levels, "levels", 1)
 
 
 def _chosen(backbone: keras.Model, layers: Any) -> list[_Tap]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from finetunekit.backbones import hdf5, weights_files
 from finetunekit.backbones.weights_pairing import Assignment, Disagreement, Stored
-from finetunekit.foundation import keras_internals, paths
+from finetunekit.foundation import arguments, keras_internals, paths
 from finetunekit.foundation.messages import listed, plural, say
 from finetunekit.models import graph
 from finetunekit.models.selection import Selector, find_layers_for
@@ -111,10 +111,7 @@ def load_weights(
         ```
     """
     _check_model(model)
-    if not isinstance(allow_partial, bool):
-        raise TypeError(
-            f"`allow_partial` must be True or False. Received: allow_partial={allow_partial!r}"
-        )
+    arguments.check_flag(allow_partial, "allow_partial")
     target = paths.check_source(path, "path")
     if target.lower().endswith(".keras"):
         raise ValueError(
@@ -145,8 +142,7 @@ def load_weights(
 
 
 def _check_model(model: Any) -> None:
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
+    arguments.check_model(model)
     if not model.weights:
         raise ValueError(
             f"`model` must be built, and {model.name!r} has no weights yet. Call it on a batch "

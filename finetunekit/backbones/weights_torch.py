@@ -11,6 +11,7 @@ import numpy as np
 from finetunekit.backbones import checkpoints, report
 from finetunekit.backbones.torch_models.builder import named
 from finetunekit.backbones.weights import WeightsReport, WeightsRow
+from finetunekit.foundation import arguments
 from finetunekit.foundation.messages import listed, say
 from finetunekit.models import graph
 
@@ -83,8 +84,7 @@ def load_weights_from_torch(
             print(error)
         ```
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
+    arguments.check_model(model)
     target = os.fspath(path)
     groups = _groups(checkpoints.read(target, "path"))
     slots = _slots(model)

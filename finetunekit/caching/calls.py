@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from finetunekit.foundation import keras_internals
+from finetunekit.foundation import keras_internals, patches
 from finetunekit.models import graph
 
 
@@ -121,8 +121,9 @@ class _Lister:
         for operation, args, kwargs, outputs in keras_internals.graph_calls(model):
             args, kwargs = keras.tree.map_structure(value_of, (args, kwargs))
             given = self._nested(operation, args, kwargs, inside)
-            added = getattr(vars(operation).get("call"), "followed_by", None)
-            if given is not None and added is not None:
+            for added in _followers(operation) or []:
+                if given is None:
+                    break
                 given = [self._follow(added, value, inside) for value in given]
             if given is None:
                 given = [_value(tensor, sizes) for tensor in outputs]
@@ -134,7 +135,7 @@ class _Lister:
         """The outputs of a nested model whose calls were listed; None if it stays one call."""
         if not isinstance(operation, keras.Model) or len(args) != 1:
             return None
-        if not hasattr(vars(operation).get("call"), "followed_by") and "call" in vars(operation):
+        if _followers(operation) is None:
             return None
         graph_of: Any = operation
         path = "/".join(part.name for part in (*inside, operation))
@@ -182,6 +183,13 @@ class _Attach:
 
 
 _attach = _Attach()
+
+
+def _followers(operation: Any) -> list[Any] | None:
+    """What `DropoutInjection`s put behind an operation; None if its `call` is another one."""
+    tags = [patch.tag for patch in patches.patches_of(operation, "call")]
+    known = all(isinstance(tag, keras.layers.Layer) for tag in tags)
+    return tags if known and not patches.is_users_own(operation, "call") else None
 
 
 def _value(tensor: Any, sizes: set[int | None]) -> Value:

@@ -9,7 +9,7 @@ import numpy as np
 
 from finetunekit.caching import calls, determinism
 from finetunekit.caching.calls import Call, Value
-from finetunekit.foundation import keras_internals
+from finetunekit.foundation import arguments, keras_internals
 from finetunekit.foundation.messages import listed
 from finetunekit.models import graph
 
@@ -155,11 +155,7 @@ def split_frozen(
         assert np.allclose(split.tail(features), model(x_test), atol=1e-5)
         ```
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(
-            "`model` must be a keras.Model, such as `load_backbone` and `add_head` return. "
-            f"Received: model={model!r}"
-        )
+    arguments.check_model(model, remedy="`load_backbone` and `add_head` return one.")
     listed_calls = calls.list_calls(model, like)
     frozen = set(listed_calls.inputs)
     trained = {id(variable) for variable in model.trainable_variables}

@@ -3,7 +3,7 @@
 import keras
 
 from finetunekit.caching.calls import Call
-from finetunekit.foundation import keras_internals
+from finetunekit.foundation import keras_internals, patches
 from finetunekit.models import graph
 
 # Where a layer keeps how strongly it disturbs its input; all zero means not at all.
@@ -59,7 +59,7 @@ def state_of_others(calls: list[Call]) -> list[keras.Variable]:
 
 
 def _obstacle_in(layer: keras.layers.Layer, frozen: bool, frozen_dropout: bool) -> str:
-    if "call" in vars(layer):
+    if patches.is_patched(layer, "call") or patches.is_users_own(layer, "call"):
         return "its `call` was replaced"
     if layer.activity_regularizer is not None:
         return "its activity regularizer is a part of the loss"

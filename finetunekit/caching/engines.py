@@ -2,7 +2,7 @@
 
 import importlib.util
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -18,20 +18,37 @@ TOLERANCE = 1e-4
 # whether an engine is worth trying. Measured by `python benchmarks/engines.py`.
 _PREPARATION = {"graph": (0.045, 0.0005), "xla": (0.002, 0.006), "litert": (0.06, 0.004)}
 
+# The distance from 1.0 to the next number.
+_STEPS = {"float16": 2.0**-10, "bfloat16": 2.0**-7}
+
 Features = list[np.ndarray]
 
 
 class Engine:
-    """The frozen prefix, ready to run on batches of flat inputs, in the model's order."""
+    """The frozen prefix, ready to run on batches of flat inputs, in the model's order.
+
+    Args:
+        name: One of `ENGINES`.
+        split: The model in two parts.
+        varying: Whether the samples of each batch have a size of their own.
+        made: The functions of an engine that was prepared for the same prefix before.
+    """
 
     name: str
 
-    def __init__(self, name: str, split: FrozenSplit, *, varying: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        split: FrozenSplit,
+        *,
+        varying: bool = False,
+        made: Mapping[Any, Callable[..., Any]] | None = None,
+    ) -> None:
         self.name = name
         # XLA and LiteRT are made for one size only.
         self.varying = varying and name in ("keras", "graph")
         self.split = split
-        self._made: dict[Any, Callable[..., Any]] = {}
+        self.made: dict[Any, Callable[..., Any]] = dict(made or {})  # By shapes and dtypes.
 
     def __call__(self, inputs: list[Any]) -> Features:
         """The features of a batch, and the masks behind them.
@@ -39,19 +56,28 @@ class Engine:
         Args:
             inputs: For each input of the model, in order, a batch.
         """
+        key = self._key_of(inputs)
+        if key not in self.made:
+            like = [_Free(x) for x in inputs] if self.varying else inputs
+            self.made[key] = _MAKERS[self.name](self.split, like)
+        return self.made[key](inputs)
+
+    def is_ready_for(self, inputs: list[Any]) -> bool:
+        """Whether such a batch needs no preparation, and not much filling up."""
+        key = self._key_of(inputs)
+        return key in self.made and (len(key) == len(inputs) or key[-1] <= 2 * len(inputs[0]))
+
+    def _key_of(self, inputs: list[Any]) -> tuple[Any, ...]:
         key: tuple[Any, ...] = tuple(
             (x.ndim if self.varying else tuple(x.shape[1:]), str(x.dtype)) for x in inputs
         )
         if self.name in ("xla", "litert"):  # These are made for one size of batch.
             key = (*key, self._size_for(inputs, key))
-        if key not in self._made:
-            like = [_Free(x) for x in inputs] if self.varying else inputs
-            self._made[key] = _MAKERS[self.name](self.split, like)
-        return self._made[key](inputs)
+        return key
 
     def _size_for(self, inputs: list[Any], key: tuple[Any, ...]) -> int:
         """A smaller last batch is filled up rather than compiled for."""
-        known = [made[-1] for made in self._made if made[:-1] == key]
+        known = [made[-1] for made in self.made if made[:-1] == key]
         return next((size for size in known if size >= len(inputs[0])), len(inputs[0]))
 
 
@@ -133,12 +159,22 @@ def checked(
             f"{type(error).__name__}: {reason}. Take `engine='keras'`. Received: engine={name!r}"
         ) from error
     gap = disagreement(found, wanted)
-    if not gap <= TOLERANCE:
+    allowed = tolerance(split, TOLERANCE)
+    if not gap <= allowed:
         raise ValueError(
             f"The engine {name!r} disagrees with Keras by {gap:.1e} of the largest feature, more "
-            f"than {TOLERANCE:.0e}. Take `engine='keras'`. Received: engine={name!r}"
+            f"than {allowed:.0e}. Take `engine='keras'`. Received: engine={name!r}"
         )
     return engine
+
+
+def tolerance(split: FrozenSplit, least: float) -> float:
+    """How far two ways of computing the prefix may differ: `least`, or more in half precision."""
+    calls = [call for call in split.prefix_calls if call.outputs]
+    kinds = {value.dtype for call in calls for value in call.outputs}
+    kinds |= {getattr(call.operation, "compute_dtype", "float32") for call in calls}
+    steps = [_STEPS[kind] for kind in kinds if kind in _STEPS]
+    return max([least, *(4 * step for step in steps)])
 
 
 def seconds_a_row(engine: Engine, inputs: list[Any]) -> float:

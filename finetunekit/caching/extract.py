@@ -2,16 +2,17 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from finetunekit.caching import determinism, engines, identity
+from finetunekit.caching import determinism, engines, identity, prepared_engines
 from finetunekit.caching.cut import FrozenSplit, NotConstant
 from finetunekit.caching.engines import Engine, Features
 from finetunekit.caching.store import Column, FeatureStore
-from finetunekit.foundation.messages import closest, listed
+from finetunekit.foundation import arguments
+from finetunekit.foundation.messages import listed
 
 # Rows of a batch and of a part of it may differ by rounding, not by more.
 _BY_SAMPLE = 1e-3
@@ -27,9 +28,18 @@ class Extractor:
         split: The model in two parts.
         engine: `"auto"`, or the name of one.
         varying: Whether the samples of each batch have a size of their own, such as a length.
+        key: That of the prefix, under which a prepared engine is kept and found again.
     """
 
-    def __init__(self, split: FrozenSplit, engine: str = "auto", *, varying: bool = False) -> None:
+    def __init__(
+        self,
+        split: FrozenSplit,
+        engine: str = "auto",
+        *,
+        varying: bool = False,
+        key: Mapping[str, str] | None = None,
+    ) -> None:
+        self._key = key
         self.varying = varying
         self.split = split
         self.chosen = engine
@@ -69,6 +79,11 @@ class Extractor:
         return self.engine.name if self.engine is not None else "none"
 
     def _first(self, batch: Batch, rows_left: int) -> Features:
+        prepared = self._prepared(batch)
+        if prepared is not None:
+            self.engine, self.why = prepared, "prepared before"
+            self._refused.update(engines.ENGINES)  # It has won against them.
+            return checked_by_sample(prepared, batch)
         if not self._starts_with_graph(rows_left):
             return self._first_by_keras(batch)
         # Outside of a graph Keras takes milliseconds for a layer: one row tells enough.
@@ -83,11 +98,30 @@ class Extractor:
             # Constants in the place of weights are refused by some operation: Keras can run it.
             self._refused.add("graph")
             return self._first_by_keras(batch)
-        if engines.disagreement([f[:1] for f in features], wanted) > engines.TOLERANCE:
+        allowed = engines.tolerance(self.split, engines.TOLERANCE)
+        if engines.disagreement([f[:1] for f in features], wanted) > allowed:
             self._refused.add("graph")
             return self._first_by_keras(batch)
         self.engine, self.why = engine, "its weights are small: constants fuse at little cost"
         return features
+
+    def _prepared(self, batch: Batch) -> Engine | None:
+        """An engine that was prepared before, and found to agree with Keras, if there is one."""
+        if self.varying or not self.split.layers:
+            return None
+        name, made = prepared_engines.find(self.split.layers[0], self._key) or ("", {})
+        if self.chosen not in ("auto", name) or not name or not engines.available(name):
+            return None
+        engine = Engine(name, self.split, made=made)
+        if not engine.is_ready_for(batch):
+            return None
+        self.split.masked = [False] * len(self.split.features)  # Such are kept only.
+        return engine
+
+    def _keep_prepared(self) -> None:
+        if self.engine is not None and self._key is not None and not any(self.split.masked):
+            layer = self.split.layers[0]
+            prepared_engines.keep(layer, self._key, self.engine.name, self.engine.made)
 
     def _first_by_keras(self, batch: Batch) -> Features:
         self.engine = Engine("keras", self.split, varying=self.varying)
@@ -102,6 +136,7 @@ class Extractor:
             self.engine = engines.checked(
                 self.chosen, self.split, batch, features, varying=self.varying
             )
+            self._keep_prepared()
         return features
 
     def _starts_with_graph(self, rows_left: int) -> bool:
@@ -129,7 +164,9 @@ class Extractor:
             seconds = engines.seconds_a_row(engine, batch)
             if seconds < self._seconds:
                 self.why = f"{self._seconds / seconds:.1f} times as fast as {self.name}"
+                self._refused.add(self.name)  # Slower, as was seen.
                 self.engine, self._seconds = engine, seconds
+                self._keep_prepared()
                 return
 
 
@@ -171,7 +208,8 @@ def checked_by_sample(engine: Engine, batch: Batch) -> Features:
     first = min(1, rows - 1)
     part = slice(first, first + _PROBED)
     again = engine([x[part] for x in batch])
-    if engines.disagreement(again, [feature[part] for feature in features]) > _BY_SAMPLE:
+    allowed = engines.tolerance(engine.split, _BY_SAMPLE)
+    if engines.disagreement(again, [feature[part] for feature in features]) > allowed:
         raise NotConstant(
             "the frozen part gives other features for the same sample: it is random, or the "
             "samples of a batch depend on each other"
@@ -251,10 +289,7 @@ def check_engine(engine: Any) -> None:
     Raises:
         ValueError: If it is unknown, or not installed.
     """
-    names = ("auto", *engines.ENGINES)
-    if not isinstance(engine, str) or engine not in names:
-        hint = closest(engine, names) if isinstance(engine, str) else ""
-        raise ValueError(f"`engine` must be one of {names}. {hint}Received: engine={engine!r}")
+    arguments.check_choice(engine, "engine", ("auto", *engines.ENGINES))
     if engine != "auto" and not engines.available(engine):
         raise ValueError(
             "`engine='litert'` needs the package ai-edge-litert and no GPU: "

@@ -9,10 +9,19 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit.caching import cut, extract, hdf5_table, identity, memory, memory_stores
+from finetunekit.caching import (
+    cut,
+    extract,
+    hdf5_table,
+    identity,
+    memory,
+    memory_stores,
+    prepared_engines,
+)
 from finetunekit.caching.extract import Extractor
 from finetunekit.caching.progress import Progress
 from finetunekit.caching.store import Column, FeatureStore
+from finetunekit.foundation import arguments
 from finetunekit.foundation.messages import say
 from finetunekit.models import inputs
 from finetunekit.text import lengths
@@ -108,20 +117,20 @@ def cache_features(
         assert np.array_equal(found.features, again.features)
         ```
     """
-    if not isinstance(backbone, keras.Model):
-        raise TypeError(f"`backbone` must be a keras.Model. Received: backbone={backbone!r}")
+    arguments.check_model(backbone, "backbone")
     extract.check_engine(engine)
-    if dtype not in _DTYPES:
-        raise ValueError(f"`dtype` must be one of {_DTYPES}. Received: dtype={dtype!r}")
+    arguments.check_choice(dtype, "dtype", _DTYPES)
     if path is not None and not os.fspath(path).endswith((".h5", ".hdf5")):
         raise ValueError(f"`path` must end in .h5 or .hdf5. Received: path={os.fspath(path)!r}")
     source = _Source(backbone, data, batch_size)
     split = cut.as_prefix(backbone, source.like)
-    key = identity.prefix_key(split) | source.key | {"features": dtype, "engine": "any"}
+    prefix = identity.prefix_key(split)
+    key = prefix | source.key | {"features": dtype, "engine": "any"}
     store = _existing(path, key, source)
     if store is None or not store.complete:
         progress = Progress(source.rows, verbose, "samples")
-        store = _fill(store, split, key, source, path, dtype, engine, progress)
+        extractor = Extractor(split, engine, varying=source.lengths is not None, key=prefix)
+        store = _fill(store, extractor, key, source, path, dtype, progress)
         say(f"{store.done:,} samples: {memory.size_text(store.nbytes)} of features", verbose)
     return CachedFeatures(store)
 
@@ -163,8 +172,8 @@ def clear_cache(path: str | os.PathLike[str] | None = None) -> None:
     """Forgets the features that are kept in memory, or deletes a file of features.
 
     Args:
-        path: A file that `fit(cache=path)` or `cache_features` wrote; that of the validation
-            samples beside it goes too. By default what is kept in memory.
+        path: A file that `fit(cache=path)` or `cache_features` wrote; what the same `fit` wrote
+            beside it, of the validation samples, goes too. By default what is kept in memory.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -182,13 +191,21 @@ def clear_cache(path: str | os.PathLike[str] | None = None) -> None:
     """
     if path is None:
         memory_stores.drop_all()
+        prepared_engines.drop_all()
         return
     hdf5_table.read_key(path)
     beside = hdf5_table.validation_path(path)
-    if beside.exists():
-        hdf5_table.read_key(beside)
+    if beside.exists() and _belongs(beside, Path(path).name):
         beside.unlink()
     Path(path).unlink()
+
+
+def _belongs(path: Path, name: str) -> bool:
+    """Whether a fit has written this file beside one of the name."""
+    try:
+        return hdf5_table.read_key(path).get(hdf5_table.BESIDE) == name
+    except ValueError:
+        return False
 
 
 class _Source:
@@ -278,15 +295,14 @@ def _existing(path: Any, key: dict[str, str], source: _Source) -> FeatureStore |
 
 def _fill(
     store: FeatureStore | None,
-    split: cut.FrozenSplit,
+    extractor: Extractor,
     key: dict[str, str],
     source: _Source,
     path: Any,
     dtype: str,
-    engine: str,
     progress: Progress,
 ) -> FeatureStore:
-    extractor, row = Extractor(split, engine, varying=source.lengths is not None), 0
+    split, row = extractor.split, 0
     try:
         for arrays, labels in source.batches():
             start, row = row, row + len(arrays[0])

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import glob
 import json
 import os
 import shutil
@@ -13,10 +14,13 @@ import h5py
 import numpy as np
 
 _KIND = "finetunekit features"
-_FORMAT = 1
+_FORMAT = 2  # 2 with columns that hold the bits of numbers that HDF5 does not know; else 1.
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 
 _HEAD = 1 << 16  # Bytes that HDF5 and the key take, at most.
+# In a key, the name of the file that a fit has written this one beside; it says nothing about the
+# features.
+BESIDE = "beside"
 _COUNTS = ("rows", "done")
 
 Layout = Mapping[str, tuple[tuple[int, ...], str]]
@@ -46,7 +50,7 @@ def create(
             f"`clear_cache(path)`. Received: path={str(target)!r}"
         )
     size = rows * sum(
-        int(np.prod(shape, dtype=np.int64)) * np.dtype(kind).itemsize
+        int(np.prod(shape, dtype=np.int64)) * dtype_of(kind).itemsize
         for shape, kind in layout.values()
     )
     _check_folder(target, size)
@@ -69,12 +73,29 @@ def create(
     return open_table(target, write=True)[0]
 
 
+def dtype_of(name: str) -> np.dtype[Any]:
+    """A dtype by its name, those of machine learning included, such as bfloat16."""
+    try:
+        return np.dtype(name)
+    except TypeError:
+        import ml_dtypes  # Which numpy knows once it is imported.
+
+        return np.dtype(getattr(ml_dtypes, name))
+
+
+def _in_file(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """What stands in a file for a dtype that HDF5 does not know: whole numbers of its bits."""
+    return dtype if dtype.isbuiltin != 2 else np.dtype(f"u{dtype.itemsize}")
+
+
 def _publish(draft: Path, target: Path) -> None:
     try:
         os.link(draft, target)  # Unlike a rename, never over a file that has come meanwhile.
     except FileExistsError:
         raise
     except OSError:  # Some file systems have no links.
+        if target.exists():
+            raise
         draft.rename(target)
 
 
@@ -86,7 +107,8 @@ def _take_room(draft: Path, size: int) -> None:
 
 
 def _write_head(file: Any, layout: Layout, rows: int, key: Any, columns: Any) -> None:
-    file.attrs["kind"], file.attrs["format"] = _KIND, _FORMAT
+    in_bits = any(_in_file(dtype_of(kind)) != dtype_of(kind) for _, kind in layout.values())
+    file.attrs["kind"], file.attrs["format"] = _KIND, 2 if in_bits else 1
     file.attrs["key"], file.attrs["columns"] = json.dumps(key), json.dumps(columns)
     for name, (shape, kind) in layout.items():
         _dataset(file, name, (rows, *shape), kind)
@@ -103,7 +125,7 @@ def _dataset(file: Any, name: str, shape: tuple[int, ...], kind: str) -> Any:
     settings.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     settings.set_obj_track_times(False)
     space = h5py.h5s.create_simple(shape)
-    dtype = h5py.h5t.py_create(np.dtype(kind), logical=True)
+    dtype = h5py.h5t.py_create(_in_file(dtype_of(kind)), logical=True)
     return h5py.Dataset(h5py.h5d.create(file.id, name.encode(), dtype, space, settings))
 
 
@@ -186,7 +208,9 @@ def _read_head(file: Any, path: Any) -> tuple[int, dict[str, str], dict[str, Any
 def differences(found: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
     """The entries of a key that do not fit; "any" fits all."""
     return [
-        name for name in {**wanted, **found} if wanted.get(name) not in (found.get(name), "any")
+        name
+        for name in {**wanted, **found}
+        if name != BESIDE and wanted.get(name) not in (found.get(name), "any")
     ]
 
 
@@ -252,7 +276,7 @@ class Hdf5Table:
     def write(self, name: str, first: int, values: np.ndarray) -> None:
         """Writes rows; they count once `set_done` says so."""
         with _telling_full(self._path, values.nbytes):
-            self._sets[name][first : first + len(values)] = values
+            self._sets[name][first : first + len(values)] = values.view(_in_file(values.dtype))
 
     def set_done(self, done: int) -> None:
         """Brings the rows to the file, then their number."""
@@ -357,7 +381,7 @@ def _check_folder(target: Path, size: int) -> None:
 
 def _remove_leftovers(target: Path) -> None:
     """Removes the drafts of processes that were killed."""
-    for draft in target.parent.glob(f".{target.name}.*.tmp"):
+    for draft in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
         process = draft.name.split(".")[-2]
         if process.isdigit() and not _is_alive(int(process)):
             with contextlib.suppress(FileNotFoundError):

@@ -1,7 +1,6 @@
 """Of which weights and which data are these features? The key of a store."""
 
 import json
-import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,7 +9,10 @@ import numpy as np
 
 from finetunekit.caching.calls import Call, Value
 from finetunekit.caching.cut import FrozenSplit
+from finetunekit.caching.fingerprint import Fingerprint
+from finetunekit.caching.layer_fingerprint import LayerFingerprint
 from finetunekit.foundation import hashing
+from finetunekit.foundation.messages import listed, say
 from finetunekit.models import metadata
 
 # Of a layer's config: what another process may count or set differently, though it computes the
@@ -26,6 +28,7 @@ def prefix_key(split: FrozenSplit) -> dict[str, str]:
     return {
         "prefix weights": weights_digest(split),
         "prefix graph": _graph_digest(split),
+        "layer code and attributes": _code_digest(split),
         "input contract": hashing.text_digest(repr(contract)),
         "versions": f"keras {keras.__version__}, tensorflow {tf.__version__}",
     }
@@ -58,6 +61,24 @@ def row_digests(arrays: list[np.ndarray]) -> np.ndarray:
     ).reshape(-1, 16)
 
 
+def _code_digest(split: FrozenSplit) -> str:
+    """The digest of what the operations compute, as far as neither configs nor weights tell."""
+    found = LayerFingerprint(prefix_variables(split))
+    text = found.all_of(call.operation for call in split.prefix_calls) + found.all_of(
+        leaf
+        for call in split.prefix_calls
+        for leaf in keras.tree.flatten((call.args, sorted(call.kwargs.items())))
+        if not isinstance(leaf, Value)
+    )
+    if found.unidentified:
+        names = listed(dict.fromkeys(found.unidentified))
+        say(
+            f"the frozen part of {split.model.name!r} uses what cannot be compared with that of "
+            f"another run ({names}): its features are computed anew in each process"
+        )
+    return hashing.text_digest(text)
+
+
 def _graph_digest(split: FrozenSplit) -> str:
     numbers: dict[Value, int] = {value: n for n, value in enumerate(split.inputs)}
     rows: list[Any] = [[list(value.shape[1:]), value.dtype] for value in split.inputs]
@@ -72,23 +93,24 @@ def _graph_digest(split: FrozenSplit) -> str:
 def _operation(call: Call) -> Any:
     operation = call.operation
     name = f"{type(operation).__module__}.{type(operation).__qualname__}"
-    if isinstance(operation, keras.layers.Layer):
-        try:
-            return [name, _stripped(operation.get_config())]
-        except Exception:
-            # A layer of the user's own need not have a config; its weights still tell.
-            return [name, _code(type(operation).call)]
-    settings = {k: v for k, v in vars(operation).items() if not k.startswith("_")}
-    return [name, _stripped(settings)]
+    if not isinstance(operation, keras.layers.Layer):
+        return [name]
+    try:
+        return [name, _stripped(operation.get_config())]
+    except Exception:
+        # A layer of the user's own need not have a config; its code and attributes still tell.
+        return [name]
 
 
 def _arguments(call: Call, numbers: dict[Value, int]) -> Any:
     leaves = keras.tree.flatten((call.args, sorted(call.kwargs.items())))
-    return [f"value {numbers[x]}" if isinstance(x, Value) else _plain(x) for x in leaves]
+    return [f"value {numbers[x]}" if isinstance(x, Value) else "constant" for x in leaves]
 
 
 def _stripped(config: Any) -> Any:
     if isinstance(config, dict):
+        if config.get("class_name") == "__lambda__":
+            return "a function"  # Its dump differs between processes; its code is digested.
         return {str(k): _stripped(v) for k, v in sorted(config.items()) if k not in _INCIDENTAL}
     if isinstance(config, (list, tuple)):
         return [_stripped(value) for value in config]
@@ -96,15 +118,5 @@ def _stripped(config: Any) -> Any:
 
 
 def _plain(value: Any) -> str:
-    """A constant in words that are the same in each process."""
-    if isinstance(value, np.ndarray) or keras.ops.is_tensor(value):
-        return hashing.array_digest(value)
-    if callable(value):
-        return _code(value)
-    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
-
-
-def _code(function: Any) -> str:
-    code = getattr(function, "__code__", None)
-    name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}"
-    return name if code is None else f"{name} {code.co_code.hex()} {code.co_names}"
+    """A value of a config in words that are the same in each process."""
+    return Fingerprint().of(value)

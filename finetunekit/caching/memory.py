@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+from finetunekit.foundation import arguments
+
 _UNITS = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 
@@ -19,9 +21,8 @@ def limit_of(memory_limit: Any) -> int:
         found = re.fullmatch(r"\s*([\d.]+)\s*([a-zA-Z]+)\s*", memory_limit)
         if found and found[2].lower() in _UNITS and found[1].count(".") < 2:
             return int(float(found[1]) * _UNITS[found[2].lower()])
-    elif isinstance(memory_limit, (int, float)) and not isinstance(memory_limit, bool):
-        if memory_limit > 0:
-            return int(memory_limit)
+    elif arguments.is_number(memory_limit) and memory_limit > 0:
+        return int(memory_limit)
     raise ValueError(
         "`memory_limit` must be a positive number of bytes, or a text such as '2 GB'. "
         f"Received: memory_limit={memory_limit!r}"

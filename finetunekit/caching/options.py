@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from finetunekit.caching import extract, hdf5_table, memory
+from finetunekit.foundation import arguments
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,12 @@ class Settings:
     deterministic: bool = False
     memory_limit: int = 0
     verbose: Any = "auto"
+    beside: str | None = None  # The path that this one was made from, of another file.
+
+    @property
+    def mark(self) -> dict[str, str]:
+        """What is noted in the key of a new file, so that it is known whose file it is."""
+        return {} if self.beside is None else {hdf5_table.BESIDE: os.path.basename(self.beside)}
 
     @property
     def insists(self) -> bool:
@@ -51,7 +58,8 @@ class Settings:
         """The same, with a file of its own: `features.validation.h5` beside `features.h5`."""
         if self.path is None:
             return self
-        return replace(self, path=str(hdf5_table.validation_path(self.path)))
+        beside = str(hdf5_table.validation_path(self.path))
+        return replace(self, path=beside, beside=self.path)
 
 
 def read(
@@ -70,8 +78,7 @@ def read(
     """
     extract.check_engine(engine)
     for name, flag in (("frozen_dropout", frozen_dropout), ("deterministic", deterministic)):
-        if not isinstance(flag, bool):
-            raise TypeError(f"`{name}` must be True or False. Received: {name}={flag!r}")
+        arguments.check_flag(flag, name)
     path = None
     if isinstance(cache, os.PathLike) or (isinstance(cache, str) and cache != "auto"):
         path = os.fspath(cache)

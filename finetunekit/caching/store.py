@@ -37,7 +37,8 @@ class Column:
     @property
     def row_bytes(self) -> int:
         """The size of a row in the store."""
-        return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.kept).itemsize
+        itemsize = hdf5_table.dtype_of(self.kept).itemsize
+        return int(np.prod(self.shape, dtype=np.int64)) * itemsize
 
 
 def size_of(columns: Mapping[str, Column], rows: int) -> int:
@@ -218,7 +219,9 @@ class FeatureStore:
             )
         if len(numbers) and numbers.max() >= self._table.done:
             self.flush()
-        values = self._table.read(column, numbers)
+        values: np.ndarray = self._table.read(column, numbers)
+        kept = hdf5_table.dtype_of(self.columns[column].kept)
+        values = values if values.dtype == kept else values.view(kept)  # The bits in a file.
         kind = self.columns[column].dtype
         return values if str(values.dtype) == kind else values.astype(kind)
 
@@ -315,7 +318,8 @@ class _Arrays:
 
 
 def _empty(shape: tuple[int, ...], kind: str) -> np.ndarray:
-    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(kind).itemsize
+    dtype = hdf5_table.dtype_of(kind)
+    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     memory = np.empty(size + _ALIGNED, np.uint8)
     first = -memory.ctypes.data % _ALIGNED
-    return memory[first : first + size].view(kind).reshape(shape)
+    return memory[first : first + size].view(dtype).reshape(shape)

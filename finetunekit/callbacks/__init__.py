@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 from finetunekit.foundation import lazy
 
 if TYPE_CHECKING:
-    from finetunekit.callbacks.early_stopping import EarlyStopping, SaveBest
+    from finetunekit.callbacks.early_stopping import EarlyStopping
     from finetunekit.callbacks.nan_watch import NaNWatch
+    from finetunekit.callbacks.save_best import SaveBest
     from finetunekit.callbacks.schedule import Schedule
     from finetunekit.models.freezing import FrozenGuard
     from finetunekit.regularization.dropout import DropoutInjection
@@ -27,8 +28,9 @@ __all__ = [
 __getattr__, __dir__ = lazy.attach(
     __name__,
     {
-        "callbacks.early_stopping": ("EarlyStopping", "SaveBest"),
+        "callbacks.early_stopping": ("EarlyStopping",),
         "callbacks.nan_watch": ("NaNWatch",),
+        "callbacks.save_best": ("SaveBest",),
         "callbacks.schedule": ("Schedule",),
         "models.freezing": ("FrozenGuard",),
         "regularization.dropout": ("DropoutInjection",),

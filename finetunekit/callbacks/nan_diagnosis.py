@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit.foundation import keras_internals
+from finetunekit.foundation import keras_internals, patches
 from finetunekit.models import graph
 
 ops = keras.ops
@@ -106,27 +106,22 @@ def _state(model: keras.Model) -> list[Any]:
 @contextlib.contextmanager
 def _watched(model: keras.Model, look: Callable[..., None]) -> Iterator[None]:
     """Has each layer's outputs looked at; those of layers inside of others come first."""
-    held = []
-    for place in graph.walk(model):
-        held.append((place.layer, vars(place.layer).get("call")))
-        # An attribute of the instance hides the class's method until it is deleted.
-        place.layer.call = _looked_at(place, place.layer.call, look)
-    try:
+    with contextlib.ExitStack() as stack:
+        for place in graph.walk(model):
+            stack.enter_context(patches.patch(place.layer, "call", _looking(place, look)))
         yield
-    finally:
-        for layer, before in held:
-            del layer.call
-            if before is not None:
-                layer.call = before
 
 
-def _looked_at(place: graph.Place, call: Callable[..., Any], look: Callable[..., None]) -> Any:
-    def called(*args: Any, **kwargs: Any) -> Any:
-        outputs = call(*args, **kwargs)
-        look(place, outputs, args)
-        return outputs
+def _looking(place: graph.Place, look: Callable[..., None]) -> Callable[[Any], Any]:
+    def looked_at(call: Callable[..., Any]) -> Any:
+        def called(*args: Any, **kwargs: Any) -> Any:
+            outputs = call(*args, **kwargs)
+            look(place, outputs, args)
+            return outputs
 
-    return called
+        return called
+
+    return looked_at
 
 
 def _floats(structure: Any) -> list[Any]:

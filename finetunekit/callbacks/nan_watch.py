@@ -9,6 +9,7 @@ import numpy as np
 from finetunekit.callbacks import nan_diagnosis
 from finetunekit.foundation import keras_internals
 from finetunekit.foundation.messages import listed, plural, warn
+from finetunekit.foundation.patches import Patch, patch
 from finetunekit.models import graph, rate_multipliers
 from finetunekit.models.temporary_injection import TemporaryInjection
 
@@ -46,6 +47,9 @@ class NaNWatch(TemporaryInjection):
         ```
     """
 
+    changes_frozen_weights = False
+    needs_batches = False  # One look at many batches finds the first bad one.
+
     def __init__(self) -> None:
         super().__init__()
         self.epoch: int | None = None
@@ -67,7 +71,7 @@ class NaNWatch(TemporaryInjection):
         """
         self._source = (batch_of or _unknown, first)
 
-    def _change(self, model: keras.Model) -> None:
+    def _change(self, model: keras.Model) -> list[Patch]:
         self.epoch = self.batch = self.layer = None
         self.samples, self.text = [], ""
         optimizer = rate_multipliers.innermost(model.optimizer)
@@ -79,8 +83,7 @@ class NaNWatch(TemporaryInjection):
         self._bad = keras.Variable(
             np.zeros(len(self._names), "bool"), dtype="bool", trainable=False, name="bad_gradients"
         )
-        # An attribute of the instance hides the class's method until it is deleted.
-        vars(optimizer)["apply"] = self._guarded(optimizer.apply)
+        return [patch(optimizer, "apply", self._guarded)]
 
     def _guarded(self, own: Callable[..., Any]) -> Callable[..., Any]:
         def apply(grads: Any, trainable_variables: Any = None) -> None:
@@ -92,9 +95,6 @@ class NaNWatch(TemporaryInjection):
             ops.cond(good, lambda: own(grads, trainable_variables), lambda: None)
 
         return apply
-
-    def _undo(self, model: keras.Model) -> None:
-        vars(rate_multipliers.innermost(model.optimizer)).pop("apply", None)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Notes what a bad batch would spoil beside the weights."""

@@ -2,14 +2,14 @@
 
 import functools
 import math
-import numbers
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 
-from finetunekit.foundation.messages import closest, listed
+from finetunekit.foundation import arguments, keras_optimizers
+from finetunekit.foundation.patches import Patch, exchange
 from finetunekit.models import rate_multipliers
 from finetunekit.models.temporary_injection import TemporaryInjection
 
@@ -58,7 +58,8 @@ class Schedule(TemporaryInjection):
             the last step; `"one_cycle"`, up from 1/25 and down to 1e-5 along cosines;
             `"slanted_triangular"`, up from 1/32 and down to it along lines.
         warmup: The share of the steps, below 1, or the number of steps, in which the rate rises.
-            Defaults to 0.1, and 0.25 for `"one_cycle"`.
+            Defaults to 0.1, and 0.25 for `"one_cycle"`. A step is an update of the optimizer,
+            which may take several batches (`gradient_accumulation_steps`).
         first_epoch: The epoch at which the schedule begins.
 
     Raises:
@@ -83,24 +84,23 @@ class Schedule(TemporaryInjection):
         arXiv:1608.03983 (cosine).
     """
 
+    changes_frozen_weights = False
+
     def __init__(
         self, shape: str = "cosine", *, warmup: float | None = None, first_epoch: int = 0
     ) -> None:
         super().__init__()
-        if shape not in _SHAPES:
-            raise ValueError(
-                f"`shape` must be one of {listed(_SHAPES)}. {closest(str(shape), _SHAPES)}"
-                f"Received: shape={shape!r}"
-            )
-        whole = isinstance(first_epoch, numbers.Integral) and not isinstance(first_epoch, bool)
-        if not whole or first_epoch < 0:
-            raise ValueError(
-                f"`first_epoch` must be an int of at least 0. Received: first_epoch={first_epoch!r}"
-            )
+        arguments.check_choice(shape, "shape", _SHAPES)
+        arguments.check_int(first_epoch, "first_epoch", 0)
         self.shape, self.first_epoch = shape, int(first_epoch)
         self.warmup = _SHAPES[shape][0] if warmup is None else _warmup(warmup)
         self._start: int | None = None
         self._total = 0
+
+    @property
+    def training_settings(self) -> dict[str, Any]:
+        """What a resumed run has to share."""
+        return {"shape": self.shape, "warmup": self.warmup, "first_epoch": self.first_epoch}
 
     def factors(self, steps: int) -> np.ndarray:
         """The factor of each step of a run of so many, float32 of shape `(steps,)`."""
@@ -120,10 +120,9 @@ class Schedule(TemporaryInjection):
         steps = self.warmup if self.warmup >= 1 else round(self.warmup * total)
         return min(int(steps), total - 1)
 
-    def _change(self, model: keras.Model) -> None:
+    def _change(self, model: keras.Model) -> list[Patch]:
         optimizer = model.optimizer
         rate_multipliers.check_rate_is_a_number(optimizer, "Schedule")
-        inner = rate_multipliers.innermost(optimizer)
         params = self.params or {}
         epochs, steps = params.get("epochs") or 0, params.get("steps")
         if not steps:
@@ -136,23 +135,22 @@ class Schedule(TemporaryInjection):
                 "`first_epoch` must lie before the last epoch. "
                 f"Received: first_epoch={self.first_epoch}, epochs={epochs}"
             )
-        self._every = inner.gradient_accumulation_steps or 1
+        self._every = rate_multipliers.batches_per_update(optimizer)
         self._total = max(1, (epochs - self.first_epoch) * steps // self._every)
         self._start = None
-        rate_multipliers.change(optimizer).schedule = self._now
-
-    def _undo(self, model: keras.Model) -> None:
-        rate_multipliers.change(model.optimizer).schedule = None
+        return [exchange(rate_multipliers.change(optimizer), "schedule", self._now)]
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Finds out at the first epoch where in the schedule it lies."""
         if self._start is None:
-            done = (epoch - self.first_epoch) * self.params["steps"] // self._every
-            self._start = int(rate_multipliers.innermost(self.model.optimizer).iterations) - done
+            inner = rate_multipliers.innermost(self.model.optimizer)
+            batches = int(keras_optimizers.batches_seen(inner))
+            first = batches - (epoch - self.first_epoch) * self.params["steps"]
+            self._start = first // self._every  # Whole updates; accumulation may be in mid-way.
 
     def _now(self, iterations: Any) -> Any:
         done = ops.cast(iterations - (self._start or 0), "float32")
-        return self._factor(done, self._total)
+        return self._factor(ops.maximum(done, 0.0), self._total)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Logs the rate of the last step."""
@@ -163,7 +161,7 @@ class Schedule(TemporaryInjection):
 
 
 def _warmup(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+    if not arguments.is_number(value):
         raise TypeError(
             "`warmup` must be a share of the steps below 1, or a number of steps. "
             f"Received: warmup={value!r}"

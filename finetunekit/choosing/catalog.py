@@ -3,7 +3,8 @@
 import dataclasses
 from dataclasses import dataclass
 
-from finetunekit.foundation.messages import closest, listed
+from finetunekit.foundation import arguments
+from finetunekit.foundation.messages import listed
 
 _APPLICATIONS = (
     ("ConvNeXtBase", 87_566_464, 224),
@@ -74,7 +75,6 @@ _TASKS = {
     "image": ("image recognition", "image classification", "detection", "segmentation"),
     "text": ("text classification", "sentiment", "question answering", "translation", "pairs"),
 }
-_GENERAL = ("binary", "multiclass", "multilabel", "regression")
 _LICENCES = {
     "image": "see keras.io/api/applications",
     "text": "see the preset's page at keras.io/keras_hub/presets",
@@ -170,15 +170,15 @@ def _modalities(task: str | None, modality: str | None) -> set[str]:
             f"`modality` must be one of {listed(_TASKS)}. Received: modality={modality!r}"
         )
     wanted = set(_TASKS) if modality is None else {modality}
-    if task is None or task in _GENERAL:
+    from finetunekit.tasks import families  # Late, since it loads Keras, which the table does not.
+
+    general = [family.name for family in families()]
+    if task is None or task in general:
         return wanted
     suits = {kind for kind, tasks in _TASKS.items() if task in tasks}
     if not suits:
-        names = [name for tasks in (*_TASKS.values(), _GENERAL) for name in tasks]
-        raise ValueError(
-            f"`task` must be one of {listed(names, 20)}. {closest(str(task), names)}"
-            f"Received: task={task!r}"
-        )
+        names = [name for tasks in (*_TASKS.values(), general) for name in tasks]
+        arguments.check_choice(task, "task", names)
     return wanted & suits
 
 

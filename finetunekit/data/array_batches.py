@@ -50,6 +50,11 @@ class ArrayBatches(Batches):
         self._digests: dict[str, Future[str]] = {}
 
     @property
+    def lengths(self) -> np.ndarray | None:
+        """The number of tokens of each sample, if a batch may be cut to its longest; else None."""
+        return None
+
+    @property
     def order(self) -> Order | None:
         """Epoch -> the order of the samples; None for their own."""
         if self.seed is None or self.keras_steps is not None:
@@ -125,7 +130,11 @@ class TextBatches(ArrayBatches):
         self, arrays: Arrays, lengths: np.ndarray, size: int | None = None, **options: Any
     ) -> None:
         super().__init__(arrays, size, **options)
-        self.lengths = lengths
+        self._lengths = lengths
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return self._lengths
 
     def for_keras(self, first_epoch: int) -> KerasData:
         return KerasData(x=self._by_length(self._order_by_length, first_epoch))

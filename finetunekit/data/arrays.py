@@ -8,9 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit.data import label_checks, pipelines
+from finetunekit.data import label_checks, output_labels, pipelines
 from finetunekit.data.class_weights import sample_weights
-from finetunekit.foundation.messages import listed
+from finetunekit.foundation import arguments
 from finetunekit.models import inputs
 from finetunekit.models.metadata import Task
 
@@ -21,13 +21,13 @@ class Arrays:
 
     x: Any
     y: Any
-    weights: np.ndarray | None = None
+    weights: Any = None
 
     def rows(self, rows: slice | np.ndarray) -> "Arrays":
         """Some of the samples."""
         return Arrays(
             *(
-                None if part is None else keras.tree.map_structure(lambda a: a[rows], part)
+                keras.tree.map_structure(lambda a: None if a is None else a[rows], part)
                 for part in (self.x, self.y, self.weights)
             )
         )
@@ -62,59 +62,14 @@ def read(
     """
     x = inputs.read(x, model, compare=compare)
     count = len(keras.tree.flatten(x)[0])
-    y = _read_labels(y, model, task)
-    for part in keras.tree.flatten(y) if y is not None else []:
-        if len(part) != count:
+    y = output_labels.read_labels(y, model, task)
+    for part in keras.tree.flatten(y):
+        if part is not None and len(part) != count:
             raise ValueError(
                 "`x` and `y` must hold the same number of samples. Received: x "
                 f"with {count}, y with {len(part)} samples"
             )
-    return Arrays(x, y, _read_weights(sample_weight, count))
-
-
-def _read_labels(y: Any, model: keras.Model, task: Task | None) -> Any:
-    outputs = getattr(model, "outputs", None) or [None]
-    if y is None:
-        if task is not None:
-            raise ValueError(
-                "`y` is missing: the labels, one for each sample. Give `fit(model, x, y)`. "
-                "Received: y=None"
-            )
-        return None
-    if len(outputs) == 1:
-        if isinstance(y, dict) and len(y) == 1:
-            (y,) = y.values()
-        labels = inputs.to_numpy(y, "y")
-        label_checks.check_labels(labels, model, task)
-        return labels
-    names = list(getattr(model, "output_names", range(len(outputs))))
-    if isinstance(y, dict):
-        lacking = [key for key in names if key not in y]
-    else:
-        lacking = names[len(y) :] if isinstance(y, (list, tuple)) else names
-    if (lacking and len(lacking) < len(names)) or not isinstance(y, (dict, list, tuple)):
-        raise ValueError(
-            f"`y` must hold labels for each output: {listed(names)}; it lacks "
-            f"{listed(lacking)}. Received: y of type {type(y).__name__}"
-        )
-    pairs = y.items() if isinstance(y, dict) else enumerate(y)
-    found = {key: inputs.to_numpy(part, f"y[{key!r}]") for key, part in pairs}
-    for key, part in found.items():
-        inputs.check_finite(part, f"y[{key!r}]")
-    return found if isinstance(y, dict) else tuple(found.values())
-
-
-def _read_weights(sample_weight: Any, count: int) -> np.ndarray | None:
-    if sample_weight is None:
-        return None
-    weights = inputs.to_numpy(sample_weight, "sample_weight")
-    if len(weights) != count:
-        raise ValueError(
-            "`sample_weight` must have one weight a sample. Received: sample_weight of shape "
-            f"{weights.shape} for {count} samples"
-        )
-    inputs.check_finite(weights, "sample_weight")
-    return weights
+    return Arrays(x, y, output_labels.read_weights(sample_weight, y, count))
 
 
 def weighted(arrays: Arrays, class_weight: Any, model: keras.Model, task: Task | None) -> Arrays:
@@ -147,11 +102,8 @@ def split(
     Raises:
         ValueError: If the share is out of range or leaves a class on one side only.
     """
-    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share < 1:
-        raise ValueError(
-            "`validation_split` must be a number in (0, 1), the share of the samples to validate "
-            f"on. Received: validation_split={share!r}"
-        )
+    what = "the share of the samples to validate on"
+    share = arguments.check_number(share, "validation_split", arguments.SHARE, what)
     count = len(keras.tree.flatten(arrays.x)[0])
     cut = math.floor(count * (1 - share))
     if cut in (0, count):

@@ -6,11 +6,10 @@ import keras
 
 from finetunekit.backbones import contract
 from finetunekit.data import arrays
-from finetunekit.foundation import keras_internals
+from finetunekit.foundation import arguments, keras_internals
 from finetunekit.foundation.messages import warn
-from finetunekit.models import inputs, metadata
-from finetunekit.models.metadata import Task
-from finetunekit.tasks import output_activation, task_of
+from finetunekit.models import inputs
+from finetunekit.tasks import known_task, output_activation
 
 _PROBABILITIES = ("softmax", "sigmoid")
 _BINARY = ("binary_crossentropy", "binary_focal_crossentropy")
@@ -51,8 +50,7 @@ def check_batch(model: keras.Model, x: Any, y: Any = None, *, verbose: Any = 1) 
         assert "takes raw pixels of 0 to 255" in finding
         ```
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
+    arguments.check_model(model)
     x, y = _first_batch(x, y)
     task = known_task(model) if y is not None else None
     read = arrays.read(x, y, None, model, task, compare=False)
@@ -75,17 +73,6 @@ def warn_of(model: keras.Model, x: Any) -> None:
         found += contract.doubts(model, inputs.read(x, model, compare=False))
     for finding in found:
         warn(finding)
-
-
-def known_task(model: keras.Model) -> Task | None:
-    """The model's task, or None for one with an output or loss of its own."""
-    known = metadata.of(model).task
-    if known is not None:
-        return known
-    try:
-        return task_of(model, verbose=False)
-    except ValueError:
-        return None
 
 
 def _first_batch(x: Any, y: Any) -> tuple[Any, Any]:

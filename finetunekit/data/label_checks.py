@@ -8,7 +8,7 @@ import numpy as np
 from finetunekit.foundation.messages import warn
 from finetunekit.models.inputs import check_finite
 from finetunekit.models.metadata import Task
-from finetunekit.tasks import CLASSIFYING, FAMILIES
+from finetunekit.tasks import family_of, loss_name
 
 # A class that a random split would leave out with less than this probability is not rare: the
 # data are sorted.
@@ -23,7 +23,9 @@ def check_labels(y: np.ndarray, model: keras.Model, task: Task | None) -> None:
     """
     check_finite(y, "y")
     if task is not None:
-        FAMILIES[task.name].check_labels(y, task, model.output_shape)
+        family = family_of(task)
+        labels = family.labels_for_check(y, loss_name(getattr(model, "loss", None)))
+        family.check_labels(labels, task, (None, *model.output_shape[1:]))
 
 
 def check_split(
@@ -34,9 +36,9 @@ def check_split(
     Raises:
         ValueError: If a class is on one side only though a random split would have it on both.
     """
-    if task.name not in CLASSIFYING or task.name == "multilabel":
+    family = family_of(task)
+    if not family.can_stratify:
         return
-    family = CLASSIFYING[task.name]
     sides = [family.class_ids(part, task, output_shape).ravel() for part in (train, held_out)]
     ids, counts = np.unique(np.concatenate(sides), return_counts=True)
     chance = {int(c): (1 - split) ** int(n) for c, n in zip(ids, counts, strict=True)}

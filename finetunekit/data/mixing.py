@@ -11,7 +11,7 @@ from finetunekit.data.arrays import Arrays
 from finetunekit.data.order import OrderedBatches
 from finetunekit.models import inputs, metadata
 from finetunekit.models.metadata import Task
-from finetunekit.tasks.multiclass import is_one_hot
+from finetunekit.tasks import family_of
 
 ops = keras.ops
 
@@ -61,7 +61,7 @@ def check(model: keras.Model, x: Any, task: Task | None, unfit: dict[str, Any]) 
     Raises:
         ValueError: If so.
     """
-    if task is None or task.name == "regression":
+    if task is None or not family_of(task).can_mix:
         raise ValueError(
             "`mix` mixes pictures and the labels of classes, so the model needs a task with "
             f"classes: `compile_for_task(model, 'multiclass')`. Received: task={task!r}"
@@ -88,10 +88,7 @@ def check(model: keras.Model, x: Any, task: Task | None, unfit: dict[str, Any]) 
 
 def rows(labels: Any, task: Task, model: keras.Model) -> np.ndarray:
     """Labels as rows of probabilities, which can be mixed; float32."""
-    labels = np.asarray(labels)
-    if task.name == "multiclass" and not is_one_hot(labels.shape, task, model.output_shape):
-        return np.eye(task.num_classes, dtype="float32")[labels.astype("int64").reshape(-1)]
-    return labels.astype("float32").reshape(len(labels), -1)
+    return family_of(task).as_probabilities(np.asarray(labels), task, model.output_shape)
 
 
 def prepared(given: Arrays, held_out: Any, task: Task, model: keras.Model) -> tuple[Arrays, Any]:

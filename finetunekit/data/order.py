@@ -39,7 +39,7 @@ class OrderedBatches(keras.utils.PyDataset):
         """One batch."""
         rows = self.rows(index)
         batch: tuple[Any, ...] = keras.tree.map_structure(
-            lambda array: _batch(array[rows]), self._data
+            lambda array: None if array is None else _batch(array[rows]), self._data
         )
         return batch
 

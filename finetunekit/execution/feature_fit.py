@@ -1,6 +1,5 @@
-"""Can a fit be spared work? If a part of the model is frozen, it is computed once."""
+"""`model.fit` on features: whether it saves work, and the fit itself."""
 
-import dataclasses
 from typing import Any
 
 import keras
@@ -9,19 +8,28 @@ from finetunekit.caching import cut
 from finetunekit.caching.cut import flat_inputs
 from finetunekit.caching.options import Settings
 from finetunekit.data.array_batches import ArrayBatches
-from finetunekit.data.batches import Batches, KerasData
+from finetunekit.data.batches import Batches
 from finetunekit.data.pipeline_batches import GeneratedBatches
-from finetunekit.execution.feature_steps import Redirected, marker
+from finetunekit.execution.feature_steps import FeatureFit
 from finetunekit.execution.fit_call import FitCall
+from finetunekit.execution.readers import Reader
 from finetunekit.execution.samples import Samples
 from finetunekit.execution.step_callbacks import StepCallbacks
 from finetunekit.execution.streams import Stream
-from finetunekit.foundation import keras_internals
+from finetunekit.foundation import keras_internals, patches
 from finetunekit.foundation.messages import say
 from finetunekit.models import graph
 from finetunekit.resuming.run import Run
 
-_OWN_STEPS = ("train_step", "test_step", "compute_loss", "compute_metrics", "make_train_function")
+# What a step on features does not call, so that it must be Keras' own.
+_STEPS = (
+    "train_step",
+    "test_step",
+    "compute_loss",
+    "compute_metrics",
+    "make_train_function",
+    "make_test_function",
+)
 
 
 def find_cut(model: keras.Model, cache: Settings, like: Any) -> tuple[cut.FrozenSplit | None, str]:
@@ -34,7 +42,7 @@ def find_cut(model: keras.Model, cache: Settings, like: Any) -> tuple[cut.Frozen
     """
     if cache.cache is False:
         return None, "`cache` is False"
-    reason = _excluded(model)
+    reason = excluded(model)
     if not _has_frozen_variables(model):
         reason = "nothing in it is frozen"
     if reason:
@@ -53,7 +61,7 @@ def _has_frozen_variables(model: keras.Model) -> bool:
     return any(id(variable) not in trained for variable in made)
 
 
-def reader_for(model: keras.Model, batches: Batches, cache: Settings) -> Samples | Stream | None:
+def reader_for(model: keras.Model, batches: Batches, cache: Settings) -> Reader | None:
     """The reader that features of these data come from; None if all is computed in each epoch.
 
     Says why, if a cache was asked for or a part is frozen.
@@ -66,6 +74,12 @@ def reader_for(model: keras.Model, batches: Batches, cache: Settings) -> Samples
         if cache.insists or _has_frozen_variables(model):
             say(f"{model.name!r} is computed as a whole in each epoch: {reason}", cache.verbose)
         return None
+    if cache.engine == "keras" and model.jit_compile is True:
+        say(
+            "under `jit_compile=True` training on features agrees with `model.fit` to rounding, "
+            "not bit for bit: XLA compiles another step",
+            cache.verbose,
+        )
     found = _reader(model, batches, cache)
     if found is None and isinstance(batches, GeneratedBatches):
         say(
@@ -77,25 +91,24 @@ def reader_for(model: keras.Model, batches: Batches, cache: Settings) -> Samples
     return found
 
 
-def _reader(model: keras.Model, batches: Batches, cache: Settings) -> Samples | Stream | None:
+def _reader(model: keras.Model, batches: Batches, cache: Settings) -> Reader | None:
     if isinstance(batches, ArrayBatches) and batches.keras_steps is None:
         if flat_inputs(model, batches.arrays.x) is None:
             return None
-        return Samples(
-            batches.arrays, model, batches.size, cache, order=batches.order, name=batches.kind
-        )
+        return Samples(batches, model, cache)
     like = batches.spec[0]
     if like is None or not batches.steps or not all(map(_is_dense, keras.tree.flatten(like))):
         return None
     return Stream(like, batches.steps, cache, batches.kind)
 
 
-def _excluded(model: keras.Model) -> str:
+def excluded(model: keras.Model) -> str:
     """Why the model's steps cannot be taken over, if they cannot."""
-    own = [n for n in _OWN_STEPS if getattr(type(model), n) is not getattr(keras.Model, n)]
+    own = [n for n in _STEPS if getattr(type(model), n) is not getattr(keras.Model, n)]
+    own += [n for n in _STEPS if patches.is_users_own(model, n)]
     if own:
-        return f"{type(model).__name__} has a `{own[0]}` of its own"
-    if model.run_eagerly:
+        return f"{model.name!r}, a {type(model).__name__}, has a `{own[0]}` of its own"
+    if model.run_eagerly or keras_internals.functions_run_eagerly():
         return "it runs eagerly"
     if keras.backend.backend() != "tensorflow":
         return "features are kept on the TensorFlow backend only"
@@ -107,7 +120,7 @@ def _excluded(model: keras.Model) -> str:
 def fit(
     model: keras.Model,
     call: FitCall,
-    train: Samples | Stream,
+    train: Reader,
     validation: Batches | None,
     cache: Settings,
     run: Run | None = None,
@@ -125,19 +138,14 @@ def fit(
     held_out = None
     if validation is not None and not _left_to_keras(validation):
         held_out = _reader(model, validation, cache.for_validation())
-    if isinstance(train, Samples):
-        call = call.replace(
-            data=KerasData(x=marker()),
-            loop=dataclasses.replace(
-                call.loop, batch_size=None, validation_batch_size=call.loop.evaluation_size
-            ),
-        )
-    if isinstance(held_out, Samples):
-        call = call.replace(validation_data=marker())
+    call = train.training_call(call)
+    if held_out is not None:
+        call = held_out.validation_call(call)
     loop = call.loop
     by_step = StepCallbacks(
         call.callbacks,
-        passes={True: isinstance(train, Stream), False: not isinstance(held_out, Samples)},
+        train_steps=train.keras_sees_steps,
+        test_steps=held_out is None or held_out.keras_sees_steps,
         add_history=True,
         add_progbar=loop.verbose != 0,
         verbose=loop.verbose,
@@ -145,8 +153,8 @@ def fit(
         steps=train.steps,
         model=model,
     )
-    redirected = Redirected(model, train, held_out, cache, by_step, run)
-    with redirected.running(loop.initial_epoch):
+    fitting = FeatureFit(model, train, held_out, cache, by_step, loop.initial_epoch, run)
+    with fitting.running():
         return call.replace(callbacks=by_step).on(model)
 
 

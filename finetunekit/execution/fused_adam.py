@@ -13,7 +13,7 @@ from typing import Any
 
 import keras
 
-from finetunekit.foundation import keras_optimizers
+from finetunekit.foundation import keras_optimizers, patches
 from finetunekit.models import graph, rate_multipliers
 
 _LARGE = 1 << 16  # Numbers
@@ -26,13 +26,21 @@ def in_one_pass(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
     Small ones gain little, and keep the bits that `model.fit` gives them.
     """
     inner = getattr(optimizer, "inner_optimizer", optimizer)
-    held = vars(inner).get("update_step")
-    foreign = held is not None and rate_multipliers.of(inner) is None
-    if not keras_optimizers.is_plain_adam(inner) or foreign:
+    if not keras_optimizers.is_plain_adam(inner) or _is_replaced(inner):
         yield
         return
-    own = inner.update_step
+    with patches.patch(inner, "update_step", lambda own: _in_one_pass(inner, own)):
+        yield
 
+
+def _is_replaced(optimizer: Any) -> bool:
+    """Whether the step is not Adam's own, with or without learning-rate multipliers."""
+    known = {keras_optimizers.MULTIPLIERS}
+    others = {p.tag for p in patches.patches_of(optimizer, "update_step")} - known
+    return bool(others) or patches.is_users_own(optimizer, "update_step")
+
+
+def _in_one_pass(inner: Any, own: Any) -> Any:
     def update_step(gradient: Any, variable: Any, learning_rate: Any) -> None:
         dense = hasattr(gradient, "dtype") and not hasattr(gradient, "indices")
         if not dense or variable.dtype != "float32" or graph.size(variable) < _LARGE:
@@ -42,20 +50,15 @@ def in_one_pass(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
         if not (isinstance(factor, (int, float)) and factor == 0):
             _update(inner, gradient, variable, learning_rate * factor)
 
-    vars(inner)["update_step"] = update_step
-    try:
-        yield
-    finally:
-        del vars(inner)["update_step"]
-        if held is not None:
-            vars(inner)["update_step"] = held
+    return update_step
 
 
 def _update(optimizer: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
     import tensorflow as tf
 
     moment, velocity = (_handle(v) for v in keras_optimizers.adam_moments(optimizer, variable))
-    step = tf.cast(optimizer.iterations.value + 1, tf.float32)
+    # A tensor, not a variable, if gradients are accumulated; then it counts updates.
+    step = tf.cast(keras.ops.convert_to_tensor(optimizer.iterations) + 1, tf.float32)
     # Keras' own correction of the bias; the kernel's is switched off by powers of zero.
     first, second = (tf.pow(tf.constant(b), step) for b in (optimizer.beta_1, optimizer.beta_2))
     tf.raw_ops.ResourceApplyAdam(

@@ -1,29 +1,28 @@
-"""What do the user's callbacks see, while many steps run in one? What they see in `model.fit`."""
+"""The user's callbacks see each step, as in `model.fit`, while many steps run in one execution."""
 
 from typing import Any
 
 import keras
 
-from finetunekit.averaging.ema import Averages
-from finetunekit.callbacks.nan_watch import NaNWatch
-from finetunekit.models.freezing import FrozenGuard
-from finetunekit.resuming.checkpoint import Checkpoint
-from finetunekit.resuming.events import EpochStart, PutBack
-
-_BATCH_EVENTS = {
-    True: ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end"),
-    False: ("on_test_batch_begin", "on_test_batch_end"),
-}
+from finetunekit.callbacks import protocol
 
 
 class StepCallbacks(keras.callbacks.CallbackList):
-    """The callbacks of a fit in which Keras sees one step an epoch, and they see all of them."""
+    """The callbacks of a fit in which Keras may see one step an epoch, and they see all of them.
+
+    Args:
+        callbacks: The user's.
+        train_steps: Whether Keras' own calls for training are of real steps.
+        test_steps: The same for validation.
+        **options: Those of Keras' `CallbackList`.
+    """
 
     epochs_begun = 0
 
-    def __init__(self, callbacks: list[Any], *, passes: dict[bool, bool], **options: Any) -> None:
-        # Whether Keras' own calls, for training and for tests, are of real steps.
-        self._passes = dict(passes)
+    def __init__(
+        self, callbacks: list[Any], *, train_steps: bool, test_steps: bool, **options: Any
+    ) -> None:
+        self._train_steps, self._test_steps = train_steps, test_steps
         super().__init__(callbacks, **options)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -33,72 +32,46 @@ class StepCallbacks(keras.callbacks.CallbackList):
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Passed on for real steps only."""
-        if self._passes[True]:
+        if self._train_steps:
             super().on_train_batch_begin(batch, logs)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Passed on for real steps only."""
-        if self._passes[True]:
+        if self._train_steps:
             super().on_train_batch_end(batch, logs)
 
     def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Passed on for real steps only."""
-        if self._passes[False]:
+        if self._test_steps:
             super().on_test_batch_begin(batch, logs)
 
     def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
         """Passed on for real steps only."""
-        if self._passes[False]:
+        if self._test_steps:
             super().on_test_batch_end(batch, logs)
 
-    def begin(self, step: int, *, training: bool) -> None:
+    def begin_train_step(self, step: int) -> None:
         """A real step begins."""
-        held, self._passes[training] = self._passes[training], True
-        (self.on_train_batch_begin if training else self.on_test_batch_begin)(step)
-        self._passes[training] = held
+        super().on_train_batch_begin(step)
 
-    def end(self, step: int, logs: Any, *, training: bool) -> None:
+    def end_train_step(self, step: int, logs: Any) -> None:
         """A real step has ended."""
-        held, self._passes[training] = self._passes[training], True
-        (self.on_train_batch_end if training else self.on_test_batch_end)(step, logs)
-        self._passes[training] = held
+        super().on_train_batch_end(step, logs)
 
+    def begin_test_step(self, step: int) -> None:
+        """A real step of a validation begins."""
+        super().on_test_batch_begin(step)
 
-# They do well with a call for many steps.
-_CONTENT_WITH_SOME = (keras.callbacks.ProgbarLogger, keras.callbacks.History, NaNWatch)
+    def end_test_step(self, step: int, logs: Any) -> None:
+        """A real step of a validation has ended."""
+        super().on_test_batch_end(step, logs)
 
 
 def want_batches(callbacks: list[Any], *, training: bool) -> bool:
     """Whether one of the user's callbacks does something at each batch."""
-    base = keras.callbacks.Callback
-    return any(
-        getattr(getattr(callback, name), "__func__", None) is not getattr(base, name)
-        for callback in callbacks
-        if not isinstance(callback, _CONTENT_WITH_SOME)
-        for name in _BATCH_EVENTS[training]
-    )
-
-
-# Callbacks that leave frozen weights alone; whatever else there is might load other ones.
-_HARMLESS = (
-    keras.callbacks.CSVLogger,
-    keras.callbacks.EarlyStopping,
-    keras.callbacks.History,
-    keras.callbacks.LearningRateScheduler,
-    keras.callbacks.ModelCheckpoint,
-    keras.callbacks.ProgbarLogger,
-    keras.callbacks.ReduceLROnPlateau,
-    keras.callbacks.TensorBoard,
-    keras.callbacks.TerminateOnNaN,
-    Averages,
-    Checkpoint,
-    EpochStart,
-    FrozenGuard,
-    NaNWatch,
-    PutBack,
-)
+    return any(protocol.needs_batches(callback, training) for callback in callbacks)
 
 
 def may_change_weights(callbacks: list[Any]) -> bool:
     """Whether a callback might change weights that are frozen."""
-    return any(type(callback) not in _HARMLESS for callback in callbacks)
+    return any(protocol.changes_frozen_weights(callback) for callback in callbacks)

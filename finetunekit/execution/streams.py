@@ -1,25 +1,23 @@
-"""What if a pipeline gives other samples in each epoch? Features are found by their content."""
+"""Pipelines as readers: batches that come in any order, with features found by content."""
 
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from finetunekit.caching import extract, identity, memory, memory_stores
 from finetunekit.caching.cut import FrozenSplit, NotConstant, flat_inputs
 from finetunekit.caching.extract import Extractor
 from finetunekit.caching.options import Settings
-from finetunekit.caching.store import FeatureStore
-from finetunekit.execution.samples import new_store
+from finetunekit.execution.by_content import FeaturesByContent
+from finetunekit.execution.readers import Phase, Reader, ReadyReader
 from finetunekit.execution.tail import Parts
-from finetunekit.foundation.messages import say, warn
+from finetunekit.foundation.messages import warn
 
 _JUDGED = 8  # Batches of the second epoch after which it is clear whether samples come again.
 _ENOUGH = 0.5  # Share of them that must, for the features to be worth it.
 
 
-class Stream:
+class Stream(Reader):
     """Batches of a pipeline, whose features are found by the content of each sample.
 
     Labels and weights are taken as they come. A sample that has not come before is computed. If
@@ -32,206 +30,167 @@ class Stream:
         name: What the samples are, for messages.
     """
 
+    keras_sees_steps = True
+
     def __init__(self, like: Any, steps: int, settings: Settings, name: str) -> None:
         self.like, self.steps, self.settings, self.name = like, steps, settings, name
-        self.capacity = 0
-        self.told = ""
-        self.stopped = False
-        self._split: FrozenSplit  # Set by `load`, like the two below.
-        self._extractor: Extractor
-        self._store: FeatureStore  # Set once the first features are there.
-        self._has_store = False
-        self._rows: dict[bytes, int] = {}
-        self._key: dict[str, str]
+        self._stopped = False
         self._iterator: Any = None
-        self._passes = 0
-        self._batches = self._hits = self._seen = 0
-        self._recorded: list[tuple[np.ndarray, Parts]] = []
+        self._undrawn = 0  # Batches that the iterator still has, and that were trained on.
 
-    def load(self, split: FrozenSplit, key: dict[str, str], engine: Extractor) -> None:
-        """Takes up the features of a split that are there; the others come with the batches."""
-        self._split, self._extractor = split, engine
-        self._recorded, self._passes, self._iterator = [], 0, None
+    def ready(self, split: FrozenSplit, key: dict[str, str], extractor: Extractor) -> ReadyReader:
+        """Takes up the features that are there; the others come with the batches."""
         if not split.features:
-            return
-        self._key = (
-            key
-            | {"data": f"by content, {self.name}"}
-            | extract.numbers_key(self.settings.engine, 0)
-        )
-        path = self.settings.path
-        if path is None:
-            store = memory_stores.find(split.layers[0], self._key)
-        else:
-            exists = Path(path).exists()
-            store = FeatureStore.open(path, self._key, write=True) if exists else None
-        self._has_store = store is not None
-        if store is not None:
-            self._store = store
-        self._rows = dict(store.digest_rows()) if store is not None else {}
-        found = f", {len(self._rows):,} found" if self._rows else ""
-        self.told = f"{self.name}: by the content of each sample{found}"
+            return _KerasSteps(self)
+        known = FeaturesByContent(split, key, extractor, self.settings, self.name)
+        return ReadyStream(self, split, known)
 
-    def run(self, iterator: Any, fit: Any, training: bool) -> Any:
+    def reads(self, iterator: Any, *, own: bool) -> bool:
+        return own and not self._stopped
+
+    def catch_up(self, iterator: Any) -> None:
+        """Draws the batches of a recorded pass that were trained on without being drawn."""
+        undrawn = self._undrawn if iterator is self._iterator else 0
+        self._undrawn = 0
+        for _ in range(undrawn % self.steps):
+            next(iterator)
+
+    def replayed(self, iterator: Any) -> None:
+        """A batch was trained on that was not drawn."""
+        self._undrawn = self._undrawn + 1 if iterator is self._iterator else 1
+        self._iterator = iterator
+
+    def stop(self, why: str) -> None:
+        """No features are kept from now on."""
+        warn(f"{self.name}: features are no longer kept, and training goes on without: {why}")
+        self._stopped = True
+
+
+class _KerasSteps(ReadyReader):
+    """Batches of a model that is not cut: they are Keras' to train on."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def run(self, iterator: Any, phase: Phase, begun: Any = None) -> Any:
+        self._stream.catch_up(iterator)
+        return phase.keras_step(iterator)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class ReadyStream(ReadyReader):
+    """A stream for one cut of the model.
+
+    Args:
+        stream: The stream.
+        split: Where the model is cut.
+        known: The features.
+    """
+
+    def __init__(self, stream: Stream, split: FrozenSplit, known: FeaturesByContent) -> None:
+        self._stream, self._split, self._known = stream, split, known
+        found = f", {len(known):,} found" if len(known) else ""
+        self.told = f"{stream.name}: by the content of each sample{found}"
+        self._iterator: Any = None
+        self._whole_passes = 0
+        self._batches = self._hits = self._seen = 0  # Of the pass.
+        self._largest = 0  # Samples in a batch.
+        self._batch: Any = None
+        self._recorded: list[tuple[list[bytes], Parts]] = []
+
+    def run(self, iterator: Any, phase: Phase, begun: Any = None) -> Any:
         """The next steps, as many as the model runs in one execution."""
         if iterator is not self._iterator:
             self._iterator = iterator
             self._end_pass()
         logs = None
-        for _ in range(int(fit.model.steps_per_execution)):
+        for _ in range(int(phase.model.steps_per_execution)):
             try:
-                parts = self._next(iterator, fit.model)
+                parts = self._next(iterator, phase.model)
             except StopIteration:
                 if logs is None:
                     raise
                 break
             if parts is None:  # Caching has stopped, and the batch is Keras' to train on.
-                return fit.keras_step(self._batch, training)
-            logs = fit.tail.step(parts, training=training)
+                return phase.keras_step(iter([self._batch]))
+            logs = phase.steps.one(parts)
         return logs
 
     def close(self) -> None:
-        """Writes what is waiting, and lets go of the file."""
-        self._finish_whole_file()
-        if self._has_store and self._store.path is not None:
-            self._store.close()
+        self._end_pass()
+        self._known.close()
 
     def _end_pass(self) -> None:
-        self._finish_whole_file()
-        self._passes += 1
+        if self._batches >= self._stream.steps:
+            self._whole_passes += 1
+            self._known.finish()
+        if len(self._recorded) != self._stream.steps:
+            self._recorded = []  # Of a pass that was not whole.
         self._batches = self._hits = self._seen = 0
 
-    def _finish_whole_file(self) -> None:
-        """After a whole pass a file is complete, though there was room for a fuller last batch."""
-        whole = self._passes > 0 and self._batches >= self.steps
-        if whole and self.settings.path is not None and not self._store.complete:
-            self._store.finish()
-
     def _next(self, iterator: Any, model: keras.Model) -> Parts | None:
-        if self.settings.deterministic and self._passes > 1:
-            if self._batches == len(self._recorded):
-                raise StopIteration
-            known, parts = self._recorded[self._batches]
-            self._batches += 1
-            return self._with_features(known, parts)
+        steps = self._stream.steps
+        if self._stream.settings.deterministic:
+            if self._batches == steps:  # A pipeline that repeats itself.
+                self._end_pass()
+            if len(self._recorded) == steps:
+                names, parts = self._recorded[self._batches]
+                self._batches += 1
+                self._stream.replayed(iterator)
+                return self._of(self._known.read(names), parts)
+        self._stream.catch_up(iterator)
         self._batch = next(iterator)
         x, y, weights = keras.utils.unpack_x_y_sample_weight(self._batch)
         flat = flat_inputs(model, x)
         if flat is None:
-            self._stop("the batches do not hold one array for each input of the model")
+            self._stream.stop("the batches do not hold one array for each input of the model")
             return None
+        passed = [flat[self._split.inputs.index(value)] for value in self._split.passed]
+        return self._found(flat, Parts([], [], passed, y, weights))
+
+    def _found(self, flat: list[Any], parts: Parts) -> Parts | None:
+        """The parts of a batch with their features; None if caching stops."""
         arrays = [keras.ops.convert_to_numpy(part) for part in flat]
         try:
-            rows, features = self._found(arrays)
+            found = self._known.find(arrays, self._to_come(len(arrays[0])))
         except (NotConstant, OSError) as error:
-            if isinstance(error, OSError) and self.settings.path is not None:
+            if isinstance(error, OSError) and self._stream.settings.path is not None:
                 raise
-            self._stop(str(error))
+            self._stream.stop(str(error))
             return None
         self._batches += 1
-        if self._hardly_hits():
-            self._stop(
-                f"of {self._seen:,} samples of the second epoch only {self._hits:,} had come "
-                "before. If the pipeline augments them, put the augmentation into the model, "
-                "behind the frozen part, or train without a cache, `cache=False`"
-            )
-        passed = [flat[self._split.inputs.index(value)] for value in self._split.passed]
-        parts = Parts([], [], passed, y, weights)
-        if self.settings.deterministic and rows is not None:
-            self._recorded.append((rows, parts))
-        if rows is None:
-            return self._of(features, parts)
-        return self._with_features(rows, parts)
+        self._seen += len(found.names)
+        self._hits += len(found.names) - found.new
+        self._judge()
+        if self._stream.settings.deterministic and self._known.holds(found.names):
+            self._recorded.append((found.names, parts))
+        return self._of(found.columns, parts)
 
-    def _found(self, arrays: list[np.ndarray]) -> tuple[np.ndarray | None, Any]:
-        """The rows of the samples in the store; or their features, if it has no room for them."""
-        self.capacity = self.capacity or self.steps * len(arrays[0])
-        digests = identity.row_digests(arrays)
-        names = [digest.tobytes() for digest in digests]
-        # Of samples that are alike, the first.
-        missing = [n for n, name in enumerate(names) if name not in self._rows]
-        new = sorted({names[n]: n for n in reversed(missing)}.values())
-        self._seen += len(names)
-        self._hits += len(names) - len(new)
-        if new:
-            whole = len(new) == len(names)
-            batch = arrays if whole else [array[new] for array in arrays]
-            features = self._compute(batch)
-            if not self._has_store:
-                self._store, self._has_store = self._make(features), True
-            if self._store.rows < self.capacity and self._store.path is None:
-                self._store = self._larger()
-            if self._store.done + len(new) > self._store.rows:
-                return None, self._mixed(names, new, features)
-            try:
-                self._store.append(
-                    dict(zip(self._store.columns, features, strict=True)), digests[new]
-                )
-            except ValueError as error:
-                raise NotConstant(
-                    f"samples differ in shape from batch to batch ({error})"
-                ) from error
-            start = self._store.done - len(new)
-            self._rows.update({names[n]: start + place for place, n in enumerate(new)})
-        return np.array([self._rows[name] for name in names]), None
+    def _to_come(self, rows: int) -> int:
+        """How many samples of the first whole pass may still come; 0 after it."""
+        left = self._stream.steps - self._batches
+        if self._whole_passes or left <= 0:
+            return 0
+        self._largest = max(self._largest, rows)
+        return left * self._largest
 
-    def _compute(self, batch: list[np.ndarray]) -> list[np.ndarray]:
-        return self._extractor(batch, self.capacity - len(self._rows))
-
-    def _mixed(self, names: list[bytes], new: list[int], features: Any) -> Any:
-        """Features of a batch, some from the store and some that it has no room for."""
-        place = {names[n]: number for number, n in enumerate(new)}
-        rows = [self._rows.get(name) for name in names]
-        mixed = []
-        for column, computed in zip(self._store.columns, features, strict=True):
-            parts = [
-                computed[place[name]]
-                if row is None
-                else self._store.read(column, np.array([row]))[0]
-                for name, row in zip(names, rows, strict=True)
-            ]
-            mixed.append(np.stack(parts))
-        return mixed
-
-    def _make(self, features: list[np.ndarray]) -> FeatureStore:
-        columns = extract.columns_of(self._split, features)
-        store = new_store(self.settings, columns, self.capacity, self._key, self.name, digests=True)
-        if store.path is None:
-            memory_stores.keep(self._split.layers[0], store, self.settings.memory_limit)
-        say(
-            f"{self.name}: room for {memory.size_text(store.nbytes)} of features",
-            self.settings.verbose,
-        )
-        return store
-
-    def _larger(self) -> FeatureStore:
-        """A store that was kept from a fit on fewer samples, with room for these."""
-        old = self._store
-        store = FeatureStore.in_memory(old.columns, self.capacity, old.key, digests=True)
-        names = sorted(self._rows, key=self._rows.__getitem__)
-        digests = np.frombuffer(b"".join(names), np.uint8).reshape(-1, 16)
-        store.append({name: old.read(name, slice(None)) for name in old.columns}, digests)
-        memory_stores.keep(self._split.layers[0], store, self.settings.memory_limit)
-        return store
-
-    def _with_features(self, rows: np.ndarray, parts: Parts) -> Parts:
-        return self._of([self._store.read(name, rows) for name in self._store.columns], parts)
-
-    def _of(self, features: list[Any], parts: Parts) -> Parts:
-        named = dict(zip(self._store.columns, features, strict=True))
+    def _of(self, columns: dict[str, np.ndarray], parts: Parts) -> Parts:
         numbers = range(len(self._split.features))
         return Parts(
-            [named[f"feature_{number}"] for number in numbers],
-            [named.get(f"mask_{number}") for number in numbers],
+            [columns[f"feature_{number}"] for number in numbers],
+            [columns.get(f"mask_{number}") for number in numbers],
             parts.passed,
             parts.y,
             parts.weights,
         )
 
-    def _hardly_hits(self) -> bool:
-        judged = self._passes == 2 and self._batches == min(_JUDGED, self.steps)
-        return judged and self._hits < _ENOUGH * self._seen
-
-    def _stop(self, why: str) -> None:
-        warn(f"{self.name}: features are no longer kept, and training goes on without: {why}")
-        self.stopped = True
+    def _judge(self) -> None:
+        judged = self._whole_passes == 1 and self._batches == min(_JUDGED, self._stream.steps)
+        if judged and self._hits < _ENOUGH * self._seen:
+            self._stream.stop(
+                f"of {self._seen:,} samples of the second epoch only {self._hits:,} had come "
+                "before. If the pipeline augments them, put the augmentation into the model, "
+                "behind the frozen part, or train without a cache, `cache=False`"
+            )

@@ -1,4 +1,4 @@
-"""How is the part behind the frozen prefix trained? With the model's own loss and optimizer."""
+"""Steps on features: the part behind the frozen prefix, with the model's own loss and optimizer."""
 
 import contextlib
 from collections.abc import Callable
@@ -42,30 +42,12 @@ class Tail:
         self._updates = contextlib.nullcontext if exact else in_one_pass
         self.split = split
         self._prepared = False
-        _build_optimizer(model)
-        self._many = {True: self._loop(self._train), False: self._loop(self._test)}
-        self._one = {True: self._single(self._train), False: self._single(self._test)}
-
-    def steps(
-        self, parts: Parts, order: Any, size: int, first: int, last: int, *, training: bool
-    ) -> dict[str, Any]:
-        """Runs the steps from `first` to `last` on samples in a given order, in one execution.
-
-        Returns:
-            The values of the metrics afterwards.
-        """
-        self.prepare(parts)
-        results: dict[str, Any] = self._many[training](parts.structure, order, size, first, last)
-        return results
-
-    def step(self, parts: Parts, *, training: bool) -> dict[str, Any]:
-        """Runs one step on a batch."""
-        self.prepare(parts)
-        results: dict[str, Any] = self._one[training](parts.structure)
-        return results
+        self.train = Steps(self, self._train)
+        self.test = Steps(self, self._test)
 
     def prepare(self, parts: Parts) -> None:
-        """Makes the variables of the metrics."""
+        """Makes the variables of optimizer and metrics, which a compiled loop cannot make."""
+        build_optimizer(self.model)
         if not self._prepared:
             self._prepared = True
             outputs = keras.tree.map_structure(
@@ -103,33 +85,57 @@ class Tail:
         keras_internals.loss_tracker(self.model).update_state(loss, sample_weight=rows)
         return loss
 
-    def _single(self, step: Callable[[Parts], None]) -> Callable[..., Any]:
+
+class Steps:
+    """One kind of steps of a tail, one at a time or many in one execution.
+
+    Args:
+        tail: The tail that they belong to.
+        step: One step.
+    """
+
+    def __init__(self, tail: Tail, step: Callable[[Parts], None]) -> None:
         import tensorflow as tf
 
-        compiled = self._compiled(step)
+        self._tail = tail
+        self._step = self._compiled(step)
+        self._one = tf.function(self._run_one, reduce_retracing=True, autograph=False)
+        self._many = tf.function(self._run_many, reduce_retracing=True, autograph=False)
 
-        def run(structure: Any) -> Any:
-            compiled(structure)
-            return self.model.get_metrics_result()
+    def prepare(self, parts: Parts) -> None:
+        """Makes the variables that the first step needs."""
+        self._tail.prepare(parts)
 
-        return tf.function(run, reduce_retracing=True, autograph=False)
+    def one(self, parts: Parts) -> dict[str, Any]:
+        """Runs one step on a batch; the values of the metrics afterwards."""
+        self.prepare(parts)
+        results: dict[str, Any] = self._one(parts.structure)
+        return results
 
-    def _loop(self, step: Callable[[Parts], None]) -> Callable[..., Any]:
-        """Many steps in one execution, without Python in between."""
+    def many(self, parts: Parts, order: Any, size: Any, first: Any, last: Any) -> dict[str, Any]:
+        """Runs the steps from `first` to `last` on samples in a given order, in one execution.
+
+        Returns:
+            The values of the metrics afterwards.
+        """
+        self.prepare(parts)
+        results: dict[str, Any] = self._many(parts.structure, order, size, first, last)
+        return results
+
+    def _run_one(self, structure: Any) -> Any:
+        self._step(structure)
+        return self._tail.model.get_metrics_result()
+
+    def _run_many(self, structure: Any, order: Any, size: Any, first: Any, last: Any) -> Any:
         import tensorflow as tf
 
-        compiled = self._compiled(step)
+        def body(number: Any) -> Any:
+            rows = order[number * size : (number + 1) * size]
+            self._step(_rows(structure, rows))
+            return number + 1
 
-        def run(structure: Any, order: Any, size: Any, first: Any, last: Any) -> Any:
-            def body(number: Any) -> Any:
-                rows = order[number * size : (number + 1) * size]
-                compiled(_rows(structure, rows))
-                return number + 1
-
-            tf.while_loop(lambda number: number < last, body, [first], parallel_iterations=1)
-            return self.model.get_metrics_result()
-
-        return tf.function(run, reduce_retracing=True, autograph=False)
+        tf.while_loop(lambda number: number < last, body, [first], parallel_iterations=1)
+        return self._tail.model.get_metrics_result()
 
     def _compiled(self, step: Callable[[Parts], None]) -> Callable[..., Any]:
         """The step under XLA, if the model was compiled for it."""
@@ -138,7 +144,7 @@ class Tail:
         def run(structure: Any) -> None:
             step(Parts(*structure))
 
-        if self.model.jit_compile is True:
+        if self._tail.model.jit_compile is True:
             return tf.function(run, jit_compile=True, reduce_retracing=True)
         return run
 
@@ -149,7 +155,7 @@ def _rows(structure: Any, rows: Any) -> Any:
     return tf.nest.map_structure(lambda x: None if x is None else tf.gather(x, rows), structure)
 
 
-def _build_optimizer(model: keras.Model) -> None:
+def build_optimizer(model: keras.Model) -> None:
     """Makes the optimizer's variables, which cannot be made inside of a compiled loop."""
     optimizer = model.optimizer
     if optimizer is not None and not optimizer.built:

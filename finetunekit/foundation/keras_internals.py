@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from keras.src.backend.common import global_state
 from keras.src.models.functional import Functional
+from keras.src.random import seed_generator
 from keras.src.saving import serialization_lib
 
 
@@ -228,12 +229,27 @@ def seed_states(layer: keras.layers.Layer) -> list[Any]:
     return [generator.state for generator in layer._seed_generators]
 
 
+def global_seed_state(*, make: bool = False) -> Any:
+    """The state of the generator behind random numbers without a seed; None if none drew yet.
+
+    No layer lists it, and there is one for the whole process.
+
+    Args:
+        make: Whether it is made if there is none yet.
+    """
+    if make:
+        return seed_generator.global_seed_generator().state
+    found = global_state.get_global_attribute(seed_generator.GLOBAL_SEED_GENERATOR)
+    return None if found is None else found.state
+
+
 def find_monitor_op(callback: keras.callbacks.Callback) -> None:
     """Has a callback that watches a value find out whether less of it is better.
 
     Keras does so at the end of the first epoch if it is not done, and turns the sign of
-    `min_delta` each time.
+    `min_delta` each time, so that it has to be positive before.
     """
+    callback.min_delta = abs(callback.min_delta)
     callback._set_monitor_op()
 
 
@@ -294,3 +310,33 @@ def build_metrics(model: keras.Model, y: Any, y_pred: Any) -> None:
     metrics = model._compile_metrics
     if metrics is not None and not metrics.built:
         metrics.build(y, y_pred)
+
+
+def compiled_parts(model: keras.Model) -> list[Any]:
+    """The objects that a compiled model trains with, as far as a traced step depends on them.
+
+    A new `compile` makes the containers of losses and metrics anew; what the user has given stays
+    the user's, who may change its settings.
+    """
+    arguments = compile_arguments(model)
+    optimizer = model.optimizer
+    inner = getattr(optimizer, "inner_optimizer", None)
+    given = keras.tree.flatten(
+        [arguments[name] for name in ("loss", "metrics", "weighted_metrics", "loss_weights")]
+    )
+    return [
+        optimizer,
+        inner,
+        *(getattr(each, "_learning_rate", None) for each in (optimizer, inner)),
+        model._compile_loss,
+        model._compile_metrics,
+        model._loss_tracker,
+        *given,
+    ]
+
+
+def functions_run_eagerly() -> bool:
+    """Whether `run_functions_eagerly(True)` makes all functions run step by step."""
+    import tensorflow as tf
+
+    return bool(tf.config.functions_run_eagerly())

@@ -1,9 +1,15 @@
 """Which private names of Keras' optimizers does the library use, and why? See `_keras.py`."""
 
+import contextlib
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import keras
+
+from finetunekit.foundation import patches
+
+MULTIPLIERS = "learning-rate multipliers"  # The tag of the patches that `hook_steps` makes.
 
 
 def optimizer_variables(optimizer: keras.optimizers.Optimizer) -> list[Any]:
@@ -31,6 +37,14 @@ def optimizer_scalars(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
         for name, value in vars(optimizer).items()
         if isinstance(value, keras.Variable) and name not in ("_iterations", "_learning_rate")
     }
+
+
+def batches_seen(optimizer: keras.optimizers.Optimizer) -> Any:
+    """How many batches an optimizer has been given; its `iterations` are updates.
+
+    The two differ if gradients are accumulated.
+    """
+    return optimizer._iterations
 
 
 def averages(optimizer: keras.optimizers.Optimizer) -> list[Any]:
@@ -70,6 +84,7 @@ def variable_key(optimizer: keras.optimizers.Optimizer, variable: Any) -> Any:
     return optimizer._var_key(variable)
 
 
+_Method = Callable[..., None]
 _DECAYS = ("weight_decay", "adam_weight_decay")  # The second is Muon's, for what Adam updates.
 
 
@@ -91,28 +106,22 @@ def hook_steps(
         common: Steps done -> a factor for all of them.
         decays: A variable -> whether weight decay acts on it.
     """
-    kind = type(optimizer)
-    own_step, own_decay = kind.update_step, kind._apply_weight_decay
-    own_steps, own_average = (
-        kind._backend_update_step,
-        kind._update_model_variables_moving_average,
-    )
 
-    def update_step(gradient: Any, variable: Any, learning_rate: Any) -> None:
+    def update_step(own: _Method, gradient: Any, variable: Any, learning_rate: Any) -> None:
         factor = factor_of(variable)
         if _is_number(factor, 0):
             return
         if not _is_number(factor, 1):
             learning_rate = learning_rate * factor
-        own_step(optimizer, gradient, variable, learning_rate)
+        own(gradient, variable, learning_rate)
 
-    def update_all(gradients: Any, variables: Any, learning_rate: Any) -> None:
+    def update_all(own: _Method, gradients: Any, variables: Any, learning_rate: Any) -> None:
         factor = common(optimizer.iterations)
         if not _is_number(factor, 1):
             learning_rate = learning_rate * factor
-        own_steps(optimizer, gradients, variables, learning_rate)
+        own(gradients, variables, learning_rate)
 
-    def apply_weight_decay(variables: Any) -> None:
+    def apply_weight_decay(own: _Method, variables: Any) -> None:
         shared = common(optimizer.iterations)
         held = {n: v for n in _DECAYS if (v := vars(optimizer).get(n)) is not None}
         for variable in variables if held else ():
@@ -121,26 +130,26 @@ def hook_steps(
                 continue
             if not _is_number(shared, 1):
                 factor = factor * shared
-            if not _is_number(factor, 1):
-                vars(optimizer).update({name: value * factor for name, value in held.items()})
-            try:
-                own_decay(optimizer, [variable])
-            finally:
-                vars(optimizer).update(held)
+            with contextlib.ExitStack() as stack:
+                for name, value in () if _is_number(factor, 1) else held.items():
+                    stack.enter_context(patches.exchange(optimizer, name, value * factor))
+                own([variable])
 
-    def update_averages(variables: Any) -> None:
-        own_average(optimizer, variables)
+    def update_averages(own: _Method, variables: Any) -> None:
+        own(variables)
         pairs = zip(variables, optimizer._model_variables_moving_average, strict=True)
         for variable, average in pairs if optimizer.use_ema else ():
             if average is not None and _is_number(factor_of(variable), 0):
                 average.assign(variable)  # Rounding would move it.
 
-    vars(optimizer).update(
-        update_step=update_step,
-        _backend_update_step=update_all,
-        _apply_weight_decay=apply_weight_decay,
-        _update_model_variables_moving_average=update_averages,
-    )
+    rows: dict[str, _Method] = {
+        "update_step": update_step,
+        "_backend_update_step": update_all,
+        "_apply_weight_decay": apply_weight_decay,
+        "_update_model_variables_moving_average": update_averages,
+    }
+    for name, ours in rows.items():
+        patches.patch(optimizer, name, functools.partial(functools.partial, ours), tag=MULTIPLIERS)
 
 
 def _is_number(value: Any, number: int) -> bool:

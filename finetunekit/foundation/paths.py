@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from finetunekit.foundation import arguments
 from finetunekit.foundation.messages import closest, listed
 
 
@@ -14,9 +15,7 @@ def check_source(path: Any, name: str) -> str:
         TypeError: If it is no path.
         OSError: If there is no such file.
     """
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"`{name}` must be a string or a path. Received: {name}={path!r}")
-    target = os.fspath(path)
+    target = arguments.check_path(path, name)
     if os.path.isdir(target):
         there = sorted(file.name for file in Path(target).iterdir())
         raise IsADirectoryError(

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from finetunekit.foundation import hashing, keras_internals
+from finetunekit.foundation import arguments, hashing, keras_internals
 from finetunekit.foundation.messages import listed, plural, say
 from finetunekit.models import compiled, graph, metadata
 from finetunekit.models.selection import Selector, find_layers, find_layers_for
@@ -288,8 +288,7 @@ def trainable_summary(model: keras.Model) -> TrainableSummary:
         print(ftk.trainable_summary(ftk.freeze_layers(backbone, 4)))
         ```
     """
-    if not isinstance(model, keras.layers.Layer):
-        raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
+    arguments.check_model(model, kind=keras.layers.Layer)
     training = {id(variable) for variable in model.trainable_variables}
     rows = []
     for place in graph.leaves(model):
@@ -326,6 +325,8 @@ class FrozenGuard(keras.callbacks.Callback):
         assert guard.guarded > 0
         ```
     """
+
+    changes_frozen_weights = False
 
     def __init__(self) -> None:
         super().__init__()

@@ -169,7 +169,7 @@ def _array(data: Any, tensor: Any, name: str) -> np.ndarray:
 
 
 def to_numpy(data: Any, name: str) -> np.ndarray:
-    """One array, floats as float32 like Keras' own array pipeline has them.
+    """One array, float64 as `keras.config.floatx()` like Keras' own array pipeline has it.
 
     Raises:
         ValueError: For text, dates, objects, single numbers, or parts of unequal shape.
@@ -188,7 +188,9 @@ def to_numpy(data: Any, name: str) -> np.ndarray:
             f"`{name}` is a single number; for one sample give an array of one, `np.array([...])`. "
             f"Received: {name}={array}"
         )
-    return array.astype("float32") if array.dtype == np.float64 else array
+    if array.dtype != np.float64:
+        return array
+    return array.astype(keras.config.floatx(), copy=False)
 
 
 def _not_numbers(array: np.ndarray, name: str) -> str:

@@ -1,14 +1,13 @@
 """What do we know about this model? Task, roles, input contract, origin, frozen variables."""
 
 import dataclasses
-import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 
-from finetunekit.models import graph
+from finetunekit.models import graph, pickling, state_tables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,19 +109,15 @@ class Metadata:
     is_head: bool = False
 
 
-_by_model: "weakref.WeakKeyDictionary[Any, Metadata]" = weakref.WeakKeyDictionary()
-# Trainable-kind variables that stay frozen when their layer is thawed: layer -> variable names.
-_frozen_variables: "weakref.WeakKeyDictionary[Any, frozenset[str]]" = weakref.WeakKeyDictionary()
-
-
 def of(model: keras.layers.Layer) -> Metadata:
     """What is known about the model; an empty record if nothing is."""
-    return _by_model.get(model) or Metadata()
+    return state_tables.METADATA.get(model) or Metadata()
 
 
 def remember(model: keras.layers.Layer, **changes: Any) -> None:
     """Adds to what is known about the model."""
-    _by_model[model] = dataclasses.replace(of(model), **changes)
+    state_tables.METADATA[model] = dataclasses.replace(of(model), **changes)
+    pickling.follow(model)
 
 
 def choices(model: keras.Model) -> Choices | None:
@@ -136,7 +131,8 @@ def choices(model: keras.Model) -> Choices | None:
 
 def carry(old: keras.layers.Layer, new: keras.layers.Layer, **changes: Any) -> None:
     """Hands what is known about one model on to a model made of it."""
-    _by_model[new] = dataclasses.replace(of(old), **changes)
+    state_tables.METADATA[new] = dataclasses.replace(of(old), **changes)
+    pickling.follow(new)
 
 
 def roles(model: keras.layers.Layer) -> dict[str, keras.layers.Layer | None]:
@@ -148,19 +144,19 @@ def roles(model: keras.layers.Layer) -> dict[str, keras.layers.Layer | None]:
 def models_with(layers: list[keras.layers.Layer]) -> Iterator[keras.Model]:
     """The living models known here that contain one of the layers, or are one."""
     ids = {id(layer) for layer in layers}
-    for model in list(_by_model):
+    for model in list(state_tables.METADATA):
         if id(model) in ids or any(id(place.layer) in ids for place in graph.walk(model)):
             yield model
 
 
 def frozen_variables(layer: keras.layers.Layer) -> frozenset[str]:
     """Names of the layer's own variables that stay frozen while the layer trains."""
-    return _frozen_variables.get(layer, frozenset())
+    return state_tables.FROZEN_VARIABLES.get(layer, frozenset())
 
 
 def remember_frozen_variables(layer: keras.layers.Layer, names: frozenset[str]) -> None:
     """Keeps the names of variables that were frozen one by one."""
     if names:
-        _frozen_variables[layer] = names
+        state_tables.FROZEN_VARIABLES[layer] = names
     else:
-        _frozen_variables.pop(layer, None)
+        state_tables.FROZEN_VARIABLES.pop(layer, None)

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from finetunekit.foundation import keras_optimizers
+from finetunekit.models import state_tables
 
 
 @dataclass
@@ -17,9 +18,9 @@ class StepSizes:
     Args:
         factors: For variables, by the optimizer's key; 1 for others, 0 for standing still.
         undecayed: Variables without weight decay.
-        warming: Variables that began to train late: first step, number of steps in which their
-            factor rises from 0 to 1.
-        schedule: Steps done -> a factor for all variables; None for 1.
+        warming: Variables that began to train late: first update, number of updates in which
+            their factor rises from 0 to 1.
+        schedule: Updates done -> a factor for all variables; None for 1.
     """
 
     factors: dict[Any, float] = field(default_factory=dict)
@@ -28,17 +29,20 @@ class StepSizes:
     schedule: Callable[[Any], Any] | None = None
 
 
-_of: "weakref.WeakKeyDictionary[Any, StepSizes]" = weakref.WeakKeyDictionary()
-
-
 def innermost(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
     """The optimizer inside of a LossScaleOptimizer; the optimizer itself if there is none."""
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
+def batches_per_update(optimizer: keras.optimizers.Optimizer) -> int:
+    """How many batches' gradients an optimizer accumulates before it updates."""
+    return innermost(optimizer).gradient_accumulation_steps or 1
+
+
 def of(optimizer: keras.optimizers.Optimizer) -> StepSizes | None:
     """The factors of an optimizer, if it has any."""
-    return _of.get(innermost(optimizer))
+    sizes: StepSizes | None = state_tables.MULTIPLIERS.get(innermost(optimizer))
+    return sizes
 
 
 def check(optimizer: Any, name: str = "optimizer") -> None:
@@ -80,20 +84,22 @@ def check_rate_is_a_number(optimizer: Any, name: str) -> None:
 def change(optimizer: keras.optimizers.Optimizer) -> StepSizes:
     """The factors of an optimizer, to be changed; whoever changes them has functions made anew."""
     inner = innermost(optimizer)
-    if inner not in _of:
-        sizes = _of[inner] = StepSizes()
-        kept = weakref.ref(inner)  # Else the optimizer would keep itself alive.
+    found: StepSizes | None = state_tables.MULTIPLIERS.get(inner)
+    if found is not None:
+        return found
+    sizes = state_tables.MULTIPLIERS[inner] = StepSizes()
+    kept = weakref.ref(inner)  # Else the optimizer would keep itself alive.
 
-        def key(variable: Any) -> Any:
-            return keras_optimizers.variable_key(kept(), variable)
+    def key(variable: Any) -> Any:
+        return keras_optimizers.variable_key(kept(), variable)
 
-        keras_optimizers.hook_steps(
-            inner,
-            lambda variable: _factor(sizes, key(variable), kept()),
-            lambda done: 1 if sizes.schedule is None else sizes.schedule(done),
-            lambda variable: key(variable) not in sizes.undecayed,
-        )
-    return _of[inner]
+    keras_optimizers.hook_steps(
+        inner,
+        lambda variable: _factor(sizes, key(variable), kept()),
+        lambda done: 1 if sizes.schedule is None else sizes.schedule(done),
+        lambda variable: key(variable) not in sizes.undecayed,
+    )
+    return sizes
 
 
 def factor(optimizer: keras.optimizers.Optimizer, variable: Any) -> Any:
@@ -153,7 +159,7 @@ def put_back(optimizer: keras.optimizers.Optimizer, held: StepSizes | None) -> N
 
 
 def warm_up(optimizer: keras.optimizers.Optimizer, variables: Iterable[Any], steps: int) -> None:
-    """Has variables begin with small steps from now on, and whole ones after so many."""
+    """Has variables begin with small updates from now on, and whole ones after so many."""
     sizes, inner = change(optimizer), innermost(optimizer)
     first = int(inner.iterations)
     sizes.warming |= {keras_optimizers.variable_key(inner, v): (first, steps) for v in variables}

@@ -1,6 +1,5 @@
 """What is inside a saved model? Reads `.keras` and HDF5 files, and the member that `save` adds."""
 
-import dataclasses
 import json
 import re
 import zipfile
@@ -9,11 +8,9 @@ from typing import Any
 
 import keras
 
-from finetunekit.foundation import archives, keras_internals
+from finetunekit.foundation import archives
 from finetunekit.foundation.messages import warn
-from finetunekit.models import declared_sizes, graph, metadata, rate_multipliers
-from finetunekit.models.label_smoothing import smooth_again
-from finetunekit.models.metadata import Choices, InputContract, Task
+from finetunekit.models import declared_sizes, metadata, model_state, record_arrays
 from finetunekit.text import tokenizer as tokenizers
 
 MEMBER = "finetunekit.json"
@@ -118,7 +115,7 @@ def written_by(path: str) -> str:
 
 def write(model: keras.Model, file: zipfile.ZipFile) -> None:
     """Puts what is known about a model into its open archive."""
-    file.writestr(MEMBER, json.dumps(describe(model), indent=1))
+    record_arrays.write(file, MEMBER, {"version": _VERSION, **model_state.to_record(model)})
     tokenizer = metadata.of(model).tokenizer
     if tokenizer is not None:
         for name, content in tokenizer.files().items():
@@ -144,140 +141,14 @@ def _read_tokenizer(path: str, name: str) -> Any:
         ) from error
 
 
-def describe(model: keras.Model) -> dict[str, Any]:
-    """What is known about the model, as JSON."""
-    known = metadata.of(model)
-    paths = {id(place.layer): place.path for place in graph.walk(model)}
-    frozen = {
-        place.path: sorted(
-            metadata.frozen_variables(place.layer)
-            | {
-                variable.name
-                for variable in keras_internals.own_trainable_variables(place.layer)
-                if place.layer.trainable and not variable.trainable
-            }
-        )
-        for place in graph.leaves(model)
-    }
-    return {
-        "version": _VERSION,
-        "task": dataclasses.asdict(known.task) if known.task else None,
-        "backbone": paths.get(id(known.backbone)),
-        "head": paths.get(id(known.head)),
-        "contract": dataclasses.asdict(known.contract) if known.contract else None,
-        "origin": known.origin,
-        "tokenizer": known.tokenizer is not None,
-        "preprocessing_layers": {
-            path: list(metadata.of(place.layer).preprocessing_layers)
-            for place in graph.walk(model)
-            if metadata.of(place.layer).preprocessing_layers
-            for path in [place.path]
-        }
-        | ({"": list(known.preprocessing_layers)} if known.preprocessing_layers else {}),
-        "augmentation": [paths[id(layer)] for layer in known.augmentation],
-        "choices": _picked(model),
-        "frozen_variables": {path: names for path, names in frozen.items() if names},
-        "step_factors": _step_factors(model),
-    }
-
-
 def apply(model: keras.Model, record: dict[str, Any], path: str, name: str) -> None:
-    """Puts what `describe` wrote back onto a loaded model."""
-    places = {place.path: place.layer for place in graph.walk(model)}
+    """Puts what `write` wrote back onto a loaded model."""
     tokenizer = _read_tokenizer(path, name) if record.get("tokenizer") else None
     try:
-        contract = _contract(record["contract"])
-        for place, names in record["preprocessing_layers"].items():
-            metadata.remember(places[place] if place else model, preprocessing_layers=tuple(names))
-        backbone = places.get(record["backbone"])
-        if backbone is not None:
-            metadata.remember(
-                backbone, contract=contract, origin=dict(record["origin"]), tokenizer=tokenizer
-            )
-        metadata.remember(
-            model,
-            task=_task(record["task"]),
-            backbone=backbone,
-            head=places.get(record["head"]),
-            contract=contract,
-            origin=dict(record["origin"]),
-            tokenizer=tokenizer,
-            augmentation=tuple(places[place] for place in record["augmentation"]),
-            choices=_choices(record["choices"], model, _task(record["task"])),
-        )
-        for place, names in record["frozen_variables"].items():
-            _freeze_variables(places[place], frozenset(names))
-        _give_factors(model, places, record.get("step_factors") or {})
-    except (KeyError, TypeError, AttributeError) as error:
+        filled = record_arrays.read(path, record) | {"tokenizer": tokenizer}
+        model_state.from_record(model, filled)
+    except (KeyError, TypeError, AttributeError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"`{name}` holds a {MEMBER} that does not fit its model ({_first_line(error)}). Save "
             f"the model again, or load it with plain Keras. Received: {name}={path!r}"
         ) from error
-
-
-_PICKED = ("automatic_loss", "automatic_metrics", "rate_chosen_for", "label_smoothing")
-
-
-def _picked(model: keras.Model) -> dict[str, Any] | None:
-    picked = metadata.choices(model)
-    return None if picked is None else {name: getattr(picked, name) for name in _PICKED}
-
-
-def _choices(
-    record: dict[str, Any] | None, model: keras.Model, task: Task | None
-) -> Choices | None:
-    if record is None or not model.compiled:
-        return None
-    picked = {"label_smoothing": 0.0} | {name: record[name] for name in _PICKED if name in record}
-    if task is not None:
-        smooth_again(model.loss, task.num_classes, picked["label_smoothing"])
-    return Choices(loss=model.loss, optimizer=model.optimizer, **picked)
-
-
-def _step_factors(model: keras.Model) -> dict[str, Any]:
-    """Path of a layer -> name of a variable -> factor of its rate, and whether it decays."""
-    optimizer = model.optimizer if model.compiled else None
-    found = {
-        place.path: rate_multipliers.described(
-            optimizer, {v.name: v for v in keras_internals.own_trainable_variables(place.layer)}
-        )
-        for place in graph.leaves(model)
-    }
-    return {path: rows for path, rows in found.items() if rows}
-
-
-def _give_factors(model: keras.Model, places: dict[str, Any], record: dict[str, Any]) -> None:
-    if not record or not model.compiled or model.optimizer is None:
-        return
-    factors, undecayed = [], []
-    for path, rows in record.items():
-        variables = {v.name: v for v in keras_internals.own_trainable_variables(places[path])}
-        for name, (factor, decays) in rows.items():
-            factors.append((variables[name], float(factor)))
-            undecayed += [] if decays else [variables[name]]
-    rate_multipliers.set_factors(model.optimizer, factors, undecayed)
-
-
-def _freeze_variables(layer: keras.layers.Layer, names: frozenset[str]) -> None:
-    metadata.remember_frozen_variables(layer, names)
-    for variable in keras_internals.own_trainable_variables(layer):
-        if variable.name in names:
-            variable.trainable = False
-
-
-def _task(record: dict[str, Any] | None) -> Task | None:
-    if record is None:
-        return None
-    names = record["class_names"]
-    return Task(**{**record, "class_names": tuple(names) if names else None})
-
-
-def _contract(record: dict[str, Any] | None) -> InputContract | None:
-    if record is None:
-        return None
-    # JSON has no tuples. A file of an older version lacks what was not known then.
-    rows = {key: tuple(value) for key, value in record.items() if isinstance(value, list)}
-    for name, count in (("value_range", 2), ("size", 2)):
-        if record[name] is not None and len(rows[name]) != count:
-            raise TypeError(f"{name} must hold {count} numbers")
-    return InputContract(**{**record, **rows})

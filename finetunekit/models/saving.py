@@ -1,15 +1,16 @@
 """What is kept, and how does it come back? A `.keras` file with one more member inside."""
 
-import contextlib
 import os
 import tempfile
+import warnings
 import zipfile
 from typing import Any
 
 import keras
 
-from finetunekit.foundation import paths
+from finetunekit.foundation import arguments, paths
 from finetunekit.foundation.messages import say, warn
+from finetunekit.foundation.partial_files import partial_file
 from finetunekit.models import graph, saved_files
 
 
@@ -44,11 +45,9 @@ def save(
         ftk.save(model, "tuned.keras")
         ```
     """
-    if not isinstance(model, keras.Model):
-        remedy = ""
-        if isinstance(model, keras.callbacks.History):
-            remedy = "`fit` returns the History; the model itself was trained in place. "
-        raise TypeError(f"`model` must be a keras.Model. {remedy}Received: model={model!r}")
+    history = isinstance(model, keras.callbacks.History)
+    remedy = "`fit` returns the History; the model itself was trained in place." if history else ""
+    arguments.check_model(model, remedy=remedy)
     if not model.built:
         raise ValueError(
             "`model` is not built, so it has no weights to save. Call it on a batch first. "
@@ -63,15 +62,10 @@ def save(
     if model.compiled and model.optimizer is not None and not model.optimizer.built:
         # Else Keras warns at every load that the optimizer's state has been skipped.
         model.optimizer.build(model.trainable_variables)
-    partial = _empty_neighbour(target)
-    try:
+    with partial_file(target, ".keras") as partial:
         _write(model, partial)
         with zipfile.ZipFile(partial, "a") as file:
             saved_files.write(model, file)
-        os.replace(partial, target)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(partial)
     say(f"saved {target} ({os.path.getsize(target) / 1e6:.1f} MB)", verbose)
     return target
 
@@ -94,9 +88,7 @@ def check_target(path: str | os.PathLike[str]) -> str:
         ValueError: If it does not end in `.keras`.
         OSError: If its folder is missing or cannot be written to.
     """
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"`path` must be a string or a path. Received: path={path!r}")
-    target = os.fspath(path)
+    target = arguments.check_path(path, "path")
     if not target.endswith(".keras"):
         raise ValueError(f"`path` must end in '.keras', Keras' format. Received: path={target!r}")
     target = os.path.realpath(target) if os.path.islink(target) else target
@@ -116,26 +108,14 @@ def check_target(path: str | os.PathLike[str]) -> str:
         )
     if os.path.isdir(target):
         raise IsADirectoryError(f"`path` is a folder. Give a file. Received: path={target!r}")
-    os.unlink(_empty_neighbour(target))
-    return target
-
-
-def _empty_neighbour(target: str) -> str:
-    """A new empty file in the target's folder."""
     try:
-        handle, name = tempfile.mkstemp(
-            suffix=".keras", prefix=".saving-", dir=os.path.dirname(target) or "."
-        )
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise PermissionError(
             f"`path` cannot be written to ({error.strerror}). Choose a folder of your own. "
             f"Received: path={target!r}"
         ) from error
-    os.close(handle)
-    mask = os.umask(0)
-    os.umask(mask)
-    os.chmod(name, 0o666 & ~mask)
-    return name
+    return target
 
 
 def copy_model(model: keras.Model) -> keras.Model:
@@ -144,12 +124,26 @@ def copy_model(model: keras.Model) -> keras.Model:
     Raises:
         ValueError: If the model cannot be saved.
     """
-    classes = {type(place.layer).__name__: type(place.layer) for place in graph.walk(model)}
-    own = {name: kind for name, kind in classes.items() if not kind.__module__.startswith("keras.")}
-    own[type(model).__name__] = type(model)
+    return from_bytes(*to_bytes(model))
+
+
+def to_bytes(model: keras.Model) -> tuple[bytes, dict[str, type]]:
+    """The model as `save` writes it, and the classes of others that `from_bytes` needs."""
+    kinds = {type(model), *(type(place.layer) for place in graph.walk(model))}
+    own = {kind.__name__: kind for kind in kinds if not kind.__module__.startswith("keras.")}
     with tempfile.TemporaryDirectory(prefix="finetunekit-") as folder:
         path = save(model, os.path.join(folder, "model.keras"), verbose=0)
-        return load(path, custom_objects=own, safe_mode=False)
+        with open(path, "rb") as file:
+            return file.read(), own
+
+
+def from_bytes(content: bytes, classes: dict[str, type]) -> keras.Model:
+    """The model that `to_bytes` gave; code in it is run, as Keras and pickle do."""
+    with tempfile.TemporaryDirectory(prefix="finetunekit-") as folder:
+        path = os.path.join(folder, "model.keras")
+        with open(path, "wb") as file:
+            file.write(content)
+        return load(path, custom_objects=classes, safe_mode=False)
 
 
 def load(
@@ -190,11 +184,14 @@ def load(
             "`path` was written by Keras 2; `load_backbone` rebuilds its model in Keras 3. "
             f"Received: path={target!r}"
         )
-    model = saved_files.read_model(
-        target, "path", custom_objects=custom_objects, safe_mode=safe_mode
-    )
+    with warnings.catch_warnings(), keras.saving.custom_object_scope(custom_objects or {}):
+        if record is not None and "optimizer" in record:  # `apply` puts in what Keras skips.
+            warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
+        model = saved_files.read_model(
+            target, "path", custom_objects=custom_objects, safe_mode=safe_mode
+        )
+        if record is not None:
+            saved_files.apply(model, record, target, "path")
     if record is None:
         warn(f"{target} was not saved by finetunekit: task and class names are not known")
-    else:
-        saved_files.apply(model, record, target, "path")
     return model

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import keras
 
+from finetunekit.foundation import arguments
 from finetunekit.foundation.messages import closest, listed, warn
 from finetunekit.models import graph, metadata
 
@@ -68,8 +69,7 @@ def find_layers(
         assert list(ftk.find_layers(model, keras.layers.Dense)) == ["a", "b"]
         ```
     """
-    if not isinstance(model, keras.layers.Layer):
-        raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
+    arguments.check_model(model, kind=keras.layers.Layer)
     places = list(graph.walk(model))
     if params is not None:
         if layers != ".*":
@@ -231,7 +231,7 @@ def _leaves(model: keras.Model) -> list[keras.layers.Layer]:
 
 
 def _fraction(value: Any, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+    if not arguments.is_number(value):
         raise TypeError(f"`{name}` must be a number. Received: {name}={value!r}")
     if not 0 < abs(float(value)) <= 1:
         raise ValueError(

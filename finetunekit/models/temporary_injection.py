@@ -1,8 +1,11 @@
 """How is a change of the model undone when training ends, however it ends?"""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
+
+from finetunekit.foundation.patches import Patch
 
 
 class TemporaryInjection(keras.callbacks.Callback):
@@ -13,12 +16,12 @@ class TemporaryInjection(keras.callbacks.Callback):
     """
 
     _changed: keras.Model | None = None
+    _patches: Sequence[Patch] = ()
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Changes the model and has its functions traced anew."""
         self.restore()
-        self._change(self.model)
-        self._changed = self.model
+        self._patches, self._changed = self._change(self.model), self.model
         _retrace(self.model)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
@@ -29,13 +32,12 @@ class TemporaryInjection(keras.callbacks.Callback):
         """Undoes the change, if there is one to undo."""
         model, self._changed = self._changed, None
         if model is not None:
-            self._undo(model)
+            for patch in self._patches:
+                patch.undo()
+            self._patches = ()
             _retrace(model)
 
-    def _change(self, model: keras.Model) -> None:
-        raise NotImplementedError
-
-    def _undo(self, model: keras.Model) -> None:
+    def _change(self, model: keras.Model) -> list[Patch]:
         raise NotImplementedError
 
 

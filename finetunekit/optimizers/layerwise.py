@@ -1,12 +1,11 @@
 """Which layer learns how fast? Rates by depth and by selector, for any optimizer of Keras."""
 
-import numbers
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 
-from finetunekit.foundation import keras_internals
+from finetunekit.foundation import arguments, keras_internals
 from finetunekit.foundation.messages import plural, say
 from finetunekit.models import compiled, graph, rate_multipliers, selection
 from finetunekit.optimizers import depth
@@ -63,8 +62,7 @@ def layerwise_optimizer(
         depth; `layer_decay` of timm); Howard, Ruder, "Universal Language Model Fine-tuning for
         Text Classification", arXiv:1801.06146 (discriminative rates).
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
+    arguments.check_model(model)
     rate_multipliers.check(optimizer)
     if layer_decay is None and not rates:
         raise ValueError(
@@ -84,16 +82,13 @@ def layerwise_optimizer(
 
 
 def check_layer_decay(decay: Any) -> None:
-    """Raises for what is no factor by depth.
+    """Raises for what is not a factor by depth.
 
     Raises:
+        TypeError: If it is not a number.
         ValueError: If it is not above 0 and up to 1.
     """
-    if isinstance(decay, bool) or not isinstance(decay, numbers.Real) or not 0 < float(decay) <= 1:
-        raise ValueError(
-            "`layer_decay` must be a factor above 0 and up to 1, such as 0.75. "
-            f"Received: layer_decay={decay!r}"
-        )
+    arguments.check_number(decay, "layer_decay", arguments.SHARE_OR_ALL, "such as 0.75")
 
 
 def _by_depth(model: keras.Model, decay: Any) -> dict[int, tuple[Any, float]]:
@@ -117,8 +112,7 @@ def _by_selector(model: keras.Model, rates: Any) -> list[tuple[Any, float]]:
         )
     found: dict[int, tuple[Any, float]] = {}
     for selector, factor in rates.items():
-        whole = isinstance(factor, numbers.Real) and not isinstance(factor, bool)
-        if not whole or not 0 <= float(factor) < float("inf"):
+        if not arguments.is_number(factor) or not 0 <= float(factor) < float("inf"):
             raise ValueError(
                 "`rates` must hold factors of at least 0 on the optimizer's rate, such as 0.1. "
                 f"Received: rates={{{selector!r}: {factor!r}}}"
@@ -167,8 +161,7 @@ def learning_rates(model: keras.Model) -> dict[str, float]:
         assert set(ftk.learning_rates(model).values()) == {float(np.float32(1e-4))}
         ```
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
+    arguments.check_model(model)
     if not model.compiled or model.optimizer is None:
         raise ValueError(f"`model` is not compiled, so it has no rates. Received: model={model!r}")
     trains = {id(variable) for variable in model.trainable_variables}

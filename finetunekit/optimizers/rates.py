@@ -6,11 +6,11 @@ model are the rates of Keras' guide "Transfer learning & fine-tuning"; 1e-4 for 
 backbone is their geometric mean. SGD takes ten times as much, as its default does in Keras.
 """
 
-import numbers
 from typing import Any
 
 import keras
 
+from finetunekit.foundation import arguments
 from finetunekit.foundation.messages import closest, listed
 from finetunekit.models import graph, metadata, rate_multipliers
 
@@ -107,17 +107,9 @@ def make_optimizer(
 def _average(momentum: Any) -> dict[str, Any]:
     if momentum is None:
         return {}
-    if (
-        isinstance(momentum, bool)
-        or not isinstance(momentum, numbers.Real)
-        or not 0 < float(momentum) < 1
-    ):
-        raise ValueError(
-            "`ema_momentum` must be a number between 0 and 1, such as 0.99: the weights are "
-            "averaged over about 1 / (1 - ema_momentum) steps. "
-            f"Received: ema_momentum={momentum!r}"
-        )
-    return {"use_ema": True, "ema_momentum": float(momentum)}
+    what = "such as 0.99: the weights are averaged over about 1 / (1 - ema_momentum) steps"
+    share = arguments.check_number(momentum, "ema_momentum", arguments.SHARE, what)
+    return {"use_ema": True, "ema_momentum": share}
 
 
 def _rate(learning_rate: Any, part: str, name: str) -> tuple[Any, str]:
@@ -127,14 +119,6 @@ def _rate(learning_rate: Any, part: str, name: str) -> tuple[Any, str]:
         rate = RATES[part] * (_SGD_FACTOR if name == "sgd" else 1)
         what = {"head": "the head alone", "part": "a part of the layers", "all": "everything"}
         return rate, f"at {rate:.0e}, since {what[part]} trains"
-    if isinstance(learning_rate, bool) or not isinstance(learning_rate, numbers.Real):
-        raise TypeError(
-            "`learning_rate` must be 'auto', a positive number or a LearningRateSchedule. "
-            f"Received: learning_rate={learning_rate!r}"
-        )
-    if not 0 < float(learning_rate) < float("inf"):
-        raise ValueError(
-            "`learning_rate` must be a positive number, such as 1e-4. "
-            f"Received: learning_rate={learning_rate!r}"
-        )
-    return float(learning_rate), f"at {float(learning_rate):.3g}"
+    meant = "such as 1e-4, or 'auto', or a LearningRateSchedule"
+    rate = arguments.check_number(learning_rate, "learning_rate", arguments.POSITIVE, meant)
+    return rate, f"at {rate:.3g}"

@@ -23,6 +23,8 @@ class Progress(keras.callbacks.Callback):
         ```
     """
 
+    changes_frozen_weights = False
+
     def __init__(self, tell: Callable[[str], None]) -> None:
         super().__init__()
         self._tell = tell

@@ -1,12 +1,15 @@
 """Which activations are dropped in training? Dropout put into a model that exists already."""
 
+import functools
+import re
 from typing import Any
 
 import keras
 
-from finetunekit.foundation import keras_internals
+from finetunekit.foundation import arguments, keras_internals
 from finetunekit.foundation.messages import listed, plural, say
-from finetunekit.models import compiled, graph, metadata
+from finetunekit.foundation.patches import Patch, patch
+from finetunekit.models import graph, metadata, model_state
 from finetunekit.models.selection import Selector, find_layers_for
 from finetunekit.models.temporary_injection import TemporaryInjection
 
@@ -18,6 +21,8 @@ def inject_dropout(
 
     It shares all weights with the old one, which stays as it is, and predicts the same: Dropout
     acts in training only. A compiled model keeps its compile configuration and optimizer state.
+    Dropout put in before is never chosen, and a layer that has it at the same rate and seed gets
+    no second one.
 
     Args:
         model: A Functional or built Sequential model.
@@ -42,18 +47,19 @@ def inject_dropout(
         ```
     """
     rate = checked_rate(rate)
-    chosen = _targets(model, after)
+    chosen, there = _targets(model, after), _already_in(model)
     taken = {place.layer.name for place in graph.walk(model)}
     additions = {
         id(layer): keras.layers.Dropout(
             rate, seed=seed, name=free_name(f"{layer.name}_dropout", taken)
         )
         for layer in chosen
+        if (id(layer), rate, seed) not in there
     }
     new = graph.insert_after(model, additions)
-    carry_roles(model, new)
-    compiled.carry_compilation(model, new)
-    say(f"Dropout {rate:g} put after {plural(len(chosen), 'layer')} of {model.name!r}")
+    model_state.carry(model, new)
+    had = f"; {len(chosen) - len(additions)} had it" if len(additions) < len(chosen) else ""
+    say(f"Dropout {rate:g} put after {plural(len(additions), 'layer')} of {model.name!r}{had}")
     return new
 
 
@@ -67,19 +73,14 @@ def free_name(name: str, taken: set[str]) -> str:
 
 
 def checked_rate(rate: Any) -> float:
-    """A rate of Dropout, or a ValueError."""
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate < 1:
-        raise ValueError(
-            "`rate` must be a number in (0, 1), the share of values set to zero. "
-            f"Received: rate={rate!r}"
-        )
-    return float(rate)
+    """A rate of Dropout, or an error."""
+    return arguments.check_number(rate, "rate", arguments.SHARE, "the share of values set to zero")
 
 
 def _targets(model: keras.Model, after: Selector) -> list[keras.layers.Layer]:
     """The outermost layers chosen, none of which gives the model's probabilities."""
     found = list(find_layers_for("after", model, after).values())
-    ids = {id(layer) for layer in found}
+    ids = {id(layer) for layer in found} - set(_injected(model))
     chosen = [
         place.layer
         for place in graph.walk(model)
@@ -90,13 +91,42 @@ def _targets(model: keras.Model, after: Selector) -> list[keras.layers.Layer]:
     outputs = _output_layers(model)
     wrong = [layer.name for layer in chosen if id(layer) in map(id, outputs)]
     if wrong or not chosen:
-        what = "give the task's output" if wrong else "are inputs only"
+        what = "give the task's output" if wrong else "are inputs, or Dropout put in before"
         raise ValueError(
             f"`after` must choose layers inside the model; the chosen ones {what}: "
             f"{listed(wrong or [layer.name for layer in found])}. Choose an earlier layer. "
             f"Received: after={after!r}"
         )
     return chosen
+
+
+def _injected(model: keras.Model) -> dict[int, tuple[Any, Any]]:
+    """`id` of a Dropout layer put in -> it, and the layer that it was put after.
+
+    They are known by their names, which files keep.
+    """
+    siblings: dict[tuple[int, str], Any] = {}
+    dropouts = []
+    for place in graph.walk(model):
+        around = id(place.ancestors[-1]) if place.ancestors else id(model)
+        siblings[around, place.layer.name] = place.layer
+        name = re.fullmatch(r"(.+)_(dropout|depth)(_\d+)?", place.layer.name)
+        if name and isinstance(place.layer, keras.layers.Dropout):
+            dropouts.append((place.layer, around, name[1]))
+    return {
+        id(layer): (layer, siblings[around, base])
+        for layer, around, base in dropouts
+        if (around, base) in siblings
+    }
+
+
+def _already_in(model: keras.Model) -> set[tuple[int, float, int | None]]:
+    """`id(layer)`, rate and seed of the Dropout that layers have had put after them."""
+    return {
+        (id(layer), dropout.rate, dropout.seed)
+        for dropout, layer in _injected(model).values()
+        if dropout.noise_shape is None
+    }
 
 
 def _output_layers(model: keras.Model) -> list[keras.layers.Layer]:
@@ -112,20 +142,6 @@ def _output_layers(model: keras.Model) -> list[keras.layers.Layer]:
                 found.append(layer)
     head = metadata.of(model).head
     return [*found, *(head.layers[-1:] if isinstance(head, keras.Model) else [])]
-
-
-def carry_roles(old: keras.Model, new: keras.Model) -> None:
-    """Finds backbone and head again by name: nested models with Dropout inside are new objects."""
-    by_name = {layer.name: layer for layer in new.layers}
-    known = metadata.of(old)
-    for layer in old.layers:
-        if by_name.get(layer.name) is not layer and isinstance(layer, keras.Model):
-            metadata.carry(layer, by_name[layer.name])
-    renamed = {
-        role: None if layer is None else by_name.get(layer.name)
-        for role, layer in (("backbone", known.backbone), ("head", known.head))
-    }
-    metadata.carry(old, new, **renamed)
 
 
 class DropoutInjection(TemporaryInjection):
@@ -152,33 +168,35 @@ class DropoutInjection(TemporaryInjection):
         ```
     """
 
+    changes_frozen_weights = False
+
     def __init__(self, rate: float, *, after: Selector, seed: int | None = None) -> None:
         super().__init__()
         self._rate, self._after, self._seed = checked_rate(rate), after, seed
-        self._held: list[keras.layers.Layer] = []
-        self._dropouts: list[keras.layers.Dropout] = []
+
+    @property
+    def training_settings(self) -> dict[str, Any]:
+        """What a resumed run has to share."""
+        return {"rate": self._rate, "seed": self._seed}
 
     @property
     def variables(self) -> list[Any]:
         """The states of the Dropout layers, which are no part of the model, for a checkpoint."""
-        return [state for layer in self._dropouts for state in keras_internals.seed_states(layer)]
+        dropouts = [patch.tag for patch in self._patches]
+        return [state for layer in dropouts for state in keras_internals.seed_states(layer)]
 
-    def _change(self, model: keras.Model) -> None:
-        self._held = _targets(model, self._after)
-        self._dropouts = [keras.layers.Dropout(self._rate, seed=self._seed) for _ in self._held]
-        for layer, dropout in zip(self._held, self._dropouts, strict=True):
-            # An attribute of the instance hides the class's method until it is deleted.
-            layer.call = _followed_by(layer.call, dropout)
-
-    def _undo(self, model: keras.Model) -> None:
-        for layer in self._held:
-            del layer.call
-        self._held, self._dropouts = [], []
+    def _change(self, model: keras.Model) -> list[Patch]:
+        layers = _targets(model, self._after)
+        dropouts = [keras.layers.Dropout(self._rate, seed=self._seed) for _ in layers]
+        # The tag tells the frozen prefix what follows the layer.
+        return [
+            patch(layer, "call", functools.partial(_followed_by, dropout), tag=dropout)
+            for layer, dropout in zip(layers, dropouts, strict=True)
+        ]
 
 
-def _followed_by(call: Any, dropout: keras.layers.Layer) -> Any:
+def _followed_by(dropout: keras.layers.Layer, call: Any) -> Any:
     def call_and_drop(*args: Any, **kwargs: Any) -> Any:
         return keras.tree.map_structure(dropout, call(*args, **kwargs))
 
-    call_and_drop.followed_by = dropout  # type: ignore[attr-defined]  # For the frozen prefix.
     return call_and_drop

@@ -1,30 +1,17 @@
 """How large may weights grow, how far from the start? Penalties put into an existing model."""
 
-import math
-import weakref
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
-from finetunekit.foundation import keras_internals
+from finetunekit.foundation import arguments, keras_internals, patches
 from finetunekit.foundation.messages import listed, plural, say
-from finetunekit.models import compiled, graph
+from finetunekit.foundation.patches import Patch
+from finetunekit.models import compiled, graph, regularizers
 from finetunekit.models.selection import Selector, find_layers
 from finetunekit.models.temporary_injection import TemporaryInjection
 from finetunekit.regularization.start import StartPull, starts_of, with_start
-
-
-@dataclass(frozen=True)
-class _Regularizers:
-    """The regularizers of a layer: of its kernels, and as its config has them."""
-
-    variables: tuple[tuple[Any, Any], ...]
-    attributes: tuple[tuple[str, Any], ...]
-
-
-# What layers with an injected penalty had before.
-_before: "weakref.WeakKeyDictionary[Any, _Regularizers]" = weakref.WeakKeyDictionary()
 
 
 def inject_regularizer(
@@ -92,7 +79,7 @@ def inject_regularizer(
         pulled = with_start(model, changed, starts, layers)
         changed = changed if l1 or l2 else pulled
     for layer in changed:
-        _put_back(layer, _before.setdefault(layer, _found(layer)))
+        regularizers.put_back(layer, regularizers.note(layer))
         if layer in pulled:
             for variable in [v for v in keras_internals.kernels(layer) if id(v) in starts]:
                 variable.regularizer = StartPull(pull, starts[id(variable)])
@@ -131,15 +118,15 @@ def remove_regularizer(model: keras.Model, layers: Selector = ".*") -> keras.Mod
         ```
     """
     chosen = graph.with_descendants(list(find_layers(model, layers).values()))
-    injected = [layer for layer in chosen if layer in _before]
+    injected = [layer for layer in chosen if regularizers.is_noted(layer)]
     if not injected:
-        there = [place.path for place in graph.walk(model) if place.layer in _before]
+        there = [place.path for place in graph.walk(model) if regularizers.is_noted(place.layer)]
         raise ValueError(
             "`layers` matches no layer with an injected penalty. Such layers are: "
             f"{listed(there) or 'none'}. Received: layers={layers!r}"
         )
     for layer in injected:
-        _put_back(layer, _before.pop(layer))
+        regularizers.put_back(layer, regularizers.forget(layer))
     compiled.renew_all(injected, model)
     say(f"{model.name!r}: penalties taken out of {plural(len(injected), 'layer')}")
     return model
@@ -163,28 +150,12 @@ def _carriers(model: keras.Model, layers: Selector) -> list[keras.layers.Layer]:
     ]
 
 
-def _found(layer: keras.layers.Layer) -> _Regularizers:
-    return _Regularizers(
-        tuple((variable, variable.regularizer) for variable in keras_internals.kernels(layer)),
-        tuple(
-            (name, getattr(layer, name)) for name in keras_internals.regularizer_attributes(layer)
-        ),
-    )
-
-
 def _penalise(layer: keras.layers.Layer, l1: float, l2: float) -> None:
     """Sets both: Keras takes the loss from the variable, and the saved config from the layer."""
     for variable in keras_internals.kernels(layer):
         variable.regularizer = _penalty(l1, l2)
     for name in keras_internals.regularizer_attributes(layer):
         setattr(layer, name, _penalty(l1, l2))
-
-
-def _put_back(layer: keras.layers.Layer, before: _Regularizers) -> None:
-    for variable, regularizer in before.variables:
-        variable.regularizer = regularizer
-    for name, regularizer in before.attributes:
-        setattr(layer, name, regularizer)
 
 
 def _penalty(l1: float, l2: float) -> keras.regularizers.Regularizer:
@@ -196,17 +167,14 @@ def _penalty(l1: float, l2: float) -> keras.regularizers.Regularizer:
 def _strength(value: Any, name: str) -> float:
     if value is None:
         return 0.0
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"`{name}` must be a number. Received: {name}={value!r}")
-    if value < 0 or not math.isfinite(value):
-        raise ValueError(
-            f"`{name}` must be a number of at least 0, such as 1e-4. Received: {name}={value!r}"
-        )
-    return float(value)
+    return arguments.check_number(value, name, arguments.NOT_NEGATIVE, "such as 1e-4")
 
 
 class L1L2Injection(TemporaryInjection):
     """Puts an L1 or L2 penalty on kernels for the time of one `fit`, and takes it out after.
+
+    It takes the place of a penalty that a layer has; several such callbacks add up. A model that
+    is saved meanwhile has no such penalty in its file.
 
     Args:
         l1: As for `inject_regularizer`.
@@ -228,6 +196,8 @@ class L1L2Injection(TemporaryInjection):
         ```
     """
 
+    changes_frozen_weights = False
+
     def __init__(
         self, *, l1: float | None = None, l2: float | None = None, layers: Selector = ".*"
     ) -> None:
@@ -235,14 +205,31 @@ class L1L2Injection(TemporaryInjection):
         self._l1, self._l2, self._layers = _strength(l1, "l1"), _strength(l2, "l2"), layers
         if not self._l1 and not self._l2:
             raise ValueError(f"Give `l1` or `l2`, a number above 0. Received: l1={l1!r}, l2={l2!r}")
-        self._held: list[tuple[keras.layers.Layer, _Regularizers]] = []
 
-    def _change(self, model: keras.Model) -> None:
-        self._held = [(layer, _found(layer)) for layer in _carriers(model, self._layers)]
-        for layer, _ in self._held:
-            _penalise(layer, self._l1, self._l2)
+    @property
+    def training_settings(self) -> dict[str, Any]:
+        """What a resumed run has to share."""
+        return {"l1": self._l1, "l2": self._l2}
 
-    def _undo(self, model: keras.Model) -> None:
-        for layer, before in self._held:
-            _put_back(layer, before)
-        self._held = []
+    def _change(self, model: keras.Model) -> list[Patch]:
+        layers = _carriers(model, self._layers)
+        kernels = {id(v): v for layer in layers for v in keras_internals.kernels(layer)}
+        return [
+            patches.patch(variable, "regularizer", self._added_to(variable))
+            for variable in kernels.values()
+        ]
+
+    def _added_to(self, variable: Any) -> Callable[[Any], Any]:
+        own = patches.original(variable, "regularizer")
+
+        def added(below: Any) -> Any:
+            strengths = [(self._l1, self._l2)]
+            if below is not own:  # Of another injection.
+                strengths.append((_strength_of(below, "l1"), _strength_of(below, "l2")))
+            return _penalty(sum(l1 for l1, _ in strengths), sum(l2 for _, l2 in strengths))
+
+        return added
+
+
+def _strength_of(penalty: Any, name: str) -> float:
+    return float(getattr(penalty, name, 0.0))

@@ -7,9 +7,9 @@ import keras
 
 from finetunekit.foundation import keras_internals
 from finetunekit.foundation.messages import listed, plural, say
-from finetunekit.models import compiled, graph
+from finetunekit.models import graph, model_state
 from finetunekit.models.selection import Selector, find_layers_for
-from finetunekit.regularization.dropout import carry_roles, checked_rate, free_name
+from finetunekit.regularization.dropout import checked_rate, free_name
 
 
 def inject_stochastic_depth(
@@ -62,8 +62,7 @@ def inject_stochastic_depth(
         for number, branch in enumerate(branches, start=1)
     }
     new = graph.insert_after(model, additions)
-    carry_roles(model, new)
-    compiled.carry_compilation(model, new)
+    model_state.carry(model, new)
     say(
         f"{plural(len(branches), 'residual block')} of {model.name!r} left out at rates from "
         f"{rate / len(branches):.2g} to {rate:.2g}"

@@ -7,7 +7,6 @@ from typing import Any
 import keras
 
 from finetunekit.foundation.arguments import check_int
-from finetunekit.foundation.messages import say
 from finetunekit.resuming import checkpoint_files
 
 
@@ -20,7 +19,7 @@ class Checkpoint(keras.callbacks.Callback):
     and `fit_in_stages`, on arrays, PyDatasets and tf.data pipelines.
 
     Args:
-        path: The file. One that a run before left there is kept as `<path>.previous`.
+        path: The file. What a run before has left there is kept as `<path>.previous`.
         every: `"epoch"`, or a number of steps, at which it is written too.
 
     Raises:
@@ -39,6 +38,8 @@ class Checkpoint(keras.callbacks.Callback):
         ```
     """
 
+    changes_frozen_weights = False
+
     def __init__(self, path: str | os.PathLike[str], *, every: str | int = "epoch") -> None:
         super().__init__()
         self.path = check_target(path)
@@ -55,17 +56,9 @@ class Checkpoint(keras.callbacks.Callback):
         self._gather: Callable[[int, int], dict[str, Any]] | None = None
         self._epoch = self._last = 0
 
-    def attach(self, gather: Callable[[int, int], dict[str, Any]], *, fresh: bool) -> None:
-        """Says how the state is gathered, by epoch and step; `fit` does.
-
-        Args:
-            gather: Epoch and steps done in it -> the state.
-            fresh: Whether the run has begun anew, and not from this file.
-        """
+    def attach(self, gather: Callable[[int, int], dict[str, Any]]) -> None:
+        """Says how the state is gathered: epoch and steps done in it -> the state; `fit` does."""
         self._gather = gather
-        if fresh and os.path.exists(self.path):
-            os.replace(self.path, f"{self.path}.previous")
-            say(f"{self.path} of an earlier run is kept as {self.path}.previous")
 
     def detach(self) -> None:
         """The run is over."""

@@ -8,6 +8,8 @@ import keras
 class EpochStart(keras.callbacks.Callback):
     """The first of the callbacks: before any other draws random numbers for the epoch."""
 
+    changes_frozen_weights = False
+
     def __init__(self, run: Any) -> None:
         super().__init__()
         self._run = run
@@ -18,6 +20,8 @@ class EpochStart(keras.callbacks.Callback):
 
 class PutBack(keras.callbacks.Callback):
     """The last of the callbacks but the `Checkpoint`: all others have begun."""
+
+    changes_frozen_weights = False
 
     def __init__(self, run: Any) -> None:
         super().__init__()

@@ -1,7 +1,6 @@
 """What does a training run depend on? All of it, taken from the objects and put back into them."""
 
 import inspect
-import random
 from typing import Any
 
 import keras
@@ -9,11 +8,11 @@ import numpy as np
 
 from finetunekit.foundation import keras_internals
 from finetunekit.foundation.messages import listed, warn
-from finetunekit.models import compiled, graph, rate_multipliers
-from finetunekit.resuming import checkpoint_files
+from finetunekit.models import compiled, graph, optimizer_state, rate_multipliers
+from finetunekit.resuming import encoding
 
 # Attributes of callbacks that belong to the process, not to the run.
-_OWN = {"_model", "model", "params", "validation_data", "monitor_op"}
+_OWN = {"_model", "model", "params", "validation_data", "monitor_op", "append_header"}
 
 
 def variables(model: keras.Model) -> list[Any]:
@@ -34,18 +33,35 @@ def described(model: keras.Model) -> list[str]:
     ]
 
 
+def check_architecture(known: list[str], mine: list[str]) -> None:
+    """Raises if a checkpoint is of a model of other layers.
+
+    Raises:
+        ValueError: If so; the message has the first that differs.
+    """
+    differs = [f"{b!r} instead of {a!r}" for a, b in zip(known, mine, strict=False) if a != b]
+    if differs or len(mine) != len(known):
+        what = differs[0] if differs else f"{len(mine)} layers instead of {len(known)}"
+        raise ValueError(
+            "`resume` is of a run of another model. Build the model as for that run, or begin "
+            f"anew without `resume`. Received: a model with {what}"
+        )
+
+
 def of_model(model: keras.Model) -> dict[str, Any]:
     """Weights, seeds, what trains, and the optimizer."""
     optimizer = model.optimizer
     inner = rate_multipliers.innermost(optimizer)
     place = {id(v): number for number, v in enumerate(model.weights)}
     return {
-        "variables": _values(variables(model)),
+        "variables": values_of(variables(model)),
         "layer_flags": [bool(p.layer.trainable) for p in graph.walk(model)],
         "variable_flags": [bool(v.trainable) for v in model.weights],
-        "optimizer": _values(optimizer.variables),
+        "optimizer": values_of(optimizer.variables),
         "parked": [
-            [place[key], slots] for key, slots in compiled.parked(inner).items() if key in place
+            [place[key], slots]
+            for key, slots in optimizer_state.stashed(inner).items()
+            if key in place
         ],
         "warming": [
             [number, *inner_row]
@@ -80,15 +96,16 @@ def put_into_model(model: keras.Model, state: dict[str, Any]) -> None:
     for variable, value in zip(optimizer.variables, state["optimizer"], strict=True):
         variable.assign(value)
     inner, weights = rate_multipliers.innermost(optimizer), model.weights
-    compiled.park(inner, [(weights[number], slots) for number, slots in state["parked"]])
+    optimizer_state.stash(inner, [(weights[number], slots) for number, slots in state["parked"]])
     rate_multipliers.set_warming(
         inner, [(weights[number], first, steps) for number, first, steps in state["warming"]]
     )
     compiled.renew_if_stale(model)
 
 
-def _values(found: list[Any]) -> list[np.ndarray]:
-    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in found]
+def values_of(found: list[Any]) -> list[np.ndarray]:
+    """The values of variables, copied."""
+    return [encoding.to_numpy(variable) for variable in found]
 
 
 def of_callback(callback: Any, at_start: dict[str, Any]) -> dict[str, Any]:
@@ -96,37 +113,50 @@ def of_callback(callback: Any, at_start: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         callback: The callback.
-        at_start: What this function gave before training began; empty then.
+        at_start: What `settings_of` gave before training began.
     """
+    plain, _ = _plain(callback)
+    now = settings_of(callback)
+    return {
+        "class": type(callback).__name__,
+        "plain": plain,
+        "unchanged": [name for name in now if now[name] == at_start.get(name)],
+        "monitors": getattr(callback, "monitor_op", None) is not None,
+        "variables": values_of(getattr(callback, "variables", [])),
+    }
+
+
+def settings_of(callback: Any) -> dict[str, Any]:
+    """The attributes that are named as arguments, encoded: what changes in place is not shared."""
+    arguments = inspect.signature(type(callback).__init__).parameters
+    plain, _ = _plain(callback)
+    return {name: encoding.to_json(plain[name]) for name in arguments if name in plain}
+
+
+def warn_of_losses(callback: Any) -> None:
+    """Says which attributes of a user's callback a checkpoint cannot hold."""
+    known = type(callback).__module__.startswith(("keras.", "finetunekit."))
+    _, left_out = _plain(callback)
+    if left_out and not known:
+        warn(
+            f"a checkpoint cannot hold these attributes of {type(callback).__name__}, which start "
+            f"anew after an interruption: {listed(left_out)}"
+        )
+
+
+def _plain(callback: Any) -> tuple[dict[str, Any], list[str]]:
+    """The attributes that a checkpoint can hold, and the names of the others."""
     plain, left_out = {}, []
     for name, value in vars(callback).items():
         if name in _OWN:
             continue
         try:
-            plain[name] = checkpoint_files.encode(value, [])
-        except checkpoint_files.Unstorable as error:
+            encoding.encode(value, [])
+        except encoding.Unstorable as error:
             left_out.append(f"{name} ({error})")
             continue
         plain[name] = value
-    settings = set(inspect.signature(type(callback).__init__).parameters)
-    unchanged = [
-        name
-        for name, value in plain.items()
-        if name in settings and at_start and _equal(value, at_start["plain"].get(name))
-    ]
-    known = type(callback).__module__.startswith(("keras.", "finetunekit."))
-    if left_out and not known and not at_start:
-        warn(
-            f"a checkpoint cannot hold these attributes of {type(callback).__name__}, which start "
-            f"anew after an interruption: {listed(left_out)}"
-        )
-    return {
-        "class": type(callback).__name__,
-        "plain": dict(plain),
-        "unchanged": unchanged,
-        "monitors": getattr(callback, "monitor_op", None) is not None,
-        "variables": _values(getattr(callback, "variables", [])),
-    }
+    return plain, left_out
 
 
 def put_into_callback(callback: Any, state: dict[str, Any]) -> None:
@@ -136,37 +166,8 @@ def put_into_callback(callback: Any, state: dict[str, Any]) -> None:
         for name in ("monitor", "mode"):
             if name in changed:
                 setattr(callback, name, changed[name])
-        keras_internals.find_monitor_op(
-            callback
-        )  # Else it is done late, and turns `min_delta` once more.
+        # Else it is done late, and turns `min_delta` once more.
+        keras_internals.find_monitor_op(callback)
     vars(callback).update(changed)
     for variable, value in zip(getattr(callback, "variables", []), state["variables"], strict=True):
         variable.assign(value)
-
-
-def _equal(one: Any, other: Any) -> bool:
-    first: list[np.ndarray] = []
-    second: list[np.ndarray] = []
-    try:
-        same = checkpoint_files.encode(one, first) == checkpoint_files.encode(other, second)
-    except checkpoint_files.Unstorable:
-        return False
-    return same and all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
-
-
-def of_random(mixers: list[Any]) -> dict[str, Any]:
-    """The states of Python's and numpy's generators, and of layers that mix batches."""
-    return {
-        "python": random.getstate(),
-        "numpy": np.random.get_state(),
-        "mixers": [_values(keras_internals.seed_states(layer)) for layer in mixers],
-    }
-
-
-def put_into_random(state: dict[str, Any], mixers: list[Any]) -> None:
-    """Puts back what `of_random` took."""
-    random.setstate(state["python"])
-    np.random.set_state(state["numpy"])
-    for layer, values in zip(mixers, state["mixers"], strict=True):
-        for variable, value in zip(keras_internals.seed_states(layer), values, strict=True):
-            variable.assign(value)

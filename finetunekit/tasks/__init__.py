@@ -1,22 +1,41 @@
-"""Towards what is the model tuned, and how is it judged? Heads, losses, metrics, decoding."""
+"""Heads, losses, metrics, labels and predictions of each kind of task."""
 
 from finetunekit.models.metadata import Task
 from finetunekit.tasks.attach import add_head, replace_head
-from finetunekit.tasks.families import CLASSIFYING, FAMILIES
+from finetunekit.tasks.class_family import ClassFamily
+from finetunekit.tasks.families import families, family_of, register, unregister
+from finetunekit.tasks.family import TaskFamily
 from finetunekit.tasks.heads import build_head
-from finetunekit.tasks.inference import from_logits, output_activation, task_of
-from finetunekit.tasks.labels import Prediction, predict_labels
+from finetunekit.tasks.inference import (
+    from_logits,
+    known_task,
+    loss_name,
+    output_activation,
+    task_of,
+)
+from finetunekit.tasks.labels import predict_labels
+from finetunekit.tasks.objective import Objective, objective_for_labels, objective_of
+from finetunekit.tasks.prediction import Prediction
 
 __all__ = [
-    "CLASSIFYING",
-    "FAMILIES",
+    "ClassFamily",
+    "Objective",
     "Prediction",
     "Task",
+    "TaskFamily",
     "add_head",
     "build_head",
+    "families",
+    "family_of",
     "from_logits",
+    "known_task",
+    "loss_name",
+    "objective_for_labels",
+    "objective_of",
     "output_activation",
     "predict_labels",
+    "register",
     "replace_head",
     "task_of",
+    "unregister",
 ]

@@ -6,11 +6,11 @@ from typing import Any
 
 import keras
 
-from finetunekit.foundation import keras_internals
+from finetunekit.foundation import arguments, keras_internals
 from finetunekit.foundation.messages import listed, say
-from finetunekit.models import compiled, graph, metadata
+from finetunekit.models import graph, metadata, model_state
 from finetunekit.models.metadata import Task
-from finetunekit.tasks.families import make_task
+from finetunekit.tasks.families import family_of, make_task
 from finetunekit.tasks.heads import build_head
 from finetunekit.tasks.inference import output_activation
 from finetunekit.tasks.pooling import pool_features
@@ -79,6 +79,7 @@ def add_head(
     features = pick_output(backbone(_augmented(inputs, augmentation)), output, backbone)
     _freeze_unused(backbone, output)
     # Outside of the head: a Sequential warns about a mask that its first layer uses well.
+    pooling = family_of(task).pooling if pooling == "auto" else pooling
     pooled = pool_features(features, pooling, backbone, inputs)
     head = build_head(
         pooled.shape[1:],
@@ -138,8 +139,7 @@ def replace_head(
         assert other.output_shape == (None, 5)
         ```
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
+    arguments.check_model(model)
     known = metadata.of(model)
     backbone = known.backbone if known.backbone is not None else _without_last_layer(model)
     if known.augmentation:
@@ -155,20 +155,16 @@ def _keep_compilation(old: keras.Model, new: keras.Model) -> bool:
     before, after = metadata.of(old), metadata.of(new)
     if before.task is None or after.task is None:
         return False
-    tasks = [(task.name, task.num_classes) for task in (before.task, after.task)]
-    if tasks[0] != tasks[1] or output_activation(old) != output_activation(new):
+    kinds = [(task.name, task.num_classes) for task in (before.task, after.task)]
+    if kinds[0] != kinds[1] or output_activation(old) != output_activation(new):
         return False
     metadata.remember(new, task=dataclasses.replace(after.task, one_hot=before.task.one_hot))
-    compiled.carry_compilation(old, new)
+    model_state.carry_compilation(old, new)
     return True
 
 
 def _check_backbone(backbone: Any) -> None:
-    if not isinstance(backbone, keras.Model):
-        raise TypeError(
-            "`backbone` must be a keras.Model; `load_backbone` makes one of a file or a name. "
-            f"Received: backbone={backbone!r}"
-        )
+    arguments.check_model(backbone, "backbone", "`load_backbone` makes one of a file or a name.")
     if not graph.is_graph(backbone):
         what = "not built yet" if not backbone.built else "a subclassed model"
         raise ValueError(

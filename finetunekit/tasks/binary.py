@@ -1,57 +1,128 @@
 """Yes or no: one probability, judged by accuracy and the area under the ROC curve."""
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 
 from finetunekit.models.metadata import Task
-from finetunekit.tasks.label_shapes import Shape, one_each, text
+from finetunekit.tasks.class_family import ClassFamily, sigmoid
+from finetunekit.tasks.label_shapes import Shape, is_wide, one_each, text
 
-ACTIVATION: str | None = "sigmoid"
-MONITOR = "auc"
-
-
-def loss(task: Task, from_logits: bool, label_smoothing: float = 0.0) -> keras.losses.Loss:
-    """Binary cross-entropy."""
-    return keras.losses.BinaryCrossentropy(from_logits=from_logits, label_smoothing=label_smoothing)
+HINGE = ("Hinge", "SquaredHinge")
+LOSSES = ("BinaryCrossentropy", "BinaryFocalCrossentropy", *HINGE)
 
 
-def metrics(task: Task, from_logits: bool) -> list[keras.metrics.Metric]:
-    """Accuracy and AUC."""
-    threshold = 0.0 if from_logits else 0.5
-    return [
-        keras.metrics.BinaryAccuracy(name="accuracy", threshold=threshold),
-        keras.metrics.AUC(name="auc", from_logits=from_logits),
-    ]
+class Binary(ClassFamily):
+    """The family of `"binary"`."""
 
+    name = "binary"
+    activation = "sigmoid"
+    monitor = "auc"
+    fixed_count = 1
+    default_count = 1
+    losses = LOSSES
 
-def check_labels(labels: np.ndarray, task: Task, output_shape: Shape) -> None:
-    """Labels are 0 and 1, one for each output."""
-    if not one_each(labels, output_shape):
-        raise ValueError(
-            f"`y` must have shape {text(output_shape[:-1])} or {text((*output_shape[:-1], 1))} for "
-            "task 'binary'. For rows of 0 and 1 with one 1 each use task 'multiclass', with "
-            f"several 'multilabel'. Received: y of shape {labels.shape}"
-        )
-    if ((labels < 0) | (labels > 1)).any():
-        found = np.unique(labels)
-        remedy = "For more than two classes use task 'multiclass'."
-        if len(found) <= 2:
-            low = "`y = y - 1`" if found.tolist() == [1, 2] else "`y = (y > 0).astype('float32')`"
-            remedy = f"Write {low}."
-        raise ValueError(
-            f"`y` must lie between 0 (no) and 1 (yes) for task 'binary'. {remedy} "
-            f"Received: y with values {found[:8].tolist()}"
+    def loss(
+        self, task: Task, from_logits: bool, label_smoothing: float = 0.0
+    ) -> keras.losses.Loss:
+        """Binary cross-entropy."""
+        return keras.losses.BinaryCrossentropy(
+            from_logits=from_logits, label_smoothing=label_smoothing
         )
 
+    def metrics(self, task: Task, from_logits: bool) -> list[keras.metrics.Metric]:
+        """Accuracy and AUC."""
+        threshold = 0.0 if from_logits else 0.5
+        return [
+            keras.metrics.BinaryAccuracy(name="accuracy", threshold=threshold),
+            keras.metrics.AUC(name="auc", from_logits=from_logits),
+        ]
 
-def class_ids(labels: np.ndarray, task: Task, output_shape: Shape) -> np.ndarray:
-    """The class number of each label."""
-    return (labels > 0.5).astype("int64")
+    def count_of_names(self, names: tuple[str, ...]) -> int:
+        """Two names, one output."""
+        if len(names) != 2:
+            raise ValueError(
+                "`class_names` must be two names for task 'binary', the negative class first. "
+                f"Received: class_names={names!r}"
+            )
+        return 1
+
+    def check_count(self, num_classes: int) -> None:
+        """One output."""
+        if num_classes != 1:
+            raise ValueError(
+                "Task 'binary' has one output. Leave `num_classes` out, or use task 'multiclass' "
+                f"for {num_classes} classes. Received: num_classes={num_classes!r}"
+            )
+
+    def check_labels(self, labels: np.ndarray, task: Task, output_shape: Shape) -> None:
+        """Labels are 0 and 1, one for each output."""
+        if not one_each(labels, output_shape):
+            raise ValueError(
+                f"`y` must have shape {text(output_shape[:-1])} or "
+                f"{text((*output_shape[:-1], 1))} for task 'binary'. For rows of 0 and 1 with one "
+                "1 each use task 'multiclass', with several 'multilabel'. "
+                f"Received: y of shape {labels.shape}"
+            )
+        if ((labels < 0) | (labels > 1)).any():
+            found = np.unique(labels)
+            remedy = "For more than two classes use task 'multiclass'."
+            if len(found) <= 2:
+                low = (
+                    "`y = y - 1`" if found.tolist() == [1, 2] else "`y = (y > 0).astype('float32')`"
+                )
+                remedy = f"Write {low}."
+            raise ValueError(
+                f"`y` must lie between 0 (no) and 1 (yes) for task 'binary'. {remedy} "
+                f"Received: y with values {found[:8].tolist()}"
+            )
+
+    def labels_for_check(self, labels: np.ndarray, loss: str) -> np.ndarray:
+        """The hinge losses take -1 for no, too."""
+        return hinge_labels(labels) if loss in HINGE else labels
+
+    def recognises_loss(self, loss: str, activation: str | None, width: int) -> bool:
+        """One output that is not a softmax, and a loss of yes or no."""
+        return loss in self.losses and width == 1 and activation != "softmax"
+
+    def recognises_output(self, activation: str | None, width: int) -> bool:
+        """One sigmoid."""
+        return activation == "sigmoid" and width == 1
+
+    def recognises_labels(self, labels: np.ndarray) -> str | None:
+        """0 and 1, one a sample."""
+        alone = not is_wide(labels) and np.unique(labels).tolist() == [0, 1]
+        return "the labels are 0 and 1" if alone else None
+
+    def recognises_names(self, names: tuple[str, ...]) -> bool:
+        """Two of them."""
+        return len(names) == 2
+
+    def count_in_labels(self, labels: np.ndarray) -> int | None:
+        """Whatever they are, there is one output."""
+        return None
+
+    def class_count(self, task: Task) -> int:
+        """No and yes."""
+        return 2
+
+    def class_ids(self, labels: np.ndarray, task: Task, output_shape: Shape) -> np.ndarray:
+        """1 for yes."""
+        return (labels > 0.5).astype("int64")
+
+    def probabilities(self, outputs: np.ndarray, from_logits: bool) -> np.ndarray:
+        """Outputs of shape (n, 1) to probabilities of shape (n, 2), the negative class first."""
+        positive = outputs.reshape(-1, 1)
+        negative = sigmoid(-positive) if from_logits else 1.0 - positive
+        positive = sigmoid(positive) if from_logits else positive
+        return np.concatenate([negative, positive], axis=1)
+
+    def holding(self, row: np.ndarray, order: np.ndarray, threshold: float) -> Sequence[int]:
+        """The positive class from the threshold on, else the negative one."""
+        return [int(row[1] >= threshold)]
 
 
-def probabilities(outputs: np.ndarray, from_logits: bool) -> np.ndarray:
-    """Outputs of shape (n, 1) to probabilities of shape (n, 2), the negative class first."""
-    positive = outputs.reshape(-1, 1)
-    if from_logits:
-        positive = 0.5 * (1.0 + np.tanh(0.5 * positive))
-    return np.concatenate([1.0 - positive, positive], axis=1)
+def hinge_labels(labels: np.ndarray) -> np.ndarray:
+    """-1 and 1 as 0 and 1; other labels as they are."""
+    return (labels + 1) / 2 if set(np.unique(labels).tolist()) <= {-1, 1} else labels

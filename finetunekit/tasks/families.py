@@ -1,51 +1,62 @@
-"""Which tasks are there, and what belongs to each? One file a family, one row here."""
+"""Which kinds of task are there? One file a family, one row here."""
 
 import dataclasses
-from typing import Any, Protocol
+from typing import Any
 
-import keras
 import numpy as np
 
 from finetunekit.foundation.messages import closest, listed
 from finetunekit.models.metadata import Task
-from finetunekit.tasks import binary, multiclass, multilabel, regression
-from finetunekit.tasks.label_shapes import Shape
+from finetunekit.tasks.binary import Binary
+from finetunekit.tasks.family import TaskFamily
+from finetunekit.tasks.multiclass import Multiclass
+from finetunekit.tasks.multilabel import Multilabel
+from finetunekit.tasks.regression import Regression
+
+_families: dict[str, TaskFamily] = {}
 
 
-class Family(Protocol):
-    """What a family's file has; those that decide between classes also have `Classifying`."""
+def register(family: TaskFamily) -> None:
+    """Adds a kind of task, which every function knows by its name from now on.
 
-    ACTIVATION: str | None
-    MONITOR: str
-
-    def loss(
-        self, task: Task, from_logits: bool, label_smoothing: float = 0.0
-    ) -> keras.losses.Loss:
-        """The loss that `compile_for_task` picks."""
-
-    def metrics(self, task: Task, from_logits: bool) -> list[keras.metrics.Metric]:
-        """The metrics that `compile_for_task` picks."""
-
-    def check_labels(self, labels: np.ndarray, task: Task, output_shape: Shape) -> None:
-        """Raises ValueError for labels that the task cannot mean beside such an output."""
+    Raises:
+        ValueError: If the name is taken.
+    """
+    if family.name in _families:
+        raise ValueError(
+            f"There is a family of that name already; `unregister` it, or choose another name. "
+            f"Received: family.name={family.name!r}"
+        )
+    _families[family.name] = family
 
 
-class Classifying(Family, Protocol):
-    """What a family of classes has besides."""
-
-    def class_ids(self, labels: np.ndarray, task: Task, output_shape: Shape) -> np.ndarray:
-        """Labels to class numbers."""
-
-    def probabilities(self, outputs: np.ndarray, from_logits: bool) -> np.ndarray:
-        """Model outputs to probabilities, one column a class."""
+def unregister(name: str) -> None:
+    """Takes a kind of task away again."""
+    del _families[name]
 
 
-CLASSIFYING: dict[str, Classifying] = {
-    "binary": binary,
-    "multiclass": multiclass,
-    "multilabel": multilabel,
-}
-FAMILIES: dict[str, Family] = {**CLASSIFYING, "regression": regression}
+def family_of(task: Task | str) -> TaskFamily:
+    """The family of a task or of a task's name.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    name = task if isinstance(task, str) else task.name
+    if name not in _families:
+        raise ValueError(
+            f"`task` must be one of {listed(_families)}. {closest(name, _families)}"
+            f"Received: task={name!r}"
+        )
+    return _families[name]
+
+
+def families() -> tuple[TaskFamily, ...]:
+    """All of them, in the order in which they are asked."""
+    return tuple(_families.values())
+
+
+for _family in (Binary(), Multiclass(), Multilabel(), Regression()):
+    register(_family)
 
 
 def make_task(task: Any, num_classes: int | None = None, class_names: Any = None) -> Task:
@@ -56,28 +67,43 @@ def make_task(task: Any, num_classes: int | None = None, class_names: Any = None
         TypeError: If an argument is of the wrong type.
     """
     if isinstance(task, Task):
-        if num_classes not in (None, task.num_classes):
-            raise ValueError(
-                "`num_classes` contradicts the Task given; leave it out. "
-                f"Received: task={task!r}, num_classes={num_classes!r}"
-            )
-        checked = make_task(task.name, task.num_classes, class_names or task.class_names)
-        return dataclasses.replace(checked, one_hot=task.one_hot)
+        return _checked(task, num_classes, class_names)
     if not isinstance(task, str):
         raise TypeError(
-            f"`task` must be one of {listed(FAMILIES)}, or a Task. Received: task={task!r}"
+            f"`task` must be one of {listed(_families)}, or a Task. Received: task={task!r}"
         )
-    if task not in FAMILIES:
+    family, names = family_of(task), checked_names(class_names)
+    if num_classes is not None and (
+        isinstance(num_classes, bool) or not isinstance(num_classes, (int, np.integer))
+    ):
+        raise TypeError(f"`num_classes` must be an int. Received: num_classes={num_classes!r}")
+    return Task(name=task, num_classes=int(family.count(num_classes, names)), class_names=names)
+
+
+def _checked(task: Task, num_classes: int | None, class_names: Any) -> Task:
+    """A Task that is whole, and that nothing contradicts."""
+    if num_classes not in (None, task.num_classes):
         raise ValueError(
-            f"`task` must be one of {listed(FAMILIES)}. {closest(task, FAMILIES)}"
-            f"Received: task={task!r}"
+            "`num_classes` contradicts the Task given; leave it out. "
+            f"Received: task={task!r}, num_classes={num_classes!r}"
         )
-    names = _names(class_names)
-    count = _count(task, num_classes, names)
-    return Task(name=task, num_classes=count, class_names=names)
+    names = checked_names(class_names)
+    if names and task.class_names and names != tuple(task.class_names):
+        raise ValueError(
+            "`class_names` contradicts the Task given, whose names have another order or are "
+            f"others; leave one out. Received: task={task!r}, class_names={class_names!r}"
+        )
+    checked = make_task(task.name, task.num_classes, names or task.class_names)
+    return dataclasses.replace(checked, one_hot=task.one_hot)
 
 
-def _names(class_names: Any) -> tuple[str, ...] | None:
+def checked_names(class_names: Any) -> tuple[str, ...] | None:
+    """Names of classes as a tuple.
+
+    Raises:
+        ValueError: If there are none, or one stands twice.
+        TypeError: If they are not a list of strings.
+    """
     if class_names is None:
         return None
     is_list = isinstance(class_names, (list, tuple, np.ndarray))
@@ -99,45 +125,3 @@ def _names(class_names: Any) -> tuple[str, ...] | None:
             f"Received: class_names={class_names!r}"
         )
     return names
-
-
-def _count(task: str, num_classes: Any, names: tuple[str, ...] | None) -> int:
-    if num_classes is not None and (
-        isinstance(num_classes, bool) or not isinstance(num_classes, (int, np.integer))
-    ):
-        raise TypeError(f"`num_classes` must be an int. Received: num_classes={num_classes!r}")
-    expected = None if names is None else (1 if task == "binary" else len(names))
-    if task == "binary" and names is not None and len(names) != 2:
-        raise ValueError(
-            "`class_names` must be two names for task 'binary', the negative class first. "
-            f"Received: class_names={names!r}"
-        )
-    if num_classes is None:
-        num_classes = expected if expected is not None else _default_count(task)
-    if task == "binary" and num_classes != 1:
-        raise ValueError(
-            "Task 'binary' has one output. Leave `num_classes` out, or use task 'multiclass' for "
-            f"{num_classes} classes. Received: num_classes={num_classes!r}"
-        )
-    smallest = 2 if task == "multiclass" else 1
-    if num_classes < smallest:
-        remedy = "For yes or no use task 'binary'. " if task == "multiclass" else ""
-        raise ValueError(
-            f"`num_classes` must be at least {smallest} for task {task!r}. {remedy}"
-            f"Received: num_classes={num_classes!r}"
-        )
-    if expected is not None and num_classes != expected:
-        raise ValueError(
-            "`num_classes` must equal the number of `class_names`, or be left out. "
-            f"Received: num_classes={num_classes!r}, class_names={names!r}"
-        )
-    return int(num_classes)
-
-
-def _default_count(task: str) -> int:
-    if task in ("binary", "regression"):
-        return 1
-    raise ValueError(
-        f"Task {task!r} needs `num_classes` (how many), or `class_names`. "
-        "Received: num_classes=None"
-    )

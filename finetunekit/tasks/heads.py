@@ -1,16 +1,16 @@
 """What sits on the backbone? Pooling, and the dense layers that end in the task's activation."""
 
-import math
 import numbers
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 
+from finetunekit.foundation import arguments
 from finetunekit.foundation.messages import listed
 from finetunekit.models import metadata
 from finetunekit.models.metadata import Task
-from finetunekit.tasks.families import FAMILIES, make_task
+from finetunekit.tasks.families import family_of, make_task
 
 _POOLING = {
     "avg": {
@@ -77,7 +77,7 @@ def build_head(
     units = _checked_units(hidden_units)
     rate, strength = checked_rate(dropout, "dropout"), _checked_strength(l2)
     chain: list[Any] = [keras.Input(feature_shape)]
-    pool = pooling_layer(feature_shape, pooling)
+    pool = pooling_layer(feature_shape, family_of(task).pooling if pooling == "auto" else pooling)
     if pool is not None:
         chain.append(pool)
     for number in units:
@@ -142,23 +142,27 @@ def pooling_layer(
             )
         return keras.layers.Flatten(name="pooling")
     kind = "avg" if pooling == "auto" else pooling
-    return _POOLING[kind][rank](name="pooling")
+    return _POOLING[kind][rank](name="pooling", dtype=_pooling_dtype(kind, rank))
+
+
+def _pooling_dtype(kind: str, rank: int) -> str | None:
+    """Where Keras averages over unmasked tokens it sums in the layer's dtype, and half overflows.
+
+    None is the dtype policy's.
+    """
+    half = keras.config.dtype_policy().compute_dtype in ("float16", "bfloat16")
+    return "float32" if half and (kind, rank) == ("avg", 3) else None
 
 
 def checked_rate(rate: Any, name: str) -> float:
-    """A dropout rate in [0, 1), or a ValueError that names the argument."""
-    if isinstance(rate, bool) or not isinstance(rate, numbers.Real) or not 0 <= float(rate) < 1:
-        raise ValueError(
-            f"`{name}` must be a number in [0, 1), the share of values set to zero. "
-            f"Received: {name}={rate!r}"
-        )
-    return float(rate)
+    """A dropout rate in [0, 1), or an error that names the argument."""
+    return arguments.check_number(
+        rate, name, arguments.SHARE_OR_NONE, "the share of values set to zero"
+    )
 
 
 def _checked_strength(l2: Any) -> float:
-    if isinstance(l2, bool) or not isinstance(l2, numbers.Real) or not 0 <= float(l2) < math.inf:
-        raise ValueError(f"`l2` must be a number of at least 0. Received: l2={l2!r}")
-    return float(l2)
+    return arguments.check_number(l2, "l2", arguments.NOT_NEGATIVE)
 
 
 def _checked_units(hidden_units: Any) -> list[int]:
@@ -178,20 +182,10 @@ def _l2(strength: float) -> keras.regularizers.Regularizer | None:
 
 
 def _output_activation(task: Task, activation: Any) -> Any:
-    expected = FAMILIES[task.name].ACTIVATION
+    family = family_of(task)
     if activation == "auto":
-        return expected
-    if task.name == "regression" and activation == "softmax":
-        raise ValueError(
-            "`activation` must not be 'softmax' for task 'regression', since the outputs would "
-            "sum to 1; use None, or task 'multiclass' for classes. "
-            f"Received: activation={activation!r}"
-        )
-    if task.name != "regression" and activation not in (expected, "linear", None):
-        raise ValueError(
-            f"`activation` must be 'auto', {expected!r} or None (logits) for task {task.name!r}. "
-            f"Received: activation={activation!r}"
-        )
+        return family.activation
+    family.check_activation(activation)
     try:
         keras.activations.get(activation)
     except ValueError as error:

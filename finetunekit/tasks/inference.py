@@ -1,4 +1,4 @@
-"""What task is this model for? Read from the metadata, else from how the model ends."""
+"""What task is this model for? Read from the metadata, else from its loss and how it ends."""
 
 from typing import Any
 
@@ -8,37 +8,40 @@ from finetunekit.foundation import keras_internals
 from finetunekit.foundation.messages import say
 from finetunekit.models import graph, metadata
 from finetunekit.models.metadata import Task
-from finetunekit.tasks.families import FAMILIES, make_task
+from finetunekit.tasks.families import families, family_of, make_task
+from finetunekit.tasks.family import UNKNOWN
 
-UNKNOWN = "unknown"
 
+def task_of(
+    model: keras.Model, task: Any = "auto", *, loss: Any = "auto", verbose: bool = True
+) -> Task:
+    """The model's task: the one given, the one on record, or the one that loss and output tell.
 
-def task_of(model: keras.Model, task: Any = "auto", *, verbose: bool = True) -> Task:
-    """The model's task: the one given, the one on record, or the one its output speaks of.
-
-    A compiled loss of Keras tells more than a linear output.
+    Args:
+        model: A model with one output.
+        task: The task given, or `"auto"`.
+        loss: What the model is going to be compiled with; `"auto"` asks what it is compiled with.
+        verbose: Whether to say which task was recognised.
 
     Raises:
         ValueError: If the output does not tell, or does not fit the task given.
     """
-    known = metadata.of(model).task
+    name = loss_name(getattr(model, "loss", None) if _is_auto(loss) else loss)
+    known = _on_record(model, name)
     if task == "auto":
-        return known or _from_loss(model) or _inferred(model, verbose)
-    width = _width(model)
-    wanted = task
-    if not isinstance(task, Task):
-        names = known.class_names if known and known.name == task else None
-        count = None if task == "binary" or task not in FAMILIES else width
-        wanted = make_task(task, count, names)
+        found = known or _recognised(model, name, verbose)
     else:
-        wanted = make_task(task)
-    if wanted.num_classes != width:
-        raise ValueError(
-            f"`task` wants {wanted.num_classes} outputs, but {model.name!r} has {width}. Use "
-            f"`replace_head(model, {wanted.name!r}, {wanted.num_classes})`. "
-            f"Received: task={task!r}"
-        )
-    return wanted
+        found = _given(model, task, known)
+    # What the task has on record of the labels' form was true for the loss until now.
+    return found if _is_auto(loss) else family_of(found).task_for_loss(found, name)
+
+
+def known_task(model: keras.Model) -> Task | None:
+    """The model's task, or None for one with an output or loss of its own."""
+    try:
+        return task_of(model, verbose=False)
+    except ValueError:
+        return None
 
 
 def output_activation(model: keras.Model) -> str | None:
@@ -58,29 +61,77 @@ def output_activation(model: keras.Model) -> str | None:
 
 
 def from_logits(model: keras.Model, task: Task) -> bool:
-    """Whether the model gives logits rather than probabilities.
+    """Whether the model gives logits rather than what its task's activation gives.
 
     Raises:
-        ValueError: If it ends in another activation than the task's, or it cannot be told.
+        ValueError: If it ends in an activation that the task cannot mean, or it cannot be told.
     """
-    expected = FAMILIES[task.name].ACTIVATION
-    found = output_activation(model)
-    if expected is None:
-        if found == "softmax":
-            raise ValueError(
-                f"{model.name!r} ends in a softmax, whose outputs are probabilities of classes, "
-                f"not numbers. Use `replace_head(model, {task.name!r}, {task.num_classes})`. "
-                f"Received: task={task.name!r}"
-            )
-        return False
-    if found not in (expected, None):
-        what = "cannot be read" if found == UNKNOWN else f"is {found!r}"
+    family, found = family_of(task), output_activation(model)
+    family.check_output(found, task, model.name)
+    return family.activation is not None and found is None
+
+
+def loss_name(loss: Any) -> str:
+    """The class name that Keras has for a loss given in any form; empty for a loss of others."""
+    if isinstance(loss, (list, tuple)) and len(loss) == 1:
+        return loss_name(loss[0])
+    if isinstance(loss, dict) and len(loss) == 1:
+        return loss_name(next(iter(loss.values())))
+    if isinstance(loss, keras.losses.Loss):
+        # A class derived from one of Keras' takes the same labels.
+        return next((c.__name__ for c in type(loss).__mro__ if c.__name__ in _CLASSES), "")
+    if isinstance(loss, str):
+        loss = _LOSS_ALIASES.get(loss.lower(), loss)
+    word = loss if isinstance(loss, str) else getattr(loss, "__name__", "")
+    return _BY_PLAIN_NAME.get(word.replace("_", "").lower(), "")
+
+
+_CLASSES = {
+    name
+    for name in dir(keras.losses)
+    if isinstance(getattr(keras.losses, name), type) and name != "Loss"
+}
+_BY_PLAIN_NAME = {name.lower(): name for name in _CLASSES}
+_LOSS_ALIASES = {  # Keras' own, in lower case.
+    "bce": "BinaryCrossentropy",
+    "kld": "KLDivergence",
+    "mae": "MeanAbsoluteError",
+    "mape": "MeanAbsolutePercentageError",
+    "mse": "MeanSquaredError",
+    "msle": "MeanSquaredLogarithmicError",
+}
+
+
+def _is_auto(value: Any) -> bool:
+    return isinstance(value, str) and value == "auto"
+
+
+def _on_record(model: keras.Model, loss: str) -> Task | None:
+    """The task on record, unless it was only read from the output and the loss knows better."""
+    known = metadata.of(model)
+    task = known.task
+    if task is None or known.head is not None or task.class_names is not None:
+        return task
+    activation, width = output_activation(model), task.num_classes
+    by_output = [f.name for f in families() if f.recognises_output(activation, width)]
+    by_loss = [f.name for f in families() if f.recognises_loss(loss, activation, width)]
+    return None if task.name in by_output and by_loss and task.name not in by_loss else task
+
+
+def _given(model: keras.Model, task: Any, known: Task | None) -> Task:
+    width = _width(model)
+    if not isinstance(task, str):
+        wanted = make_task(task)
+    else:
+        names = known.class_names if known and known.name == task else None
+        wanted = make_task(task, None if family_of(task).fixed_count else width, names)
+    if wanted.num_classes != width:
         raise ValueError(
-            f"The output activation of {model.name!r} {what}; task {task.name!r} expects "
-            f"{expected!r} or none (logits). Build the head with `add_head`, or give `loss=` and "
-            f"`metrics=`. Received: task={task.name!r}"
+            f"`task` wants {wanted.num_classes} outputs, but {model.name!r} has {width}. Use "
+            f"`replace_head(model, {wanted.name!r}, {wanted.num_classes})`. "
+            f"Received: task={task!r}"
         )
-    return found is None
+    return wanted
 
 
 def _width(model: keras.Model) -> int:
@@ -93,42 +144,20 @@ def _width(model: keras.Model) -> int:
     return int(shape[-1])
 
 
-_LOSSES = {
-    "binarycrossentropy": ("binary", "multilabel"),
-    "sparsecategoricalcrossentropy": ("multiclass", "multiclass"),
-    "categoricalcrossentropy": ("multiclass", "multiclass"),
-}
-
-
-def _from_loss(model: keras.Model) -> Task | None:
-    """The task of a model that was compiled with one of Keras' cross-entropies."""
-    loss = getattr(model, "loss", None)
-    name = loss if isinstance(loss, str) else getattr(loss, "name", getattr(loss, "__name__", ""))
-    names = _LOSSES.get(str(name).replace("_", ""))
-    if names is None:
-        return None
-    width = _width(model)
-    if "multiclass" in names and width < 2:
-        return None
-    return make_task(names[width > 1], width)
-
-
-def _inferred(model: keras.Model, verbose: bool) -> Task:
+def _recognised(model: keras.Model, loss: str, verbose: bool) -> Task:
+    """The task that the loss tells, which says more than a linear output; else the output."""
     width, activation = _width(model), output_activation(model)
-    if activation == "softmax" and width > 1:
-        name = "multiclass"
-    elif activation == "sigmoid":
-        name = "binary" if width == 1 else "multilabel"
-    elif activation is None and width == 1:
-        name = "regression"
-    else:
+    by_loss = [f for f in families() if f.recognises_loss(loss, activation, width)]
+    by_output = [f for f in families() if f.recognises_output(activation, width)]
+    if not by_loss and not by_output:
         raise ValueError(
             f"The task cannot be told from an output of {width} values with activation "
             f"{activation!r}. If the model has no head yet, give it one with `add_head`; else say "
-            f"which task it is: task= one of {', '.join(map(repr, FAMILIES))}. "
+            f"which task it is: task= one of {', '.join(repr(f.name) for f in families())}. "
             "Received: task='auto'"
         )
-    task = make_task(name, width)
+    family = [*by_loss, *by_output][0]
     if verbose:
-        say(f"task of {model.name!r} taken from its output: {name!r} with {width} output(s)")
-    return task
+        what = "loss" if by_loss else "output"
+        say(f"task of {model.name!r} taken from its {what}: {family.name!r} with {width} output(s)")
+    return family.task_for_loss(make_task(family.name, width), loss)

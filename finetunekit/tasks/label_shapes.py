@@ -24,3 +24,13 @@ def text(shape: Shape) -> str:
     """`(n, 10)` for `(None, 10)`."""
     inner = ", ".join("n" if size is None else str(size) for size in shape)
     return f"({inner},)" if len(shape) == 1 else f"({inner})"
+
+
+def is_wide(labels: np.ndarray) -> bool:
+    """Whether there are several numbers a sample, in the last axis."""
+    return labels.ndim > 1 and labels.shape[-1] > 1
+
+
+def has_rows_of_0_and_1(labels: np.ndarray) -> bool:
+    """Whether there are several numbers a sample, all of them 0 or 1."""
+    return is_wide(labels) and set(np.unique(labels).tolist()) <= {0, 1}

@@ -1,51 +1,165 @@
 """One of several classes: a probability each, judged by accuracy."""
 
-from collections.abc import Sequence
+import dataclasses
 
 import keras
 import numpy as np
 
 from finetunekit.models.label_smoothing import smooth
 from finetunekit.models.metadata import Task
-from finetunekit.tasks.label_shapes import Shape, one_each, text
+from finetunekit.tasks.class_family import ClassFamily
+from finetunekit.tasks.label_shapes import Shape, has_rows_of_0_and_1, is_wide, one_each, text
 
-ACTIVATION: str | None = "softmax"
-MONITOR = "accuracy"
-
-
-def loss(task: Task, from_logits: bool, label_smoothing: float = 0.0) -> keras.losses.Loss:
-    """Cross-entropy for class numbers, or for rows of 0 and 1 if the task says one-hot."""
-    if task.one_hot:
-        return keras.losses.CategoricalCrossentropy(
-            from_logits=from_logits, label_smoothing=label_smoothing
-        )
-    sparse = keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
-    return smooth(sparse, task.num_classes, label_smoothing) if label_smoothing else sparse
+_MOST_CLASSES = 1000  # That integer labels are taken for without being told so.
+_TAKES_ONE_HOT = {
+    "SparseCategoricalCrossentropy": False,
+    "CategoricalCrossentropy": True,
+    "CategoricalFocalCrossentropy": True,
+    "CategoricalHinge": True,
+    "KLDivergence": True,
+}
 
 
-def metrics(task: Task, from_logits: bool) -> list[keras.metrics.Metric]:
-    """Accuracy."""
-    if task.one_hot:
-        return [keras.metrics.CategoricalAccuracy(name="accuracy")]
-    return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+class Multiclass(ClassFamily):
+    """The family of `"multiclass"`: labels are integers, or one-hot."""
+
+    name = "multiclass"
+    activation = "softmax"
+    monitor = "accuracy"
+    losses = tuple(name for name in _TAKES_ONE_HOT if name != "KLDivergence")
+
+    def loss(
+        self, task: Task, from_logits: bool, label_smoothing: float = 0.0
+    ) -> keras.losses.Loss:
+        """Cross-entropy for integer labels, or for one-hot labels if the task says so."""
+        if task.one_hot:
+            return keras.losses.CategoricalCrossentropy(
+                from_logits=from_logits, label_smoothing=label_smoothing
+            )
+        sparse = keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
+        return smooth(sparse, task.num_classes, label_smoothing) if label_smoothing else sparse
+
+    def metrics(self, task: Task, from_logits: bool) -> list[keras.metrics.Metric]:
+        """Accuracy."""
+        if task.one_hot:
+            return [keras.metrics.CategoricalAccuracy(name="accuracy")]
+        return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+
+    def check_count(self, num_classes: int) -> None:
+        """Two or more."""
+        if num_classes < 2:
+            raise ValueError(
+                "`num_classes` must be at least 2 for task 'multiclass'. For yes or no use task "
+                f"'binary'. Received: num_classes={num_classes!r}"
+            )
+
+    def check_labels(self, labels: np.ndarray, task: Task, output_shape: Shape) -> None:
+        """Integers from 0 to n - 1, or rows that sum to 1."""
+        if _is_one_hot(labels.shape, task, output_shape):
+            _check_rows(labels)
+            return
+        if not one_each(labels, output_shape):
+            raise ValueError(
+                f"`y` must hold class numbers of shape {text(output_shape[:-1])} or rows of shape "
+                f"{text(output_shape)} for {task.num_classes} classes. If the number of classes is "
+                f"wrong, build the head with another num_classes. Received: y of shape "
+                f"{labels.shape}"
+            )
+        _check_integers(labels, task)
+
+    def task_for_labels(self, task: Task, label_shape: Shape, output_shape: Shape) -> Task:
+        """One-hot if the labels are as wide as the output; integers unless known."""
+        one_hot = _is_one_hot(label_shape, task, output_shape)
+        return task if one_hot == bool(task.one_hot) else _with_form(task, one_hot=one_hot)
+
+    def task_for_loss(self, task: Task, loss: str) -> Task:
+        """One-hot but for the sparse loss; a loss of the user's own may take either."""
+        known = loss in _TAKES_ONE_HOT
+        return _with_form(task, one_hot=_TAKES_ONE_HOT[loss]) if known else task
+
+    def label_form(self, task: Task) -> str:
+        """One-hot rows, or class numbers."""
+        return "one-hot rows" if task.one_hot else "class numbers"
+
+    def count_in_labels(self, labels: np.ndarray) -> int | None:
+        """The columns of one-hot labels; else one more than the largest."""
+        return super().count_in_labels(labels) or int(labels.max()) + 1
+
+    def recognises_loss(self, loss: str, activation: str | None, width: int) -> bool:
+        """Several outputs, and a cross-entropy or hinge loss over classes."""
+        return loss in self.losses and width > 1
+
+    def recognises_output(self, activation: str | None, width: int) -> bool:
+        """A softmax over several."""
+        return activation == "softmax" and width > 1
+
+    def recognises_labels(self, labels: np.ndarray) -> str | None:
+        """One-hot labels, or integers from 0 without a gap."""
+        if is_wide(labels):
+            one = has_rows_of_0_and_1(labels) and np.all(labels.sum(axis=-1) == 1)
+            return "each row of 0 and 1 has one 1" if one else None
+        values = np.unique(labels)
+        counted = values.tolist() == list(range(len(values))) and len(values) <= _MOST_CLASSES
+        if not counted or len(values) == 2:
+            return None
+        return f"the labels are the numbers 0 to {int(values.max())}"
+
+    def recognises_names(self, names: tuple[str, ...]) -> bool:
+        """More than two of them."""
+        return len(names) > 2
+
+    def class_ids(self, labels: np.ndarray, task: Task, output_shape: Shape) -> np.ndarray:
+        """The class of each label as an integer."""
+        if _is_one_hot(labels.shape, task, output_shape):
+            return labels.argmax(axis=-1)
+        return labels.astype("int64")
+
+    def mixed(self, task: Task) -> Task:
+        """With one-hot labels."""
+        return task if task.one_hot else _with_form(task, one_hot=True)
+
+    def as_probabilities(self, labels: np.ndarray, task: Task, output_shape: Shape) -> np.ndarray:
+        """One-hot labels."""
+        if _is_one_hot(labels.shape, task, output_shape):
+            return super().as_probabilities(labels, task, output_shape)
+        return np.eye(task.num_classes, dtype="float32")[labels.astype("int64").reshape(-1)]
+
+    def probabilities(self, outputs: np.ndarray, from_logits: bool) -> np.ndarray:
+        """Outputs of shape (n, classes) to probabilities."""
+        if not from_logits:
+            return outputs
+        powers = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
+        return powers / powers.sum(axis=-1, keepdims=True)
+
+    def check_threshold(self, threshold: object) -> None:
+        """There is none: the most probable class is taken."""
+        if threshold is not None:
+            raise ValueError(
+                "`threshold` has no effect for task 'multiclass', where the most probable class "
+                f"is taken; leave it out. Received: threshold={threshold!r}"
+            )
 
 
-def is_one_hot(label_shape: Sequence[int | None], task: Task, output_shape: Shape) -> bool:
-    """Whether labels of this shape are rows over the classes rather than class numbers."""
+def _with_form(task: Task, *, one_hot: bool) -> Task:
+    return dataclasses.replace(task, one_hot=one_hot)
+
+
+def _is_one_hot(label_shape: Shape, task: Task, output_shape: Shape) -> bool:
+    """Whether labels of this shape are rows over the classes rather than integers."""
     return len(label_shape) == len(output_shape) and label_shape[-1] == task.num_classes
 
 
-def check_labels(labels: np.ndarray, task: Task, output_shape: Shape) -> None:
-    """Class numbers 0 to n - 1, or rows that sum to 1."""
-    if is_one_hot(labels.shape, task, output_shape):
-        _check_rows(labels, task)
-        return
-    if not one_each(labels, output_shape):
+def _check_rows(labels: np.ndarray) -> None:
+    sums = labels.sum(axis=-1)
+    if (labels < 0).any() or (np.abs(sums - 1) > 1e-3).any():
         raise ValueError(
-            f"`y` must hold class numbers of shape {text(output_shape[:-1])} or rows of shape "
-            f"{text(output_shape)} for {task.num_classes} classes. If the number of classes is "
-            f"wrong, build the head with another num_classes. Received: y of shape {labels.shape}"
+            "`y` has one column a class, so each row must hold probabilities that sum to 1 for "
+            "task 'multiclass'. If several classes may be true at once, use task 'multilabel'. "
+            f"Received: y with row sums from {sums.min():.3g} to {sums.max():.3g}"
         )
+
+
+def _check_integers(labels: np.ndarray, task: Task) -> None:
     if (labels != np.floor(labels)).any():
         raise ValueError(
             "`y` must hold whole class numbers for task 'multiclass'; for numbers to predict use "
@@ -65,28 +179,3 @@ def check_labels(labels: np.ndarray, task: Task, output_shape: Shape) -> None:
             f"classes: 0 to {task.num_classes - 1}. {remedy} "
             f"Received: y with values {np.unique(labels)[:8].tolist()}"
         )
-
-
-def _check_rows(labels: np.ndarray, task: Task) -> None:
-    sums = labels.sum(axis=-1)
-    if (labels < 0).any() or (np.abs(sums - 1) > 1e-3).any():
-        raise ValueError(
-            "`y` has one column a class, so each row must hold probabilities that sum to 1 for "
-            "task 'multiclass'. If several classes may be true at once, use task 'multilabel'. "
-            f"Received: y with row sums from {sums.min():.3g} to {sums.max():.3g}"
-        )
-
-
-def class_ids(labels: np.ndarray, task: Task, output_shape: Shape) -> np.ndarray:
-    """The class number of each label."""
-    if is_one_hot(labels.shape, task, output_shape):
-        return labels.argmax(axis=-1)
-    return labels.astype("int64")
-
-
-def probabilities(outputs: np.ndarray, from_logits: bool) -> np.ndarray:
-    """Outputs of shape (n, classes) to probabilities."""
-    if not from_logits:
-        return outputs
-    powers = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)

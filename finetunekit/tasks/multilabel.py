@@ -1,51 +1,99 @@
 """Any number of labels at once: a probability each, judged by accuracy and the mean AUC."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 
 from finetunekit.models.metadata import Task
-from finetunekit.tasks.label_shapes import Shape, fits, text
-
-ACTIVATION: str | None = "sigmoid"
-MONITOR = "auc"
-
-
-def loss(task: Task, from_logits: bool, label_smoothing: float = 0.0) -> keras.losses.Loss:
-    """Binary cross-entropy, averaged over the labels."""
-    return keras.losses.BinaryCrossentropy(from_logits=from_logits, label_smoothing=label_smoothing)
+from finetunekit.tasks.binary import HINGE, LOSSES, hinge_labels
+from finetunekit.tasks.class_family import ClassFamily, balanced, sigmoid
+from finetunekit.tasks.label_shapes import Shape, fits, has_rows_of_0_and_1, text
 
 
-def metrics(task: Task, from_logits: bool) -> list[keras.metrics.Metric]:
-    """Accuracy over all labels, and AUC averaged over them."""
-    threshold = 0.0 if from_logits else 0.5
-    return [
-        keras.metrics.BinaryAccuracy(name="accuracy", threshold=threshold),
-        keras.metrics.AUC(
-            name="auc", multi_label=True, num_labels=task.num_classes, from_logits=from_logits
-        ),
-    ]
+class Multilabel(ClassFamily):
+    """The family of `"multilabel"`: `class_ids` are 0 or 1 for each label of each sample."""
 
+    name = "multilabel"
+    activation = "sigmoid"
+    monitor = "auc"
+    losses = LOSSES
+    can_stratify = False
 
-def check_labels(labels: np.ndarray, task: Task, output_shape: Shape) -> None:
-    """Rows of 0 and 1, one column a label."""
-    if not fits(labels, output_shape):
-        raise ValueError(
-            f"`y` must have one column a label for task 'multilabel': shape {text(output_shape)} "
-            "of 0 and 1. For class numbers use task 'multiclass'. "
-            f"Received: y of shape {labels.shape}"
-        )
-    if ((labels < 0) | (labels > 1)).any():
-        raise ValueError(
-            "`y` must hold 0 (absent) and 1 (present) for task 'multilabel'. "
-            f"Received: y with values {np.unique(labels)[:8].tolist()}"
+    def loss(
+        self, task: Task, from_logits: bool, label_smoothing: float = 0.0
+    ) -> keras.losses.Loss:
+        """Binary cross-entropy, averaged over the labels."""
+        return keras.losses.BinaryCrossentropy(
+            from_logits=from_logits, label_smoothing=label_smoothing
         )
 
+    def metrics(self, task: Task, from_logits: bool) -> list[keras.metrics.Metric]:
+        """Accuracy over all labels, and AUC averaged over them."""
+        threshold = 0.0 if from_logits else 0.5
+        return [
+            keras.metrics.BinaryAccuracy(name="accuracy", threshold=threshold),
+            keras.metrics.AUC(
+                name="auc", multi_label=True, num_labels=task.num_classes, from_logits=from_logits
+            ),
+        ]
 
-def class_ids(labels: np.ndarray, task: Task, output_shape: Shape) -> np.ndarray:
-    """0 or 1 for each label of each sample."""
-    return (labels > 0.5).astype("int64")
+    def check_labels(self, labels: np.ndarray, task: Task, output_shape: Shape) -> None:
+        """Rows of 0 and 1, one column a label."""
+        if not fits(labels, output_shape):
+            raise ValueError(
+                "`y` must have one column a label for task 'multilabel': shape "
+                f"{text(output_shape)} of 0 and 1. For class numbers use task 'multiclass'. "
+                f"Received: y of shape {labels.shape}"
+            )
+        if ((labels < 0) | (labels > 1)).any():
+            raise ValueError(
+                "`y` must hold 0 (absent) and 1 (present) for task 'multilabel'. "
+                f"Received: y with values {np.unique(labels)[:8].tolist()}"
+            )
 
+    def labels_for_check(self, labels: np.ndarray, loss: str) -> np.ndarray:
+        """The hinge losses take -1 for absent, too."""
+        return hinge_labels(labels) if loss in HINGE else labels
 
-def probabilities(outputs: np.ndarray, from_logits: bool) -> np.ndarray:
-    """Outputs of shape (n, labels) to probabilities."""
-    return 0.5 * (1.0 + np.tanh(0.5 * outputs)) if from_logits else outputs
+    def recognises_loss(self, loss: str, activation: str | None, width: int) -> bool:
+        """Several outputs that are not a softmax, and a loss of yes or no for each."""
+        return loss in self.losses and width > 1 and activation != "softmax"
+
+    def recognises_output(self, activation: str | None, width: int) -> bool:
+        """Several sigmoids."""
+        return activation == "sigmoid" and width > 1
+
+    def recognises_labels(self, labels: np.ndarray) -> str | None:
+        """Rows of 0 and 1 that are not one-hot."""
+        several = has_rows_of_0_and_1(labels) and not np.all(labels.sum(axis=-1) == 1)
+        return "rows of 0 and 1 have several 1s, or none" if several else None
+
+    def check_class_weight(self, class_weight: Any, task: Task) -> None:
+        """Takes `"balanced"` only: a dict by class would not say whose 0 and 1 it means."""
+        if not (isinstance(class_weight, str) and class_weight == "balanced"):
+            raise ValueError(
+                "For task 'multilabel' `class_weight` must be 'balanced'; for weights of your own "
+                f"give `sample_weight`. Received: class_weight={class_weight!r}"
+            )
+
+    def class_weights(
+        self, labels: np.ndarray, class_weight: Any, task: Task, output_shape: Shape
+    ) -> np.ndarray:
+        """The mean over a sample's labels, each weighted by how rare its own value is."""
+        ids = self.class_ids(labels, task, output_shape)
+        columns = [balanced(ids[..., k], 2)[ids[..., k]] for k in range(ids.shape[-1])]
+        return np.mean(columns, axis=0)
+
+    def class_ids(self, labels: np.ndarray, task: Task, output_shape: Shape) -> np.ndarray:
+        """0 or 1 for each label of each sample."""
+        return (labels > 0.5).astype("int64")
+
+    def probabilities(self, outputs: np.ndarray, from_logits: bool) -> np.ndarray:
+        """Outputs of shape (n, labels) to probabilities."""
+        return sigmoid(outputs) if from_logits else outputs
+
+    def holding(self, row: np.ndarray, order: np.ndarray, threshold: float) -> Sequence[int]:
+        """Each label from the threshold on, the most probable first."""
+        return [int(number) for number in order if row[number] >= threshold]

@@ -1,4 +1,4 @@
-"""How do the features of many places or tokens become one vector? Padding never counts."""
+"""Features of many places or tokens as one vector; padding never counts."""
 
 from typing import Any
 
@@ -38,8 +38,8 @@ def pool_features(features: Any, pooling: Any, backbone: keras.Model, inputs: An
     if mask is None:
         return pool(features)
     if pooling == "max":
-        away = (1.0 - ops.expand_dims(ops.cast(mask, features.dtype), -1)) * _far(features.dtype)
-        return pool(features - away)
+        real = ops.expand_dims(ops.cast(mask, "bool"), -1)
+        return pool(ops.where(real, features, _lowest(features.dtype)))
     return pool(features, mask=mask)
 
 
@@ -54,12 +54,12 @@ def _implied_mask(backbone: keras.Model, inputs: Any) -> Any:
 
 
 def _last(features: Any, mask: Any) -> Any:
-    """Of each sample the features of its last token."""
-    count = ops.sum(ops.cast(mask, "int32"), axis=1, keepdims=True)
-    place = ops.expand_dims(ops.maximum(count - 1, 0), -1)
+    """Of each sample the features of its last token, whichever side the padding is on."""
+    count = ops.cumsum(ops.cast(mask, "int32"), axis=1)
+    place = ops.expand_dims(ops.argmax(count, axis=1, keepdims=True), -1)
     return ops.squeeze(ops.take_along_axis(features, place, axis=1), 1)
 
 
-def _far(dtype: str) -> float:
-    """Farther away than any feature, in this dtype."""
-    return 3e4 if "float16" in dtype and "b" not in dtype else 1e9
+def _lowest(dtype: str) -> float:
+    """What no feature lies below, in this dtype."""
+    return -65504.0 if dtype == "float16" else -3.3e38

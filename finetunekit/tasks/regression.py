@@ -1,43 +1,91 @@
 """A number, or several: judged by the mean absolute and the root mean squared error."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
 from finetunekit.models.metadata import Task
-from finetunekit.tasks.label_shapes import Shape, fits, one_each, text
-
-ACTIVATION: str | None = None
-MONITOR = "rmse"
+from finetunekit.tasks.family import TaskFamily
+from finetunekit.tasks.label_shapes import Shape, fits, has_rows_of_0_and_1, is_wide, one_each, text
 
 
-def loss(task: Task, from_logits: bool, label_smoothing: float = 0.0) -> keras.losses.Loss:
-    """Mean squared error; numbers are not smoothed.
+class Regression(TaskFamily):
+    """The family of `"regression"`."""
 
-    Raises:
-        ValueError: If smoothing is asked for.
-    """
-    if label_smoothing:
-        raise ValueError(
-            "`label_smoothing` is for classes; task 'regression' has numbers. Leave it out. "
-            f"Received: label_smoothing={label_smoothing!r}"
-        )
-    return keras.losses.MeanSquaredError()
+    name = "regression"
+    monitor = "rmse"
+    default_count = 1
+    losses = (
+        "MeanSquaredError",
+        "MeanAbsoluteError",
+        "MeanAbsolutePercentageError",
+        "MeanSquaredLogarithmicError",
+        "Huber",
+        "LogCosh",
+        "Poisson",
+    )
 
+    def loss(
+        self, task: Task, from_logits: bool, label_smoothing: float = 0.0
+    ) -> keras.losses.Loss:
+        """Mean squared error; numbers are not smoothed.
 
-def metrics(task: Task, from_logits: bool) -> list[keras.metrics.Metric]:
-    """Mean absolute error and root mean squared error, in the unit of the target."""
-    return [
-        keras.metrics.MeanAbsoluteError(name="mae"),
-        keras.metrics.RootMeanSquaredError(name="rmse"),
-    ]
+        Raises:
+            ValueError: If smoothing is asked for.
+        """
+        if label_smoothing:
+            raise ValueError(
+                "`label_smoothing` is for classes; task 'regression' has numbers. Leave it out. "
+                f"Received: label_smoothing={label_smoothing!r}"
+            )
+        return keras.losses.MeanSquaredError()
 
+    def metrics(self, task: Task, from_logits: bool) -> list[keras.metrics.Metric]:
+        """Mean absolute error and root mean squared error, in the unit of the target."""
+        return [
+            keras.metrics.MeanAbsoluteError(name="mae"),
+            keras.metrics.RootMeanSquaredError(name="rmse"),
+        ]
 
-def check_labels(labels: np.ndarray, task: Task, output_shape: Shape) -> None:
-    """One number a sample and output."""
-    alone = task.num_classes == 1 and one_each(labels, output_shape)
-    if not alone and not fits(labels, output_shape):
-        raise ValueError(
-            f"`y` must have shape {text(output_shape)} for task 'regression' with "
-            f"{task.num_classes} output(s). Build the head with `num_classes` equal to the number "
-            f"of targets. Received: y of shape {labels.shape}"
-        )
+    def check_activation(self, activation: Any) -> None:
+        """Any but softmax: outputs may be kept positive or in a range."""
+        if activation == "softmax":
+            raise ValueError(
+                "`activation` must not be 'softmax' for task 'regression', since the outputs would "
+                "sum to 1; use None, or task 'multiclass' for classes. "
+                f"Received: activation={activation!r}"
+            )
+
+    def check_output(self, activation: str | None, task: Task, model_name: str) -> None:
+        """A softmax gives no numbers."""
+        if activation == "softmax":
+            raise ValueError(
+                f"{model_name!r} ends in a softmax, whose outputs are probabilities of classes, "
+                f"not numbers. Use `replace_head(model, {self.name!r}, {task.num_classes})`. "
+                f"Received: task={self.name!r}"
+            )
+
+    def check_labels(self, labels: np.ndarray, task: Task, output_shape: Shape) -> None:
+        """One number a sample and output."""
+        alone = task.num_classes == 1 and one_each(labels, output_shape)
+        if not alone and not fits(labels, output_shape):
+            raise ValueError(
+                f"`y` must have shape {text(output_shape)} for task 'regression' with "
+                f"{task.num_classes} output(s). Build the head with `num_classes` equal to the "
+                f"number of targets. Received: y of shape {labels.shape}"
+            )
+
+    def recognises_loss(self, loss: str, activation: str | None, width: int) -> bool:
+        """A loss of numbers, unless the output says that they are probabilities."""
+        return loss in self.losses and activation not in ("sigmoid", "softmax")
+
+    def recognises_output(self, activation: str | None, width: int) -> bool:
+        """One linear output: several could be the logits of classes."""
+        return activation is None and width == 1
+
+    def recognises_labels(self, labels: np.ndarray) -> str | None:
+        """Several numbers a sample that are not all 0 and 1, or fractions."""
+        whole = bool(np.all(labels == np.round(labels)))
+        several = is_wide(labels) and not has_rows_of_0_and_1(labels)
+        return "the labels are no whole numbers" if several or not whole else None

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit.foundation import paths
+from finetunekit.foundation import arguments, paths
 from finetunekit.foundation.messages import listed, plural, say
 from finetunekit.models import metadata
 from finetunekit.models.metadata import InputContract
@@ -58,8 +58,7 @@ def use_tokenizer(
         assert ftk.tokenize(model, ["Finetune!"]).tolist() == [[2, 4, 5, 1, 3]]
         ```
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
+    arguments.check_model(model)
     if roles.of(model) is None:
         raise ValueError(
             "`model` must take token ids, alone or with a padding mask and segments, under the "
@@ -67,13 +66,7 @@ def use_tokenizer(
             f"{listed(roles.named_inputs(model)) or 'what is not known'}. Received: model={model!r}"
         )
     room = roles.longest(model)
-    if max_length is not None and (
-        isinstance(max_length, bool) or not isinstance(max_length, int) or max_length < 3
-    ):
-        raise ValueError(
-            "`max_length` must be a whole number of tokens, at least 3. "
-            f"Received: max_length={max_length!r}"
-        )
+    arguments.check_int(max_length, "max_length", 3, optional=True)
     if max_length is not None and room is not None and max_length > room:
         raise ValueError(
             f"`max_length` must be at most {room}, for which {model.name!r} has positions. "
@@ -157,8 +150,7 @@ def tokenize(
         assert ftk.tokenize(model, ["Good", "bad"]).tolist() == [[2, 4, 3], [2, 1, 3]]
         ```
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
+    arguments.check_model(model)
     given = texts if pairs is None else (texts, pairs)
     found = as_texts(given)
     if found is None:

@@ -39,8 +39,7 @@ def check_monitors(model: keras.Model, callbacks: Any, *, validated: bool) -> No
         ValueError: If a watched value will not be there.
     """
     given = arguments.callback_list(callbacks)
-    metrics = keras.tree.flatten(keras_internals.compile_arguments(model)["metrics"] or [])
-    names = ["loss", *(m if isinstance(m, str) else getattr(m, "name", None) for m in metrics)]
+    names = ["loss", *_metric_names(keras_internals.compile_arguments(model))]
     # A callback of the user's own may log more, and so may a model with several outputs.
     known = None not in names and len(getattr(model, "outputs", [None])) == 1
     known = known and all(type(c).__module__.startswith(("keras.", "finetunekit.")) for c in given)
@@ -94,3 +93,18 @@ def check_pipeline_weights(class_weight: Any, task: Task | None) -> None:
         )
     if class_weight is not None and task is not None:
         check_class_weight(class_weight, task)
+
+
+def _metric_names(compiled: dict[str, Any]) -> list[str | None]:
+    """The names under which a model of one output logs its metrics; None for unknown ones."""
+    names: list[str | None] = []
+    for kind, prefix in (("metrics", ""), ("weighted_metrics", "weighted_")):
+        own: list[str | None] = []
+        for metric in keras.tree.flatten(compiled[kind] or []):
+            name = metric if isinstance(metric, str) else getattr(metric, "name", None)
+            if name is not None and name in names:
+                name = f"{prefix}{name}"  # As Keras calls a weighted one beside a plain one.
+            count = own.count(name)
+            own.append(name)
+            names.append(f"{name}_{count}" if count and name is not None else name)
+    return names

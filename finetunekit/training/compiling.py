@@ -2,21 +2,17 @@
 
 import dataclasses
 import inspect
-import numbers
 import weakref
 from typing import Any
 
 import keras
 
-from finetunekit.foundation import keras_internals
+from finetunekit.foundation import arguments, keras_internals
 from finetunekit.foundation.messages import closest, say, warn
-from finetunekit.models import metadata
+from finetunekit.models import metadata, state_tables
 from finetunekit.models.metadata import Choices, Task
 from finetunekit.optimizers import make_optimizer, trainable_part
-from finetunekit.tasks import FAMILIES, from_logits, task_of
-
-# Optimizer -> the model it was given to: one object must not serve two.
-_owner: "weakref.WeakKeyDictionary[Any, weakref.ref[Any]]" = weakref.WeakKeyDictionary()
+from finetunekit.tasks import objective_of, task_of
 
 
 def compile_for_task(
@@ -74,23 +70,22 @@ def compile_for_task(
         The rates: Keras' guide "Transfer learning & fine-tuning" (1e-3 and 1e-5); 1e-4 is their
         geometric mean.
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
+    arguments.check_model(model)
     _check_options(compile_options, metrics, loss)
     _check_smoothing(label_smoothing, loss)
     part = trainable_part(model)
-    found = _task_or_none(model, task, needed="auto" in (_word(loss), _word(metrics)))
+    found = _task_or_none(model, task, loss, needed="auto" in (_word(loss), _word(metrics)))
     automatic = {"loss": _word(loss) == "auto", "metrics": _word(metrics) == "auto"}
     if found is not None and any(automatic.values()):
-        family, logits = FAMILIES[found.name], from_logits(model, found)
-        loss = family.loss(found, logits, label_smoothing) if automatic["loss"] else loss
-        metrics = family.metrics(found, logits) if automatic["metrics"] else metrics
+        picked = objective_of(model, found, label_smoothing)
+        loss = picked.loss if automatic["loss"] else loss
+        metrics = picked.metrics if automatic["metrics"] else metrics
     chosen, reason = make_optimizer(optimizer, learning_rate, part, ema_momentum)
     _check_free(chosen, model)
     # Keras takes None for "those of the last compile".
     metrics = [] if metrics is None else metrics
     model.compile(optimizer=chosen, loss=loss, metrics=metrics, **compile_options)
-    _owner[chosen] = weakref.ref(model)
+    state_tables.OWNER[chosen] = weakref.ref(model)
     metadata.remember(
         model,
         task=found,
@@ -115,11 +110,11 @@ def recompile_for_labels(model: keras.Model, task: Task) -> bool:
     picked = metadata.choices(model)
     if picked is None or not picked.automatic_loss:
         return False
-    family, logits = FAMILIES[task.name], from_logits(model, task)
+    wanted = objective_of(model, task, picked.label_smoothing)
     arguments = keras_internals.compile_arguments(model) | {"optimizer": model.optimizer}
-    arguments["loss"] = family.loss(task, logits, picked.label_smoothing)
+    arguments["loss"] = wanted.loss
     if picked.automatic_metrics:
-        arguments["metrics"] = family.metrics(task, logits)
+        arguments["metrics"] = wanted.metrics
     model.compile(**arguments)
     metadata.remember(model, task=task, choices=dataclasses.replace(picked, loss=model.loss))
     return True
@@ -179,15 +174,7 @@ def _check_name(value: Any, argument: str, find: Any, names: list[str]) -> None:
 
 
 def _check_smoothing(amount: Any, loss: Any) -> None:
-    if (
-        isinstance(amount, bool)
-        or not isinstance(amount, numbers.Real)
-        or not 0 <= float(amount) < 1
-    ):
-        raise ValueError(
-            "`label_smoothing` must be a number from 0 to below 1, such as 0.1. "
-            f"Received: label_smoothing={amount!r}"
-        )
+    arguments.check_number(amount, "label_smoothing", arguments.SHARE_OR_NONE, "such as 0.1")
     if amount and _word(loss) != "auto":
         raise ValueError(
             "`label_smoothing` belongs to the loss of the task. Give it to your loss, such as "
@@ -201,9 +188,9 @@ def _word(value: Any) -> Any:
     return value if isinstance(value, str) else None
 
 
-def _task_or_none(model: keras.Model, task: Any, *, needed: bool) -> Task | None:
+def _task_or_none(model: keras.Model, task: Any, loss: Any, *, needed: bool) -> Task | None:
     try:
-        return task_of(model, task)
+        return task_of(model, task, loss=loss)
     except ValueError:
         if needed or task != "auto":
             raise
@@ -211,7 +198,7 @@ def _task_or_none(model: keras.Model, task: Any, *, needed: bool) -> Task | None
 
 
 def _check_free(optimizer: keras.optimizers.Optimizer, model: keras.Model) -> None:
-    owner = _owner.get(optimizer, lambda: None)()
+    owner = state_tables.OWNER.get(optimizer, lambda: None)()
     if owner is model or optimizer is getattr(model, "optimizer", None):
         return
     if owner is not None or optimizer.built:

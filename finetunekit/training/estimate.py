@@ -17,6 +17,7 @@ from finetunekit.data.array_batches import ArrayBatches
 from finetunekit.data.arrays import Arrays
 from finetunekit.data.batches import Batches
 from finetunekit.execution.feature_fit import find_cut
+from finetunekit.foundation import arguments
 from finetunekit.foundation.messages import plural, say
 from finetunekit.models import inputs
 
@@ -86,8 +87,7 @@ def explain(
         assert found.feature_bytes > 0
         ```
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
+    arguments.check_model(model)
     cache = Settings(frozen_dropout=frozen_dropout)
     found = of_model(model, _inputs_alone(model, data, batch_size), epochs=epochs, cache=cache)
     say(found.text)

@@ -3,6 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 from finetunekit.data.array_batches import ArrayBatches
+from finetunekit.data.batches import Batches
+from finetunekit.resuming.describing import describe
+from finetunekit.resuming.fingerprint import describe_callbacks, describe_compilation
 
 if TYPE_CHECKING:
     from finetunekit.training.plan import FitPlan
@@ -10,22 +13,29 @@ if TYPE_CHECKING:
 
 def of(plan: "FitPlan") -> dict[str, Any]:
     """The fingerprint of a plan: words -> plain values that are the same in each process."""
-    batches, validation, cache = plan.batches, plan.validation, plan.cache
+    batches, cache, loop = plan.batches, plan.cache, plan.loop
     return {
+        "data": batches.digest(),
+        "validation data": _validation(plan.validation),
         "seed": plan.seed,
-        "batch_size": plan.loop.batch_size,
+        "batch_size": loop.batch_size,
         "shuffle": isinstance(batches, ArrayBatches) and batches.order is not None,
+        "class weights": describe(batches.for_keras(0).class_weight),
+        "mixing": describe(list(batches.random_layers)),
+        "validation_freq": describe(loop.validation_freq),
+        "validation_steps": loop.validation_steps,
+        "validation_batch_size": loop.validation_batch_size,
         "cache": cache.cache is not False,
         "engine": cache.engine,
-        "memory limit": cache.memory_limit,
-        "frozen dropout": cache.frozen_dropout,
+        "frozen_dropout": cache.frozen_dropout,
         "deterministic": cache.deterministic,
-        "mixing": [[type(layer).__name__, layer.get_config()] for layer in batches.random_layers],
-        "validation frequency": plan.loop.validation_freq,
-        "validation data": "none"
-        if validation is None
-        else validation.digest()
-        if isinstance(validation, ArrayBatches)
-        else type(validation).__name__,
-        "data": batches.digest(),
+        "memory limit": cache.memory_limit,
+        **describe_compilation(plan.model),
+        "callbacks": describe_callbacks(list(plan.callbacks)),
     }
+
+
+def _validation(validation: Batches | None) -> str:
+    if validation is None or isinstance(validation, ArrayBatches):
+        return "none" if validation is None else validation.digest()
+    return type(validation).__name__

@@ -1,6 +1,5 @@
-"""Integer labels or one-hot labels: the task that labels speak of, and the loss that takes them."""
+"""The form that labels have, such as integer or one-hot, and the loss that takes it."""
 
-import dataclasses
 from typing import Any
 
 import keras
@@ -10,7 +9,7 @@ from finetunekit.data.batches import Batches
 from finetunekit.foundation.messages import say
 from finetunekit.models import metadata
 from finetunekit.models.metadata import Task
-from finetunekit.tasks.multiclass import is_one_hot
+from finetunekit.tasks import family_of
 from finetunekit.training.compiling import recompile_for_labels
 
 
@@ -22,24 +21,26 @@ def of_batches(
     Raises:
         ValueError: If training and validation labels differ in form.
     """
-    if task is None or task.name != "multiclass":
+    found = _task_for(batches.spec[1], task, model)
+    if task is None or found is None:
         return task
-    one_hot = _is_one_hot(batches.spec[1], task, model)
-    if one_hot is None:
-        return task
-    held_out = None if validation is None else _is_one_hot(validation.spec[1], task, model)
-    if held_out is not None and held_out != one_hot:
+    held_out = None if validation is None else _task_for(validation.spec[1], task, model)
+    if held_out is not None and held_out != found:
         raise ValueError(
-            "`validation_data` must have labels of the same form as the training data: class "
-            "numbers or one-hot rows. Turn rows into numbers with `y.argmax(axis=-1)`. "
-            f"Received: validation_data with {'rows' if held_out else 'class numbers'}"
+            "`validation_data` must have labels of the same form as the training data: integer "
+            "labels or one-hot labels. Turn one-hot labels into integers with "
+            "`y.argmax(axis=-1)`. Received: validation_data with "
+            f"{family_of(task).label_form(held_out)}"
         )
-    return dataclasses.replace(task, one_hot=one_hot)
+    return found
 
 
-def _is_one_hot(labels: Any, task: Task, model: keras.Model) -> bool | None:
+def _task_for(labels: Any, task: Task | None, model: keras.Model) -> Task | None:
+    """The task as labels show it; None if one of them is not known."""
     shape = pipelines.known_shape(labels)
-    return None if shape is None else is_one_hot(shape, task, model.output_shape)
+    if task is None or shape is None:
+        return None
+    return family_of(task).task_for_labels(task, shape, model.output_shape)
 
 
 def follow(model: keras.Model, task: Task | None, labels: Task | None) -> bool:
@@ -48,15 +49,15 @@ def follow(model: keras.Model, task: Task | None, labels: Task | None) -> bool:
     Only a loss that `compile_for_task` chose is changed.
     """
     known = metadata.of(model).task or task
-    if known is None or labels is None or bool(known.one_hot) == bool(labels.one_hot):
+    if known is None or labels is None or known == labels:
         return False
     if not recompile_for_labels(model, labels):
         return False
-    say(f"the labels are {'one-hot rows' if labels.one_hot else 'class numbers'}: loss chosen anew")
+    say(f"the labels are {family_of(labels).label_form(labels)}: loss chosen anew")
     return True
 
 
 def follow_back(model: keras.Model, task: Task | None) -> None:
     """Compiles for the form of labels that the user has, so that `evaluate` takes them."""
-    if task is not None and not task.one_hot:
+    if task is not None:
         recompile_for_labels(model, task)

@@ -20,6 +20,7 @@ from finetunekit.foundation.messages import say
 from finetunekit.models import inputs
 from finetunekit.models.metadata import Task
 from finetunekit.resuming.run import Run
+from finetunekit.tasks import known_task
 from finetunekit.text import lengths as text_lengths
 from finetunekit.training import checks, label_form
 from finetunekit.training.compiling import warn_of_rate
@@ -162,8 +163,7 @@ def check_model(model: Any) -> Task | None:
         TypeError: If it is not a Keras model.
         ValueError: If it is not compiled, or nothing in it trains.
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
+    arguments.check_model(model)
     if not model.compiled:
         raise ValueError(
             "`model` is not compiled. Call `compile_for_task(model)` or `model.compile(...)` "
@@ -176,7 +176,7 @@ def check_model(model: Any) -> Task | None:
         )
     warn_of_rate(model)
     # Of a model with a loss of its own, only what holds for all data is checked.
-    return batch_checks.known_task(model)
+    return known_task(model)
 
 
 @dataclass(frozen=True, kw_only=True)

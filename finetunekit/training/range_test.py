@@ -12,9 +12,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit.foundation import plots
-from finetunekit.foundation.messages import say
-from finetunekit.models import compiled, inputs, metadata, rate_multipliers
+from finetunekit.foundation import keras_optimizers, plots
+from finetunekit.foundation.messages import say, warn
+from finetunekit.models import inputs, metadata, optimizer_state, rate_multipliers
 from finetunekit.training import label_form
 from finetunekit.training.planning import check_model, plan_fit
 
@@ -22,6 +22,8 @@ _SMOOTH = 0.9  # Of the running mean of losses.
 # What a `fit` leaves behind on the model; none of it is there before the first.
 _HELD = ("train_function", "test_function", "stop_training", "steps_per_execution", "history")
 _DIVERGED = 4.0  # Times the smallest loss: the run ends.
+_CLEAR = 2.0  # Times the noise from batch to batch.
+_ROUNDING = 1e-6  # Of a loss in float32.
 RULE = "where the smoothed loss has made half of its fall"
 
 
@@ -31,24 +33,42 @@ class RateCurve:
 
     Attributes:
         rates: The rate of each step, `(steps,)`.
-        losses: The loss of each step's batch, `(steps,)`.
+        losses: The loss of each step's batch or batches, `(steps,)`.
         smoothed: Their running mean, `(steps,)`.
-        suggestion: The rate to train with.
+        half_way: The rate at which the smoothed loss has made half of its fall; None if it falls
+            by less than twice the noise of the batches, so that the curve tells no rate.
         rule: How the suggestion follows from the curve.
     """
 
     rates: np.ndarray
     losses: np.ndarray
     smoothed: np.ndarray
-    suggestion: float
+    half_way: float | None
     rule: str
+
+    @property
+    def suggestion(self) -> float:
+        """The rate to train with.
+
+        Raises:
+            ValueError: If the loss has no clear fall.
+        """
+        if self.half_way is None:
+            raise ValueError(
+                "The curve suggests no learning rate: there is no clear fall of the loss, at no "
+                "rate does it come down by twice its noise from batch to batch. Look at "
+                "the curve (`plot()`) and the labels; larger batches or more `steps` show a weak "
+                f"fall. Received: {len(self.rates)} losses from {np.nanmin(self.losses):.3g} to "
+                f"{np.nanmax(self.losses):.3g}"
+            )
+        return self.half_way
 
     def __str__(self) -> str:
         """The suggestion, and what it rests on."""
-        return (
-            f"learning rate {self.suggestion:.2g}: {self.rule}; {len(self.rates)} steps from "
-            f"{self.rates[0]:.1g} to {self.rates[-1]:.1g}"
-        )
+        steps = f"{len(self.rates)} steps from {self.rates[0]:.1g} to {self.rates[-1]:.1g}"
+        if self.half_way is None:
+            return f"no learning rate: no clear fall of the loss in {steps}"
+        return f"learning rate {self.half_way:.2g}: {self.rule}; {steps}"
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """Draws loss by rate; needs matplotlib, `finetunekit[plots]`.
@@ -62,7 +82,8 @@ class RateCurve:
         axes = plots.new_axes()
         axes.plot(self.rates, self.losses, color="0.8", label="each batch")
         axes.plot(self.rates, self.smoothed, label="smoothed")
-        axes.axvline(self.suggestion, color="tab:red", label=f"{self.suggestion:.2g}")
+        if self.half_way is not None:
+            axes.axvline(self.half_way, color="tab:red", label=f"{self.half_way:.2g}")
         low, high = np.nanmin(self.smoothed), self.smoothed[0]
         axes.set(xscale="log", xlabel="learning rate", ylabel="loss")
         axes.set_ylim(low - 0.1 * abs(high - low), max(high, low) + 0.5 * abs(high - low) + 1e-9)
@@ -98,14 +119,16 @@ def find_learning_rate(
         y: As for `fit`.
         low: The first rate.
         high: The last.
-        steps: How many steps, of one batch each.
+        steps: How many steps, each an update of the optimizer: of one batch, or of as many as
+            it accumulates gradients of.
         batch_size: Samples a step, for arrays; as in the training to come.
         seed: Seed of the order of arrays.
         verbose: 0 to say nothing.
         **fit_options: The other arguments of `fit`, such as `class_weight` and `cache`.
 
     Returns:
-        A `RateCurve`; the rate is its `suggestion`.
+        A `RateCurve`; the rate is its `suggestion`, which is an error if the loss has no clear
+        fall, as with labels that have nothing to do with the inputs.
 
     Raises:
         ValueError: If the range or the number of steps makes no sense, the optimizer has a
@@ -127,37 +150,57 @@ def find_learning_rate(
     """
     _check(model, low, high, steps, fit_options)
     rates = np.geomspace(low, high, steps)
-    sweep = _Sweep(rates)
+    every = rate_multipliers.batches_per_update(model.optimizer)
     owned = _Quiet(x) if isinstance(x, keras.utils.PyDataset) else x
     if inputs.is_array_like(x):
         fit_options = fit_options | {"batch_size": batch_size}
-    plan = plan_fit(model, owned, y, seed=seed, callbacks=[sweep], verbose=0, **fit_options)
-    epochs = -(-steps // (plan.batches.steps or 1))
-    plan = plan.replace(loop=dataclasses.replace(plan.loop, epochs=epochs))
+    plan = plan_fit(model, owned, y, seed=seed, verbose=0, **fit_options)
+    epochs = -(-steps * every // (plan.batches.steps or 1))
+    loop = dataclasses.replace(plan.loop, epochs=epochs)
     with _put_back(model) as optimizer:
         optimizer.learning_rate = 1.0
         table = keras.ops.convert_to_tensor(np.append(rates, rates[-1]), dtype="float32")
-        start = int(rate_multipliers.innermost(optimizer).iterations)
+        inner = rate_multipliers.innermost(optimizer)
+        start = int(inner.iterations)
+        sweep = _Sweep(steps, every, int(keras_optimizers.batches_seen(inner)) % every)
         rate_multipliers.change(optimizer).schedule = lambda done: table[
             keras.ops.clip(done - start, 0, steps)
         ]
-        plan.run()
+        plan.replace(loop=loop, callbacks=(sweep,)).run()
     found = _curve(rates, np.array(sweep.losses))
-    say(str(found), verbose)
+    if found.half_way is None:
+        warn(str(found))
+    else:
+        say(str(found), verbose)
     return found
 
 
 class _Sweep(keras.callbacks.Callback):
-    """Notes the loss of each batch, and ends the run when it has grown too large."""
+    """Notes the loss of each update, and ends the run when it has grown too large.
 
-    def __init__(self, rates: np.ndarray) -> None:
+    Args:
+        steps: The number of updates.
+        every: How many batches an update takes.
+        begun: How many batches of the first update an earlier run has accumulated.
+    """
+
+    changes_frozen_weights = False
+
+    def __init__(self, steps: int, every: int, begun: int) -> None:
         super().__init__()
         self.losses: list[float] = []
-        self._steps = len(rates)
+        self._steps, self._every, self._begun = steps, every, begun
+        self._batches: list[float] = []
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        self.losses.append(float((logs or {})["loss"]))
+        self._batches.append(float((logs or {})["loss"]))
         self.model.reset_metrics()
+        if self._begun + len(self._batches) == self._every:
+            self.losses.append(float(np.mean(self._batches)))
+            self._begun, self._batches = 0, []
+            self._judge()
+
+    def _judge(self) -> None:
         smooth = smoothed(np.array(self.losses))
         worse = not math.isfinite(smooth[-1]) or (
             len(smooth) > self._steps // 10 and smooth[-1] > _DIVERGED * max(smooth.min(), 1e-9)
@@ -189,7 +232,7 @@ def _put_back(model: keras.Model) -> Iterator[keras.optimizers.Optimizer]:
     optimizer = model.optimizer
     values = [(v, np.array(keras.ops.convert_to_numpy(v))) for v in _variables(model)]
     states = random.getstate(), np.random.get_state()
-    copy = compiled.copy_optimizer(optimizer, model)
+    copy = optimizer_state.copy_of(optimizer, model)
     known, picked = metadata.of(model), metadata.choices(model)
     try:
         model.optimizer = copy
@@ -242,12 +285,24 @@ def _curve(rates: np.ndarray, losses: np.ndarray) -> RateCurve:
     return RateCurve(rates, losses, means, _half_way(rates, losses, means), RULE)
 
 
-def _half_way(rates: np.ndarray, losses: np.ndarray, means: np.ndarray) -> float:
-    """Where the loss is half-way down: a steepest point would be a matter of the noise."""
-    start = float(np.median(losses[: max(1, len(losses) // 10)]))
-    least = int(np.nanargmin(means))
-    middle = (start + means[least]) / 2
-    return float(rates[: least + 1][means[: least + 1] <= middle][0])
+def _half_way(rates: np.ndarray, losses: np.ndarray, means: np.ndarray) -> float | None:
+    """Where the loss is half-way down: a steepest point would be a matter of the noise.
+
+    None unless the fall is `_CLEAR` times the noise: in pure noise of 40 steps or more, the start
+    and the least of the running mean lie that far apart once in a hundred runs at most.
+    """
+    first = max(1, len(losses) // 10)  # Where the running mean is one of few losses.
+    start = float(np.median(losses[:first]))
+    if not np.isfinite(means[first:]).any():
+        return None
+    least = first + int(np.nanargmin(means[first:]))
+    # Neighbours differ by the noise of two batches, and hardly by the rate.
+    noise = float(np.sqrt(np.mean(np.diff(losses[: least + 1]) ** 2) / 2))
+    fall = start - float(means[least])
+    if not fall > max(_CLEAR * noise, _ROUNDING * abs(start)):
+        return None
+    low = np.flatnonzero(means[first : least + 1] <= start - fall / 2)
+    return float(rates[first + int(low[0])])
 
 
 def _check(model: Any, low: Any, high: Any, steps: Any, options: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from finetunekit.foundation import arguments
 from finetunekit.optimizers import depth
 from finetunekit.training.stages import Stage
 
@@ -149,8 +150,7 @@ def head_then_top_then_all(
         assert [stage.name for stage in stages] == ["head", "top", "all"]
         ```
     """
-    if isinstance(top, bool) or not isinstance(top, (int, float)) or not 0 < top < 1:
-        raise ValueError(f"`top` must be a share between 0 and 1. Received: top={top!r}")
+    arguments.check_number(top, "top", arguments.SHARE, "the share of the backbone's blocks")
     found = _by_depth(model)
     count = max(1, round(top * (len(found) - 1)))
     last = [layer for group in found[-count - 1 :] for layer in group]
@@ -163,6 +163,5 @@ def head_then_top_then_all(
 
 def _by_depth(model: Any) -> list[list[Any]]:
     """The layers of each block, from the input to the output; the last is the head."""
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
+    arguments.check_model(model)
     return [layers for _, layers in depth.groups(model)]

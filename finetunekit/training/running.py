@@ -10,15 +10,16 @@ import keras
 
 from finetunekit.averaging import ema
 from finetunekit.caching.options import Settings
+from finetunekit.callbacks import protocol
 from finetunekit.callbacks.nan_watch import NaNWatch
 from finetunekit.data.array_batches import MixedArrayBatches
-from finetunekit.execution import feature_fit
+from finetunekit.execution import fast_forward, feature_fit
 from finetunekit.execution.fit_call import FitCall
 from finetunekit.execution.loop_options import LoopOptions
-from finetunekit.execution.samples import Samples
 from finetunekit.foundation.messages import say
 from finetunekit.models import compiled
 from finetunekit.models.temporary_injection import TemporaryInjection
+from finetunekit.resuming.resume_point import check_can_be_kept
 from finetunekit.resuming.run import Run
 from finetunekit.training import label_form
 
@@ -33,25 +34,23 @@ def run(plan: "FitPlan") -> keras.callbacks.History:
         say(f"{model.name!r} has changed since it was compiled: its functions are traced anew")
     with _callbacks_undone(plan), _labels_followed(plan), _run_ended(plan) as kept:
         callbacks = list(plan.callbacks)
+        for callback in callbacks:
+            protocol.attach_validation(callback, plan.validation is not None)
         if ema.needed(model, callbacks):
             callbacks = [ema.Averages(), *callbacks]
         loop, cache = plan.loop, plan.cache
         if kept is not None:
             cache = _cache_of_run(plan, kept)
-            begun = kept.begin(
+            check_can_be_kept(model, loop.steps_per_epoch)
+            callbacks, first = kept.begin(
                 model,
-                {
-                    "callbacks": callbacks,
-                    "epochs": loop.epochs,
-                    "initial_epoch": loop.initial_epoch,
-                    "steps_per_epoch": loop.steps_per_epoch,
-                },
-                getattr(plan.batches, "source", None),
-                plan.fingerprint(),
-                list(plan.batches.random_layers),
+                plan.batches,
+                callbacks,
+                epochs=loop.epochs,
+                first_epoch=loop.initial_epoch,
+                facts=plan.fingerprint(),
             )
-            callbacks = begun["callbacks"]
-            loop = dataclasses.replace(loop, initial_epoch=begun["initial_epoch"])
+            loop = dataclasses.replace(loop, initial_epoch=first)
         return _execute(plan, loop, callbacks, cache, kept)
 
 
@@ -121,8 +120,10 @@ def _execute(
     reader = feature_fit.reader_for(model, batches, cache)
     for callback in callbacks:
         if isinstance(callback, NaNWatch):
-            source = reader if isinstance(reader, Samples) else batches
+            source = batches if reader is None else reader
             callback.attach(source.batch, first=0 if kept is None else kept.skip)
     if reader is not None:
         return feature_fit.fit(model, call, reader, validation, cache, kept)
-    return call.on(model) if kept is None else kept.fit(model, call.arguments())
+    if kept is None:
+        return call.on(model)
+    return fast_forward.fit(model, call, kept, batches.steps)

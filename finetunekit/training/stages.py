@@ -11,7 +11,7 @@ from finetunekit.callbacks.schedule import Schedule
 from finetunekit.data.order import drawn_seed
 from finetunekit.foundation import arguments, plots
 from finetunekit.foundation.messages import plural, say
-from finetunekit.models import compiled, freezing, metadata, rate_multipliers
+from finetunekit.models import compiled, freezing, graph, metadata, rate_multipliers
 from finetunekit.models.selection import Selector
 from finetunekit.optimizers import (
     check_layer_decay,
@@ -19,7 +19,10 @@ from finetunekit.optimizers import (
     rate_for,
     trainable_part,
 )
-from finetunekit.resuming.run import Resume, Run, StageState, read_checkpoint
+from finetunekit.resuming.describing import describe
+from finetunekit.resuming.fingerprint import check_same, describe_callbacks
+from finetunekit.resuming.resume_point import Resume, StageState, read_checkpoint
+from finetunekit.resuming.run import Run
 from finetunekit.training import checks
 from finetunekit.training.plan import FitPlan
 from finetunekit.training.planning import check_model, plan_fit
@@ -165,12 +168,21 @@ def fit_in_stages(
             freezing.targets_of(model, stage.trainable, batch_norm=stage.batch_norm)
     rate_multipliers.check_rate_is_a_number(model.optimizer, "fit_in_stages")
     resume = fit_options.pop("resume", None)
-    joined, current, seed = _resumed(stages, resume)
+    described = _described(model, stages)
+    joined, current, seed = _resumed(described, resume)
     if fit_options.get("seed") is None:
         fit_options["seed"] = drawn_seed(seed)
     last = sum(stage.epochs for stage in stages)
     plan = plan_fit(model, x, y, epochs=last, **fit_options)
-    return _Staging(plan, stages, joined, resume, current).run()
+    return _Staging(plan, stages, described, joined, _Resumed(resume, current)).run()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Resumed:
+    """The file that a run is resumed from, and the number of the stage that it was in."""
+
+    path: Any
+    number: int | None
 
 
 class _Staging:
@@ -180,12 +192,12 @@ class _Staging:
         self,
         plan: FitPlan,
         stages: list[Stage],
+        described: list[Any],
         joined: StagedHistory,
-        resume: Any,
-        current: int | None,
+        resumed: "_Resumed",
     ) -> None:
         self.plan, self.stages, self.joined = plan, stages, joined
-        self._path, self._current = resume, current
+        self._described, self._path, self._current = described, resumed.path, resumed.number
         model = plan.model
         self._multipliers = rate_multipliers.kept(model.optimizer)
         self._known = {id(v) for v in model.trainable_variables if model.optimizer.built}
@@ -203,7 +215,8 @@ class _Staging:
         """The plan of one stage."""
         plan, optimizer = self.plan, self.plan.model.optimizer
         if late and int(rate_multipliers.innermost(optimizer).iterations) > 0:
-            rise = _WARMUP * (plan.batches.steps or _STEPS) * stage.epochs
+            batches = _WARMUP * (plan.batches.steps or _STEPS) * stage.epochs
+            rise = batches / rate_multipliers.batches_per_update(optimizer)
             rate_multipliers.warm_up(optimizer, late, max(1, round(rise)))
         compiled.renew_if_stale(plan.model)
         first = self.joined.epoch[-1] + 1 if self.joined.epoch else 0
@@ -212,7 +225,7 @@ class _Staging:
         checks.check_monitors(plan.model, list(callbacks), validated=plan.validation is not None)
         point = Resume(
             self._path if number == self._current else None,
-            _state(number, self.joined, self.stages),
+            _state(number, self.joined, self._described),
         )
         return plan.replace(
             loop=dataclasses.replace(
@@ -269,7 +282,7 @@ def _read(stages: Any, options: dict[str, Any]) -> list[Stage]:
     return rows
 
 
-def _resumed(stages: list[Stage], resume: Any) -> tuple[StagedHistory, int | None, int | None]:
+def _resumed(described: list[Any], resume: Any) -> tuple[StagedHistory, int | None, int | None]:
     """The history of the stages that are done, the number of the next one, and the seed.
 
     Raises:
@@ -284,23 +297,31 @@ def _resumed(stages: list[Stage], resume: Any) -> tuple[StagedHistory, int | Non
             "`resume` is of a run of `fit`: call that to go on. "
             f"Received: resume={resume!r} in `fit_in_stages`"
         )
-    if known["plan"] != _plan(stages):
-        raise ValueError(
-            "`resume` is of a run with other stages. Give those, or begin anew without `resume`. "
-            f"Received: {_plan(stages)} instead of {known['plan']}"
-        )
+    check_same({"stages": known["plan"]}, {"stages": described}, "resume", resume)
     done = StagedHistory(known["history"], known["epoch"], [tuple(s) for s in known["stages"]])
     return done, known["number"], held["facts"]["seed"]
 
 
-def _state(number: int, joined: StagedHistory, stages: list[Stage]) -> StageState:
+def _state(number: int, joined: StagedHistory, described: list[Any]) -> StageState:
     """Where the run is, for a checkpoint; copied, since the history grows."""
     history = {name: list(values) for name, values in joined.history.items()}
-    return StageState(number, _plan(stages), history, list(joined.epoch), list(joined.stages))
+    return StageState(number, described, history, list(joined.epoch), list(joined.stages))
 
 
-def _plan(stages: list[Stage]) -> list[str]:
-    return [f"{row.name}, {row.epochs} epochs, {row.schedule}" for row in stages]
+def _described(model: keras.Model, stages: list[Stage]) -> list[Any]:
+    """All that decides what the stages do, in plain values; their callbacks say it themselves."""
+    # Names would not do: Keras numbers them by what was made before.
+    places = enumerate(graph.walk(model))
+    numbers = {id(place.layer): f"{n} {type(place.layer).__name__}" for n, place in places}
+    rows = []
+    for stage in stages:
+        row = {f.name: describe(getattr(stage, f.name)) for f in dataclasses.fields(stage)}
+        row["callbacks"] = describe_callbacks(list(stage.callbacks))
+        if stage.trainable is not None:
+            chosen = freezing.targets_of(model, stage.trainable, batch_norm=stage.batch_norm)
+            row["trainable"] = [numbers[id(layer)] for layer in chosen]
+        rows.append(row)
+    return rows
 
 
 def _join(joined: StagedHistory, name: str, found: keras.callbacks.History) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from finetunekit.callbacks.early_stopping import monitored
+from finetunekit.callbacks.monitors import monitored
 from finetunekit.foundation.messages import warn
 from finetunekit.models import inputs
 

@@ -14,7 +14,7 @@ from finetunekit.foundation.messages import plural, say
 from finetunekit.models import metadata
 from finetunekit.models.metadata import Task
 from finetunekit.optimizers import depth
-from finetunekit.tasks import add_head
+from finetunekit.tasks import add_head, family_of
 from finetunekit.training.compiling import compile_for_task
 from finetunekit.training.stages import Stage, fit_in_stages
 from finetunekit.tuning import labels as label_tasks
@@ -153,8 +153,9 @@ def fine_tune(
             "`source` has a head already: train it with `fit` or `fit_in_stages`, or give its "
             f"backbone. Received: source={source!r}"
         )
-    known = sources.read(train, "train", backbone, image_size, labels=True)
-    found, y, why = label_tasks.task_of_labels(known.y, task, class_names or known.class_names)
+    names = label_tasks.names_in_order(task, class_names)
+    known = sources.read(train, "train", backbone, image_size, names, labels=True)
+    found, y, why = label_tasks.task_of_labels(known.y, task, names or known.class_names)
     choices = {"task": f"{found.name}, {why}"}
     data, held_out = _divided(known, y, found, validation_data, validation_split, plan, choices)
     held_out = _also(validation_data, "validation_data", backbone, image_size, found, held_out)
@@ -189,7 +190,7 @@ def _divided(
             "give `validation_data` or `validation_split`"
         )
         return whole, None
-    stratify = task.name in ("binary", "multiclass") and y[0].size == 1
+    stratify = family_of(task).can_stratify and y[0].size == 1
     kept, out = sources.split(
         known, y, _share(share, "validation_split"), plan.seed, stratify=stratify
     )
@@ -203,16 +204,10 @@ def _also(
     """Validation or test data, as `fit` and `evaluate` take them."""
     if given is None:
         return otherwise
-    source = sources.read(given, name, backbone, size, labels=False)
+    source = sources.read(given, name, backbone, size, task.class_names, labels=False)
     if source.is_pipeline:
         return source.x
-    names = source.class_names or task.class_names
-    if source.class_names and task.class_names and source.class_names != task.class_names:
-        raise ValueError(
-            f"`{name}` must have the classes of `train`. Received: {source.class_names} beside "
-            f"{task.class_names}"
-        )
-    _, y, _ = label_tasks.task_of_labels(source.y, task, names)
+    _, y, _ = label_tasks.task_of_labels(source.y, task, task.class_names)
     return source.x, y
 
 

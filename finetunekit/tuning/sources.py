@@ -1,6 +1,7 @@
 """What are the data? Arrays, texts, a folder of pictures or a pipeline, made ready to train on."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +34,15 @@ class Source:
         return self.x if self.is_pipeline else (self.x, y)
 
 
-def read(given: Any, name: str, model: keras.Model, size: int | None, *, labels: bool) -> Source:
+def read(
+    given: Any,
+    name: str,
+    model: keras.Model,
+    size: int | None,
+    class_names: Sequence[str] | None = None,
+    *,
+    labels: bool,
+) -> Source:
     """Reads what the user gave.
 
     Args:
@@ -41,6 +50,7 @@ def read(given: Any, name: str, model: keras.Model, size: int | None, *, labels:
         name: The argument's name, for errors.
         model: The backbone, which says how large pictures are.
         size: Height and width of pictures, or None for the backbone's.
+        class_names: Names of the classes in the order of their numbers; None takes the data's.
         labels: Whether a pipeline is walked for its labels.
 
     Raises:
@@ -49,7 +59,7 @@ def read(given: Any, name: str, model: keras.Model, size: int | None, *, labels:
         OSError: If a folder is not there.
     """
     if isinstance(given, (str, os.PathLike)):
-        return _folder(os.fspath(given), name, _size(model, size))
+        return _folder(os.fspath(given), name, _size(model, size), class_names)
     if isinstance(given, tuple) and len(given) == 2:
         return Source(given[0], given[1], None, False)
     parts = pipelines.batch_parts(given)
@@ -59,7 +69,24 @@ def read(given: Any, name: str, model: keras.Model, size: int | None, *, labels:
             "(x, y) of samples and labels, or a tf.data pipeline or PyDataset of (inputs, labels). "
             f"Received: {name} of type {type(given).__name__}"
         )
-    return Source(given, _walked(given) if labels else None, None, True)
+    names = _names_of_pipeline(given, name, class_names)
+    return Source(given, _walked(given) if labels else None, names, True)
+
+
+def _names_of_pipeline(
+    given: Any, name: str, class_names: Sequence[str] | None
+) -> tuple[str, ...] | None:
+    """The names that Keras' `image_dataset_from_directory` and its like give their datasets."""
+    names = getattr(given, "class_names", None)
+    if not names:
+        return None
+    if class_names is not None and tuple(class_names) != tuple(names):
+        raise ValueError(
+            f"`{name}` numbers its classes in its own order, which `class_names` cannot change. "
+            "Give `class_names` to the function that makes the dataset, or leave it out. Received: "
+            f"class_names={list(class_names)!r} beside {name}.class_names={list(names)!r}"
+        )
+    return tuple(names)
 
 
 def _walked(given: Any) -> np.ndarray:
@@ -87,7 +114,9 @@ def _size(model: keras.Model, size: int | None) -> tuple[int, int]:
     return contract.size if contract is not None and contract.size else (224, 224)
 
 
-def _folder(path: str, name: str, size: tuple[int, int]) -> Source:
+def _folder(
+    path: str, name: str, size: tuple[int, int], class_names: Sequence[str] | None
+) -> Source:
     if not os.path.isdir(path):
         raise FileNotFoundError(
             f"`{name}` must be a folder with a subfolder of pictures for each class; there is no "
@@ -99,6 +128,8 @@ def _folder(path: str, name: str, size: tuple[int, int]) -> Source:
             f"`{name}` must have a subfolder of pictures for each class, at least two. Its "
             f"subfolders are: {listed(classes) or 'none'}. Received: {name}={path!r}"
         )
+    if class_names is not None:
+        classes = _in_order(classes, class_names, path, name)
     read_in = keras.utils.image_dataset_from_directory(
         path,
         label_mode="int",
@@ -112,6 +143,21 @@ def _folder(path: str, name: str, size: tuple[int, int]) -> Source:
     batches = [(keras.ops.convert_to_numpy(x), keras.ops.convert_to_numpy(y)) for x, y in read_in]
     pictures = np.concatenate([np.clip(x, 0, 255).astype("uint8") for x, _ in batches])
     return Source(pictures, np.concatenate([y for _, y in batches]), tuple(classes), False)
+
+
+def _in_order(found: list[str], class_names: Sequence[str], path: str, name: str) -> list[str]:
+    """Subfolders in the order of the names."""
+    if isinstance(class_names, str) or sorted(class_names) != found:
+        wanted = (
+            "`class_names` must be the subfolders of `train`, each once, in the order wanted"
+            if name == "train"
+            else f"`{name}` must have the classes of `train`, a subfolder each"
+        )
+        raise ValueError(
+            f"{wanted}. Received: class_names={class_names!r}, {name}={path!r} with the subfolders "
+            f"{listed(found)}"
+        )
+    return list(class_names)
 
 
 def split(source: Source, y: np.ndarray, share: float, seed: int, *, stratify: bool) -> Any:

@@ -329,7 +329,7 @@ def test_errors_say_what_would_do() -> None:
     for wrong in ({}, {"layers": ["conv1"], "levels": 2}):
         with pytest.raises(ValueError, match=r"Pass either `layers`.*or `levels`"):
             backbone_features(model, **wrong)
-    with pytest.raises(ValueError, match="`levels` must be 1 or more"):
+    with pytest.raises(ValueError, match="`levels` must be at least 1"):
         backbone_features(model, levels=0)
     for wrong_type in (True, 2.0, "4"):
         with pytest.raises(TypeError, match="`levels` must be an int"):

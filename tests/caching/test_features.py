@@ -139,6 +139,36 @@ def test_what_cannot_be_cached_says_why(tmp_path: Path) -> None:
     assert ours.exists()
 
 
+def test_clearing_leaves_what_belongs_to_others(tmp_path: Path) -> None:
+    path, beside = tmp_path / "a.h5", tmp_path / "a.validation.h5"
+    model = small_backbone()
+    for other in (lambda: ftk.cache_features(model, X[:5], beside, verbose=0), write_text(beside)):
+        ftk.cache_features(model, X, path, verbose=0)
+        other()
+        before = beside.read_bytes()
+        ftk.clear_cache(path)
+        assert not path.exists()
+        assert beside.read_bytes() == before
+        beside.unlink()
+    fitted = ftk.compile_for_task(ftk.add_head(ftk.freeze_layers(small_backbone()), "binary"))
+    data = {"validation_data": (X[:5], Y[:5]), "epochs": 1, "verbose": 0}
+    ftk.fit(fitted, X, Y, cache=path, **data)
+    assert {file.name for file in tmp_path.iterdir()} == {"a.h5", "a.validation.h5"}
+    ftk.fit(fitted, X, Y, cache=path, **data)  # The mark is no part of what the features are of.
+    # A file of the same features that another fit has written under that name.
+    kept = tmp_path / "b.validation.h5"
+    kept.write_bytes(path.read_bytes())
+    (tmp_path / "b.h5").write_bytes(path.read_bytes())
+    ftk.clear_cache(tmp_path / "b.h5")
+    assert kept.exists()
+    ftk.clear_cache(path)
+    assert list(tmp_path.iterdir()) == [kept]
+
+
+def write_text(path: Path) -> Any:
+    return lambda: path.write_text("of somebody else")
+
+
 def test_texts_are_computed_at_the_length_of_their_batch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

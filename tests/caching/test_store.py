@@ -179,6 +179,20 @@ def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(hdf5_table.os, "link", link)
     FeatureStore.create(tmp_path / "f.h5", COLUMNS, 4, KEY).close()
     assert [path.name for path in tmp_path.iterdir()] == ["f.h5"]
+    # Not even then over a file that has come meanwhile.
+    draft, target = tmp_path / "draft", tmp_path / "came.h5"
+    for path in (draft, target):
+        path.write_text(path.name)
+    with pytest.raises(PermissionError):
+        hdf5_table._publish(draft, target)
+    assert target.read_text() == "came.h5"
+
+
+def test_drafts_of_names_with_brackets_go_too(tmp_path: Path) -> None:
+    draft = tmp_path / ".f[1].h5.999999999.tmp"
+    draft.touch()
+    FeatureStore.create(tmp_path / "f[1].h5", COLUMNS, 4, KEY).close()
+    assert not draft.exists()
 
 
 def test_a_full_disk_is_told_beforehand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,3 +325,26 @@ def test_reading_a_large_file_takes_little_memory(tmp_path: Path) -> None:
     code = _READS.format(folder=str(Path(CHILD).parent), path=str(path))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 40  # MB, of 200
+
+
+def test_digests_are_noted_as_they_were_and_go_on_being_found(tmp_path: Path) -> None:
+    path, digests = tmp_path / "f.h5", np.arange(32, dtype="uint8").reshape(2, 16)
+    first, second = digests[0].tobytes(), digests[1].tobytes()
+    column, row = {"a": Column((), "float32")}, {"a": np.zeros(1, "float32")}
+    with FeatureStore.create(path, column, 3, KEY, digests=True) as store:
+        given = digests[:1].copy()
+        store.append(row, given)
+        given[:] = 0  # The caller goes on with the array.
+        assert store.digest_rows() == {first: 0}
+        store.append(row, digests[1:])
+        assert store.digest_rows() == {first: 0, second: 1}
+    with FeatureStore.open(path, KEY) as store:
+        assert store.digest_rows() == {first: 0, second: 1}
+
+
+def test_a_whole_column_is_as_long_as_what_is_filled() -> None:
+    store = FeatureStore.in_memory({"a": Column((), "float32")}, 3, KEY)
+    store.append({"a": np.ones(2, "float32")})
+    found = store.array("a")
+    assert found is not None
+    assert found.tolist() == [1.0, 1.0]

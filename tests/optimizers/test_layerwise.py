@@ -295,7 +295,7 @@ def test_models_without_blocks_count_kernels_and_many_are_merged() -> None:
     [
         ({}, ValueError, "Give `layer_decay`"),
         ({"layer_decay": 0}, ValueError, "`layer_decay` must be"),
-        ({"layer_decay": True}, ValueError, "`layer_decay` must be"),
+        ({"layer_decay": True}, TypeError, "`layer_decay` must be"),
         ({"rates": {"conv1": -1}}, ValueError, "`rates` must hold"),
         ({"rates": {"conv1": "fast"}}, ValueError, "`rates` must hold"),
         ({"rates": [("conv1", 1)]}, TypeError, "`rates` must be a dict"),

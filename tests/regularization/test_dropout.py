@@ -59,6 +59,35 @@ def test_twice_after_one_layer() -> None:
     assert len(ftk.find_layers(twice, keras.layers.Dropout)) == 2
 
 
+def dropouts(model: keras.Model) -> list[str]:
+    return list(ftk.find_layers(model, keras.layers.Dropout))
+
+
+def test_the_same_twice_is_once() -> None:
+    model = ftk.add_head(small_backbone(), "binary")
+    once = ftk.inject_dropout(model, 0.5, after=["backbone/conv1", "backbone/conv2"], seed=1)
+    again = ftk.inject_dropout(once, 0.5, after=["backbone/conv1"], seed=1)
+    assert dropouts(again) == dropouts(once) == ["small/conv1_dropout", "small/conv2_dropout"]
+    other = ftk.inject_dropout(again, 0.5, after=["backbone/conv1"], seed=2)
+    assert len(dropouts(other)) == 3
+
+
+def test_its_own_dropouts_are_not_matched() -> None:
+    once = ftk.inject_dropout(small_backbone(), 0.5, after="conv.*")
+    twice = ftk.inject_dropout(once, 0.2, after="conv.*")
+    assert dropouts(once) == ["conv1_dropout", "conv2_dropout"]
+    assert sorted(dropouts(twice)) == [
+        "conv1_dropout",
+        "conv1_dropout_1",
+        "conv2_dropout",
+        "conv2_dropout_1",
+    ]
+    with pytest.raises(ValueError, match="are inputs, or Dropout put in before: 'conv1_dropout'"):
+        ftk.inject_dropout(once, 0.2, after="conv1_dropout")
+    x = images(4)
+    assert np.array_equal(twice.predict(x, verbose=0), once.predict(x, verbose=0))
+
+
 def test_dropout_has_the_stated_rate() -> None:
     inputs = keras.Input((1000,))
     model = keras.Model(inputs, L.Identity(name="same")(inputs))
@@ -118,6 +147,38 @@ class TestForOneFit:
         assert history["val_loss"][0] == pytest.approx(0, abs=1e-6)
         assert "call" not in vars(model.get_layer("i"))
         assert model.fit(x, y, verbose=0).history["loss"][0] == pytest.approx(0, abs=1e-6)
+
+    @pytest.mark.parametrize("cache", [False, True])
+    @pytest.mark.parametrize("nest", [False, True])
+    def test_two_on_one_layer_both_act(self, nest: bool, cache: object) -> None:
+        inputs = keras.Input((50,))
+        base = L.Identity(name="i")
+        if nest:
+            base = keras.Sequential([keras.Input((50,)), base], name="i")
+        model = keras.Model(inputs, L.Dense(1, use_bias=False, name="d")(base(inputs)))
+        model.get_layer("d").set_weights([np.ones((50, 1))])
+        model.compile(keras.optimizers.SGD(0.0), "mse")
+        x, y = np.ones((512, 50), "float32"), np.full((512, 1), 50, "float32")
+        callbacks = [ftk.callbacks.DropoutInjection(0.5, after="i", seed=s) for s in (1, 2)]
+        history = ftk.fit(model, x, y, verbose=0, cache=cache, callbacks=callbacks).history
+        # The variance of a sum of 50 values, each 0 or, one time in four, 4.
+        assert history["loss"][0] == pytest.approx(150, rel=0.2)
+        assert "call" not in vars(model.get_layer("i"))
+        assert ftk.fit(model, x, y, verbose=0).history["loss"][0] == pytest.approx(0, abs=1e-6)
+
+    def test_beside_dropout_that_was_put_in(self) -> None:
+        inputs = keras.Input((50,))
+        model = keras.Model(
+            inputs, L.Dense(1, use_bias=False, name="d")(L.Identity(name="i")(inputs))
+        )
+        model.get_layer("d").set_weights([np.ones((50, 1))])
+        model = ftk.inject_dropout(model, 0.5, after="i", seed=1)
+        model.compile(keras.optimizers.SGD(0.0), "mse")
+        x, y = np.ones((512, 50), "float32"), np.full((512, 1), 50, "float32")
+        callback = ftk.callbacks.DropoutInjection(0.5, after="i", seed=2)
+        history = ftk.fit(model, x, y, verbose=0, callbacks=[callback]).history
+        assert history["loss"][0] == pytest.approx(150, rel=0.2)
+        assert model.fit(x, y, verbose=0).history["loss"][0] == pytest.approx(50, rel=0.2)
 
     def test_inside_nested_and_subclassed_models(self) -> None:
         model = Subclassed()

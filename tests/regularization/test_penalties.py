@@ -143,6 +143,27 @@ class TestForOneFit:
             ftk.fit(model, images(), labels(), verbose=0, callbacks=callbacks)
         assert model.losses == []
 
+    def test_two_add_up_and_leave_no_trace(self, tmp_path: Path) -> None:
+        model = ftk.add_head(small_backbone(), "binary")
+        ftk.compile_for_task(model, optimizer=keras.optimizers.SGD(0.0))
+        config, path = model.get_config(), tmp_path / "meanwhile.keras"
+        data = {"x": images(), "y": labels(), "verbose": 0}
+        plain = ftk.fit(model, **data).history["loss"][0]
+        first = ftk.callbacks.L1L2Injection(l1=0.01)
+        second = ftk.callbacks.L1L2Injection(l1=0.02, l2=0.1, layers="head")
+        saved = ftk.callbacks.SaveBest(path, monitor="loss")
+        found = ftk.fit(model, **data, callbacks=[first, second, saved]).history["loss"][0]
+        head = ftk.find_layers(model, "head")
+        in_head = {id(v) for layer in head.values() for v in layer.weights}
+        expected = 0.01 * kernel_sum(model, 1)
+        for kernel in [v for v in model.weights if v.name == "kernel" and id(v) in in_head]:
+            value = keras.ops.convert_to_numpy(kernel)
+            expected += 0.02 * np.abs(value).sum() + 0.1 * (value**2).sum()
+        assert found - plain == pytest.approx(expected, rel=1e-4)
+        assert model.losses == []
+        assert keras.saving.load_model(path).losses == []
+        assert model.get_config() == config
+
     def test_keeps_an_injected_penalty(self) -> None:
         model = ftk.compile_for_task(ftk.add_head(small_backbone(), "binary"))
         ftk.inject_regularizer(model, l2=0.1, layers="head")

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import finetunekit as ftk
+from finetunekit.tasks.heads import pooling_layer
+from finetunekit.tasks.pooling import pool_features
 from text_models import text_backbone, with_tokenizer
 
 
@@ -58,3 +60,56 @@ def test_tokens_need_a_sequence() -> None:
         ftk.add_head(pictures, "binary", pooling="first")
     with pytest.raises(ValueError, match="pooling"):
         ftk.add_head(text_backbone(), "binary", pooling="middle")
+
+
+def masked_backbone(length: int | None, dtype: str = "float32") -> keras.Model:
+    """Features are given as they are, beside ids and a padding mask."""
+    inputs = {
+        "token_ids": keras.Input((length, 2), name="token_ids", dtype=dtype),
+        "padding_mask": keras.Input((length,), name="padding_mask", dtype="int32"),
+    }
+    features = keras.layers.Identity(dtype=dtype)(inputs["token_ids"])
+    ones = keras.ops.cast(inputs["padding_mask"][..., None], dtype)
+    return keras.Model(inputs, features + 0 * ones)
+
+
+def pooled(pooling: str, features: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    backbone = masked_backbone(None, str(features.dtype))
+    found = pool_features(backbone.output, pooling, backbone, backbone.input)
+    model = keras.Model(backbone.input, found)
+    return np.array(model({"token_ids": features, "padding_mask": mask}), "float32")
+
+
+MASKS = np.array([[1, 1, 1, 1], [1, 0, 0, 0], [0, 0, 1, 1], [1, 1, 0, 0], [0, 1, 0, 1]])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("pooling", ["auto", "avg", "max", "first", "last"])
+def test_every_row_with_padding_on_either_side(pooling: str, dtype: str) -> None:
+    """Reference: numpy over the tokens of each row alone."""
+    if dtype == "float16":
+        keras.config.set_dtype_policy("mixed_float16")
+    features = np.random.default_rng(0).normal(size=(5, 4, 2)) * 100 - 500
+    features[MASKS == 0] = 40_000  # Larger than any token, near the end of float16.
+    features = features.astype(dtype)
+    how = {
+        "max": lambda rows: rows.max(axis=0),
+        "last": lambda rows: rows[-1],
+    }
+    rows = [
+        how.get(pooling, lambda r: r.mean(axis=0))(f[m == 1].astype("float64"))
+        for f, m in zip(features, MASKS, strict=True)
+    ]
+    wanted = features[:, 0] if pooling == "first" else np.stack(rows)
+    np.testing.assert_allclose(pooled(pooling, features, MASKS), wanted, rtol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize(("length", "value"), [(4096, 1.0), (600, 200.0)])
+def test_long_texts_are_averaged_in_half_precision(length: int, value: float, dtype: str) -> None:
+    """In half precision, the sum overflows, and a count of tokens ends at 2048 or 256."""
+    keras.config.set_dtype_policy(f"mixed_{dtype}")
+    features = keras.ops.full((1, length, 2), value, dtype)
+    layer = pooling_layer((length, 2), "avg")
+    found = layer(features, mask=keras.ops.ones((1, length), "bool"))
+    np.testing.assert_allclose(np.array(found, "float32"), [[value, value]], rtol=1e-3)

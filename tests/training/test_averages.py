@@ -87,9 +87,9 @@ def test_keras_own_callback_is_left_to_its_work() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"ema_momentum": 1.5}, "`ema_momentum` must be a number between 0 and 1"),
+        ({"ema_momentum": 1.5}, "`ema_momentum` must be a number in"),
         ({"ema_momentum": 0.9, "optimizer": keras.optimizers.SGD(0.1)}, "`use_ema=True"),
-        ({"label_smoothing": 1}, "`label_smoothing` must be a number from 0"),
+        ({"label_smoothing": 1}, "`label_smoothing` must be a number in"),
         ({"label_smoothing": 0.1, "loss": "mse"}, "Give it to your loss"),
     ],
 )

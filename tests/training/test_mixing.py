@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import finetunekit as ftk
-from finetunekit.data.arrays import Arrays
 from finetunekit.data.array_batches import MixedArrayBatches
+from finetunekit.data.arrays import Arrays
 from models import L, images, labels, small_backbone
 
 

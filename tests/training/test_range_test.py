@@ -13,6 +13,7 @@ import tensorflow as tf
 
 import finetunekit as ftk
 from finetunekit.models import rate_multipliers
+from finetunekit.training import range_test
 from models import images, labels, small_backbone
 
 L = keras.layers
@@ -143,7 +144,7 @@ def test_each_loss_is_that_of_its_batch_at_its_rate() -> None:
 
 
 def test_the_suggestion_follows_the_rule_and_can_be_plotted(tmp_path: Path) -> None:
-    found = ftk.find_learning_rate(built("plain"), images(32), labels(32), batch_size=8)
+    found = ftk.find_learning_rate(built("plain"), images(32), labels(32), batch_size=32)
     start, least = np.median(found.losses[: len(found.losses) // 10]), found.smoothed.argmin()
     after = found.rates[: least + 1][
         found.smoothed[: least + 1] <= (start + found.smoothed[least]) / 2
@@ -175,3 +176,47 @@ def test_wrong_uses_are_named() -> None:
         ftk.find_learning_rate(model, broken, labels(8))
     for one, other in zip(before, state(model), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def curve_of(losses: np.ndarray) -> range_test.RateCurve:
+    return range_test._curve(np.geomspace(1e-6, 1.0, len(losses)), losses)
+
+
+@pytest.mark.parametrize("steps", [40, 100])
+def test_noise_suggests_no_rate(steps: int) -> None:
+    random = np.random.default_rng(0)
+    noises = [
+        *(random.normal(0.7, 0.1, steps) for _ in range(100)),
+        *(random.lognormal(0.0, 0.5, steps) for _ in range(100)),
+        *(np.tile(random.normal(0.7, 0.1, 4), steps // 4) for _ in range(100)),
+    ]
+    assert sum(curve_of(noise).half_way is not None for noise in noises) <= 6
+    rising = np.linspace(0.7, 3.0, steps)
+    for losses in (np.full(steps, 0.7), rising, np.r_[noises[0][:5], np.nan]):
+        assert curve_of(losses).half_way is None
+
+
+@pytest.mark.parametrize("steps", [20, 40, 100])
+@pytest.mark.parametrize("noise", [0.0, 0.05, 0.1])
+def test_a_real_fall_is_found_where_it_is(steps: int, noise: float) -> None:
+    """Down by 0.6 around 1e-3, up again beyond 1e-1; 1e-3 is half-way but for the smoothing."""
+    random = np.random.default_rng(1)
+    exponents = np.linspace(-6, 0, steps)
+    for _ in range(50):
+        losses = 0.7 - 0.6 / (1 + np.exp(-3 * (exponents + 3))) + 4.0 * (exponents > -0.5)
+        found = curve_of(losses + random.normal(0, noise, steps))
+        assert 10**-3.5 < found.suggestion < 10**-1
+
+
+def test_a_curve_without_a_fall_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    random = np.random.default_rng(2)
+    model = keras.Sequential([keras.Input((3,)), L.Dense(1, activation="sigmoid")])
+    model.compile(keras.optimizers.SGD(0.0), "binary_crossentropy")
+    x, y = random.normal(size=(1280, 3)).astype("float32"), random.integers(0, 2, (1280, 1))
+    found = ftk.find_learning_rate(model, x, y, steps=40, high=1e-1, verbose=0)
+    assert "no clear fall" in str(found)
+    assert "no clear fall" in caplog.text
+    with pytest.raises(ValueError, match="no clear fall"):
+        print(found.suggestion)
+    assert found.losses.shape == (40,)
+    found.plot(tmp_path / "rates.png")

@@ -231,7 +231,7 @@ def test_wrong_uses_are_named_before_anything_changes() -> None:
             Stage(**options)
     with pytest.raises(ValueError, match="`most` must be at least 2"):
         ftk.gradual_unfreezing(model, most=1)
-    with pytest.raises(ValueError, match="`top` must be a share"):
+    with pytest.raises(ValueError, match="`top` must be a number in"):
         ftk.head_then_top_then_all(model, top=2)
     assert same(before, values(model))
     assert flags == [v.trainable for v in model.weights]

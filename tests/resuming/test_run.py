@@ -393,6 +393,12 @@ class TestRefusals:
         history = tried(dropping(), keep, resume=str(tmp_path / "missing.ckpt"))
         assert history.epoch == [0, 1]
 
+    def test_a_model_that_is_not_built(self, tmp_path: Path) -> None:
+        model = keras.Sequential([L.Flatten(), L.Dense(1, activation="sigmoid")])
+        model.compile("sgd", "binary_crossentropy")
+        with pytest.raises(ValueError, match="needs a model that is built"):
+            tried(model, str(tmp_path / "run.ckpt"))
+
     def test_plain_keras_has_no_order_to_go_on_with(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"needs `finetunekit.fit`"):
             dropping().fit(
@@ -419,6 +425,25 @@ def test_a_new_run_keeps_the_file_of_the_one_before(tmp_path: Path) -> None:
     keep.write_bytes(b"of the run before")
     ftk.fit(dropping(), images(), labels(), callbacks=[ftk.callbacks.Checkpoint(keep)], verbose=0)
     assert (tmp_path / "run.ckpt.previous").read_bytes() == b"of the run before"
+
+
+def test_stages_that_go_on_into_another_file_leave_what_is_there(tmp_path: Path) -> None:
+    """Also in a later stage, which in a run of its own writes over the file of the one before."""
+    first, second = tmp_path / "first.ckpt", tmp_path / "second.ckpt"
+    second.write_bytes(b"of another run")
+    for keep, resume in ((first, None), (second, first)):
+        ftk.fit_in_stages(
+            dropping(),
+            images(),
+            labels(),
+            stages=[ftk.Stage(trainable="head"), ftk.Stage(trainable="head")],
+            callbacks=[ftk.callbacks.Checkpoint(keep)],
+            resume=resume,
+            verbose=0,
+        )
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["first.ckpt", "second.ckpt.previous"]  # No epoch is left to be written.
+    assert Path(f"{second}.previous").read_bytes() == b"of another run"
 
 
 def test_what_a_checkpoint_cannot_hold_is_said(

@@ -19,7 +19,7 @@ import finetunekit as ftk
 from conftest import often
 from finetunekit.caching import engines, hdf5_table
 from finetunekit.caching.store import FeatureStore
-from finetunekit.execution import feature_steps, fused_adam
+from finetunekit.execution import fused_adam, tail
 from models import images, labels, same, small_backbone, values
 from topologies import ROWS, TOPOLOGIES, Made
 
@@ -568,7 +568,7 @@ sys.path.insert(0, {tests!r})
 import numpy as np
 import finetunekit as ftk
 from finetunekit.caching import store
-from test_cached import ARRAYS, small
+from test_feature_fit import ARRAYS, small
 store.BLOCK = 1
 ready = store.FeatureStore.append
 def append(self, *args):
@@ -609,13 +609,13 @@ def test_more_than_memory_may_hold(
     assert same(values(plain), values(ours))
     # Shuffled, each sample comes once an epoch.
     taken: list[Any] = []
-    steps = feature_steps.Tail.steps
+    steps = tail.Steps.many
 
     def noted(self: Any, parts: Any, order: Any, *args: Any, **options: Any) -> Any:
         taken.append(np.asarray(parts.features[0])[np.asarray(order)])
         return steps(self, parts, order, *args, **options)
 
-    monkeypatch.setattr(feature_steps.Tail, "steps", noted)
+    monkeypatch.setattr(tail.Steps, "many", noted)
     ftk.fit(small(), X, Y, batch_size=4, seed=1, epochs=1, verbose=0, memory_limit=600)
     found = np.concatenate(taken)
     backbone = small().layers[0]

@@ -194,7 +194,7 @@ def test_wrong_uses_are_named() -> None:
         ({"warmup": 1.5}, "share of the steps below 1"),
         ({"warmup": -1}, "share of the steps below 1"),
         ({"warmup": "0.1"}, "share of the steps below 1"),
-        ({"first_epoch": -1}, "int of at least 0"),
+        ({"first_epoch": -1}, "must be at least 0"),
     ):
         with pytest.raises((ValueError, TypeError), match=words):
             Schedule(**options)

@@ -1,0 +1,80 @@
+"""From where does a run go on? From the state in a file, in one of its stages."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from finetunekit.foundation.messages import say
+from finetunekit.resuming import checkpoint_files
+
+
+@dataclass(frozen=True)
+class StageState:
+    """Where a run in stages is: the number of the stage, and what the ones before gave."""
+
+    number: int
+    plan: list[Any]
+    history: dict[str, Any]
+    epoch: list[int]
+    stages: list[Any]
+
+
+@dataclass(frozen=True)
+class Resume:
+    """From which file, and at which stage; what `fit_in_stages` hands to `fit`."""
+
+    path: str | None
+    stage: StageState | None = None
+
+
+def read_checkpoint(path: Any) -> dict[str, Any] | None:
+    """The state in a file; None, said aloud, if there is no such file yet.
+
+    Raises:
+        TypeError: If it is no path.
+        ValueError: If it is no checkpoint, or damaged.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(
+            f"`resume` must be the path of a `callbacks.Checkpoint`. Received: resume={path!r}"
+        )
+    target = os.path.abspath(os.fspath(path))
+    if not os.path.exists(target):
+        say(f"{target} is not there yet: the run begins at its beginning")
+        return None
+    return checkpoint_files.read(target, "resume")
+
+
+def check_kind(state: dict[str, Any], given: Resume) -> None:
+    """Raises if a checkpoint is of a run of the other function.
+
+    Raises:
+        ValueError: If so.
+    """
+    kind = "fit_in_stages" if state["stage"] is not None else "fit"
+    wanted = "fit_in_stages" if given.stage is not None else "fit"
+    if kind != wanted:
+        raise ValueError(
+            f"`resume` is of a run of `{kind}`: call that to go on. "
+            f"Received: resume={given.path!r} in `{wanted}`"
+        )
+
+
+def check_can_be_kept(model: keras.Model, steps: int | None) -> None:
+    """Raises for a run of which a checkpoint could not say where it is.
+
+    Raises:
+        ValueError: If so.
+    """
+    if steps is not None:
+        raise ValueError(
+            "A run with a checkpoint needs whole epochs: `steps_per_epoch` leaves the place in "
+            f"the data to Keras. Leave it out. Received: steps_per_epoch={steps!r}"
+        )
+    if not model.built:
+        raise ValueError(
+            "A run with a checkpoint needs a model that is built, so that its weights can be told "
+            f"apart. Call it on a batch first. Received: model={model!r}"
+        )

@@ -1,0 +1,115 @@
+"""Families of tasks that tell classes apart: defaults for names, weights, mixing and decoding."""
+
+import abc
+import math
+import numbers
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from finetunekit.models.metadata import Task
+from finetunekit.tasks.family import TaskFamily
+from finetunekit.tasks.label_shapes import Shape
+from finetunekit.tasks.prediction import Prediction
+
+
+class ClassFamily(TaskFamily):
+    """A kind of task with classes; each output is the probability of one unless a kind differs."""
+
+    has_classes = True
+    can_stratify = True
+    can_mix = True
+
+    @abc.abstractmethod
+    def class_ids(self, labels: np.ndarray, task: Task, output_shape: Shape) -> np.ndarray:
+        """The class of each label as an integer."""
+
+    @abc.abstractmethod
+    def probabilities(self, outputs: np.ndarray, from_logits: bool) -> np.ndarray:
+        """Model outputs of shape (n, outputs) to probabilities of shape (n, classes)."""
+
+    def class_count(self, task: Task) -> int:
+        """As many as there are outputs."""
+        return task.num_classes
+
+    def check_class_weight(self, class_weight: Any, task: Task) -> None:
+        """Takes `"balanced"`, or class as an integer -> weight."""
+        received = f"Received: class_weight={class_weight!r}"
+        if isinstance(class_weight, str) and class_weight == "balanced":
+            return
+        if not isinstance(class_weight, Mapping):
+            raise ValueError(
+                f"`class_weight` must be 'balanced' or a dict of class number -> weight. {received}"
+            )
+        classes = self.class_count(task)
+        unknown = [number for number in class_weight if number not in range(classes)]
+        if unknown:
+            raise ValueError(
+                f"`class_weight` names classes that are not there: {unknown}; there are 0 to "
+                f"{classes - 1}. {received}"
+            )
+        for weight in class_weight.values():
+            good = isinstance(weight, numbers.Real) and not isinstance(weight, bool)
+            if not good or not 0 <= float(weight) < math.inf:
+                raise ValueError(
+                    f"`class_weight` must hold finite numbers of at least 0. {received}"
+                )
+
+    def class_weights(
+        self, labels: np.ndarray, class_weight: Any, task: Task, output_shape: Shape
+    ) -> np.ndarray:
+        """The weight of each label's class."""
+        ids, classes = self.class_ids(labels, task, output_shape), self.class_count(task)
+        if isinstance(class_weight, str):
+            return balanced(ids, classes)[ids]
+        return np.array([float(class_weight.get(number, 1.0)) for number in range(classes)])[ids]
+
+    def check_threshold(self, threshold: Any) -> None:
+        """Takes a number in [0, 1]."""
+        if threshold is None:
+            return
+        real = isinstance(threshold, numbers.Real) and not isinstance(threshold, bool)
+        if not real or not 0 <= float(threshold) <= 1:
+            raise ValueError(f"`threshold` must lie in [0, 1]. Received: threshold={threshold!r}")
+
+    def decode(
+        self, outputs: np.ndarray, task: Task, from_logits: bool, threshold: float | None = None
+    ) -> list[Prediction]:
+        """The names of the classes that hold, beside the probability of each class."""
+        table = self.probabilities(outputs, from_logits)
+        names = task.class_names or tuple(str(number) for number in range(table.shape[1]))
+        limit = 0.5 if threshold is None else threshold
+        found = []
+        for row in table:
+            order = np.argsort(-row, kind="stable")
+            labels = tuple(names[number] for number in self.holding(row, order, limit))
+            found.append(Prediction(labels, {names[n]: float(row[n]) for n in order}))
+        return found
+
+    def holding(self, row: np.ndarray, order: np.ndarray, threshold: float) -> Sequence[int]:
+        """Which classes hold by their probabilities: the most probable one.
+
+        Args:
+            row: The probability of each class.
+            order: The classes, the most probable first.
+            threshold: From which probability on a class holds, for kinds that take one.
+        """
+        return [int(order[0])]
+
+
+def balanced(ids: np.ndarray, classes: int) -> np.ndarray:
+    """The weight of each class: the more, the rarer it is; those of the labels have mean 1.
+
+    Source:
+        scikit-learn's `class_weight="balanced"`, n / (classes * count), after King and Zeng,
+        Logistic Regression in Rare Events Data, 2001; classes that are absent are not counted.
+    """
+    counts = np.bincount(ids.ravel(), minlength=classes)
+    present = (counts > 0).sum()
+    return ids.size / (present * np.maximum(counts, 1))
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """The logistic function, without overflow and exact far from zero."""
+    return np.exp(-np.logaddexp(0.0, -logits))
