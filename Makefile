@@ -13,16 +13,16 @@ wheel_venv := $(VENV)-wheel
 
 help:
 	@echo "make quickstart   install and fine-tune a first model"
-	@echo "make test         the tests, without those marked real or slow"
-	@echo "make test-real    the tests on real models and data (needs FINETUNEKIT_DATA, see CONTRIBUTING.md)"
-	@echo "make test-slow    the long tests"
-	@echo "make mutation     which small faults the tests miss: MODULE=finetunekit/optimizers TESTS=tests/optimizers"
-	@echo "make lint         ruff: rules and formatting"
-	@echo "make types        mypy"
-	@echo "make docs         the documentation, into site/"
+	@echo "make test         run the tests, except those marked real or slow"
+	@echo "make test-real    run the tests on real models and data (needs FINETUNEKIT_DATA, see CONTRIBUTING.md)"
+	@echo "make test-slow    run the slow tests"
+	@echo "make mutation     list the small faults that the tests miss: MODULE=finetunekit/optimizers TESTS=tests/optimizers"
+	@echo "make lint         check code with ruff: rules and formatting"
+	@echo "make types        check types with mypy"
+	@echo "make docs         build the documentation into site/"
 	@echo "make notebooks    execute the notebooks"
-	@echo "make wheel-test   build the wheel and try it in an environment of its own"
-	@echo "make clean        remove all of this again"
+	@echo "make wheel-test   build the wheel and test it in a separate environment"
+	@echo "make clean        remove everything that these commands created"
 
 quickstart: $(call installed,quickstart)
 	$(python) -m finetunekit quickstart
@@ -85,8 +85,8 @@ if not numpy.array_equal(model.get_weights()[0], layer["weight"].T):
     raise SystemExit("a torch checkpoint came out wrong")
 extras = [name for name in ("torch", "safetensors", "keras_hub", "tensorflow_text") if name in sys.modules]
 if extras or importlib.util.find_spec("safetensors") or importlib.util.find_spec("keras_hub"):
-    raise SystemExit(f"the wheel alone must do without extras: {extras}")
-print("a torch checkpoint is read by the core package alone")
+    raise SystemExit(f"the wheel must work without extras: {extras}")
+print("a torch checkpoint is read without extras")
 endef
 export try_wheel
 

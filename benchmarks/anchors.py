@@ -1,7 +1,7 @@
 """Does L2-SP help with few samples? `python benchmarks/anchors.py [task ...]`.
 
-Three tasks out of the folder in FINETUNEKIT_DATA, as in `choosing.py`. Ten samples of each class,
-drawn anew for each of five seeds; everything but BatchNormalization trains for ten epochs, without
+Three tasks from the folder in FINETUNEKIT_DATA, as in `choosing.py`. Ten samples of each class,
+drawn again for each of five seeds; everything but BatchNormalization trains for ten epochs, without
 penalty, with L2 and with L2-SP of several strengths (L2-SP with L2 of 1e-4 on the head).
 """
 
@@ -26,7 +26,7 @@ WAYS: dict[str, dict[str, float]] = {
 
 
 def accuracy(data: Data, penalty: dict[str, float], seed: int) -> float:
-    """On the test samples, after a training on a few samples of each class."""
+    """Test accuracy after training on a few samples of each class."""
     x, y, x_test, y_test = data
     draw = np.random.default_rng(seed)
     rows = [draw.permutation(np.flatnonzero(y == label))[:EACH] for label in np.unique(y)]

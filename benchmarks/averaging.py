@@ -1,8 +1,8 @@
 """Are averaged weights better? `python benchmarks/averaging.py`, on grocery10.
 
-One probe with the built-in MobileNetV2 at 96 pixels; from it three runs of the upper half with
-another order of the samples each. `interpolate` and `greedy_soup` choose on the `val` photographs;
-all is measured on those of `test`.
+One probe with the built-in MobileNetV2 at 96 pixels, and three runs of the upper half that start
+from it, each with a different order of the samples. `interpolate` and `greedy_soup` choose on the
+`val` photographs; results are measured on those of `test`.
 """
 
 import io
@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 import finetunekit as ftk
-from choosing import SIDE, archive, picture
+from choosing import SIDE, archive, resized
 
 SEEDS = 3
 
@@ -26,13 +26,13 @@ def read(split: str) -> tuple[np.ndarray, np.ndarray]:
     with archive("grocery10") as file:
         for name in sorted(file.namelist()):
             if f"/{split}/" in f"/{name}" and name.endswith((".jpg", ".png")):
-                images.append(picture(Image.open(io.BytesIO(file.read(name)))))
+                images.append(resized(Image.open(io.BytesIO(file.read(name)))))
                 names.append(name.split("/")[-2])
     return np.stack(images), np.unique(names, return_inverse=True)[1]
 
 
 def accuracy(model: keras.Model, data: tuple[np.ndarray, np.ndarray]) -> float:
-    """The share of right answers."""
+    """The accuracy."""
     return float(np.mean(model.predict(data[0], verbose=0).argmax(axis=-1) == data[1]))
 
 

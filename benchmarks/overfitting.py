@@ -1,8 +1,8 @@
 """What helps against overfitting, on few photographs? `python benchmarks/overfitting.py [row ...]`.
 
-Ten photographs of each class of grocery10 to train on, drawn anew for each of three seeds, the
-built-in MobileNetV2 at 96 pixels. Everything but BatchNormalization trains for 15 epochs, unless
-the row says otherwise; each row is one measure alone, beside the plain training at 1e-4.
+Trains on ten photographs of each class of grocery10, drawn again for each of three seeds, with the
+built-in MobileNetV2 at 96 pixels. Everything except BatchNormalization trains for 15 epochs, unless
+the row says otherwise. Each row is one remedy on its own, compared with training at 1e-4.
 """
 
 import logging
@@ -19,7 +19,7 @@ from choosing import SIDE
 EACH, EPOCHS, SEEDS = 10, 15, 3
 ROWS: dict[str, dict[str, Any]] = {
     "rate 1e-3": {"rate": 1e-3},
-    "rate 1e-4, the base of all below": {},
+    "rate 1e-4, the baseline for all rows below": {},
     "rate 1e-5": {"rate": 1e-5},
     "L1 1e-6": {"penalty": {"l1": 1e-6}},
     "L2 1e-3": {"penalty": {"l2": 1e-3}},
@@ -28,7 +28,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "stochastic depth 0.2": {"depth": 0.2},
     "early stopping, patience 3": {"stop": True},
     "label smoothing 0.1": {"compile": {"label_smoothing": 0.1}},
-    "averaged weights, 0.95": {"compile": {"ema_momentum": 0.95}},
+    "EMA weights, 0.95": {"compile": {"ema_momentum": 0.95}},
     "MixUp 0.2": {"mix": True},
     "only the upper half": {"layers": -0.5},
     "only the head, 1e-3": {"layers": "head", "rate": 1e-3},

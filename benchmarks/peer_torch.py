@@ -2,8 +2,8 @@
 
     python benchmarks/peer_torch.py
 
-It needs torch and torchvision. The way of the tutorials: backbone frozen and in evaluation mode,
-and run again in each epoch.
+It needs torch and torchvision. It follows torch's tutorials: the backbone is frozen, in evaluation
+mode, and run in each epoch.
 """
 
 import json

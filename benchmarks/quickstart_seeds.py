@@ -1,4 +1,4 @@
-"""What do the head and the fine-tuning reach on the surfaces? Mean and spread over five seeds.
+"""Which accuracy does the quickstart reach? Mean and spread over five seeds.
 
     python benchmarks/quickstart_seeds.py [--seeds N]
 
@@ -36,7 +36,7 @@ def measure(seed: int) -> tuple[Row, ...]:
 
 
 def markdown(runs: list[tuple[Row, ...]]) -> str:
-    """All runs as a table: accuracy in %, one column a seed.
+    """All runs as a table: accuracy in %, one column per seed.
 
     Args:
         runs: The rows of each seed.

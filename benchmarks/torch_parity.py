@@ -1,9 +1,9 @@
-"""Do torchvision's models compute here what they compute there? A table, one row a model.
+"""Do torchvision's models give the same outputs in Keras? A table, one row per model.
 
     python benchmarks/torch_parity.py --torch-python PATH [resnet18 ...]
 
 PATH is a Python with torch and torchvision; this one needs neither. Random weights, saved by torch,
-loaded by `load_backbone`, outputs of two random pictures compared.
+loaded by `load_backbone`, outputs of two random images compared.
 """
 
 import argparse

@@ -20,9 +20,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import tensorflow as tf
-import workloads
 
 import finetunekit as ftk
+import workloads
 
 _EPOCHS = 10
 _ROWS: dict[str, Callable[[], list[Any]]] = {

@@ -1,4 +1,4 @@
-"""What do the benchmarks of speed run on? Models with random weights, and random data, seeded."""
+"""What do the speed benchmarks run on? Models with random weights, and random data, seeded."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -38,7 +38,7 @@ def _with_head(backbone: keras.Model, x: np.ndarray) -> Work:
 
 
 def images(count: int, size: int = 160) -> np.ndarray:
-    """Random pictures of -1 to 1."""
+    """Random images of -1 to 1."""
     return _numbers().uniform(-1, 1, (count, size, size, 3)).astype("float32")
 
 
@@ -132,7 +132,7 @@ def head_alone() -> Work:
 
 
 class Made(keras.utils.PyDataset):
-    """Pictures that are made when they are asked for, so that they take no memory."""
+    """Images that are generated on access, so that they take no memory."""
 
     def __init__(self, count: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What can be done without writing Python? `python -m finetunekit quickstart`."""
+"""The command line: `python -m finetunekit quickstart`."""
 
 import argparse
 import logging
@@ -15,7 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The words after `python -m finetunekit`; those of the process by default.
 
     Returns:
-        0, or 1 after an error that the user can mend; it is printed in one line.
+        0, or 1 after an error that the user can fix, which is printed in one line.
     """
     options = _parser().parse_args(arguments)
     _log_to_stdout()
@@ -31,22 +31,22 @@ def _parser() -> argparse.ArgumentParser:
     quickstart = commands.add_parser(
         "quickstart",
         help="fine-tune a first model, in about a minute and without a download",
-        description="Fine-tunes the built-in MobileNetV2, compares it with simpler ways, draws a "
-        "picture, and opens the saved model with Keras alone.",
+        description="Fine-tunes the built-in MobileNetV2, compares it with simpler methods, draws "
+        "a plot, and opens the saved model with Keras alone.",
     )
     quickstart.add_argument(
         "--data",
         metavar="FOLDER",
-        help="your own pictures, one subfolder a class (default: crops of scikit-image's photos)",
+        help="your own images, one subfolder per class (default: crops of scikit-image's photos)",
     )
     quickstart.add_argument(
         "--output",
         metavar="FOLDER",
         default="finetunekit-quickstart",
-        help="where the model and the picture go (default: %(default)s)",
+        help="where the model and the plot are saved (default: %(default)s)",
     )
     quickstart.add_argument(
-        "--seed", type=_natural, default=0, metavar="N", help="seed of all chance (default: 0)"
+        "--seed", type=_natural, default=0, metavar="N", help="random seed (default: 0)"
     )
     quickstart.add_argument(
         "--epochs", type=_positive, metavar="N", help="epochs of each of the two phases"
@@ -69,7 +69,7 @@ def _positive(text: str) -> int:
     return number
 
 
-# argparse names the type in its message about text that is no number.
+# argparse names the type in its message about text that is not a number.
 _natural.__name__ = _positive.__name__ = "number"
 
 

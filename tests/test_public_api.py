@@ -82,10 +82,18 @@ def test_the_command_line_answers_without_tensorflow() -> None:
     pytest.fail(f"`python -m finetunekit --help` takes {fastest:.2f} s")
 
 
-@pytest.mark.parametrize("order", ["finetunekit, keras", "keras, finetunekit"])
-def test_keras_knows_our_objects_whichever_is_imported_first(order: str) -> None:
+@pytest.mark.parametrize(
+    "first",
+    [
+        "import finetunekit, keras",
+        "import keras, finetunekit",
+        "import finetunekit; finetunekit.load",
+        "from finetunekit.models import metadata",
+    ],
+)
+def test_keras_knows_our_objects_whatever_is_imported_first(first: str) -> None:
     code = (
-        f"import {order}\n"
+        f"{first}\nimport keras\n"
         "known = keras.saving.get_custom_objects()\n"
         "print(sorted(name for name in known if name.startswith('finetunekit>')))"
     )

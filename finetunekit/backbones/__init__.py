@@ -1,4 +1,4 @@
-"""From where does the pretrained model come? `load_backbone` picks the reader."""
+"""Where does the pretrained model come from? `load_backbone` selects the reader."""
 
 import os
 from typing import Any
@@ -39,10 +39,11 @@ def load_backbone(
 ) -> keras.Model:
     """Loads a pretrained model, as a new model, from a file, a SavedModel or by its name.
 
-    Files come whole, as in `keras.models.load_model`, those of Keras 2 rebuilt in Keras 3; a file
-    that `finetunekit.save` wrote gives its backbone; a SavedModel comes as one layer that trains;
-    named models come without their classifier and take raw RGB pixels of 0 to 255, whatever the
-    family. What was loaded is logged, with what to feed it; `load_report` tells more.
+    Files are loaded as a whole, as by `keras.models.load_model`, those of Keras 2 rebuilt in Keras
+    3; a file that `finetunekit.save` wrote gives its backbone; a SavedModel becomes one layer that
+    trains; named models have no classifier and take raw RGB pixels of 0 to 255, whatever the
+    family. What was loaded is logged, with the inputs that it expects; `load_report` has the
+    details.
 
     Args:
         source: A `.keras`, `.h5` or `.hdf5` file of Keras 2 or 3; a SavedModel folder, a
@@ -52,28 +53,28 @@ def load_backbone(
             (`.pth`, `.pt`, `.bin`, `.safetensors`) of an architecture of torchvision; a name of
             keras.applications, such as `"resnet50"`; `"builtin:mobilenet_v2"`, which needs no
             download; or a `keras.Model`, which is returned as it is.
-        include_top: For names and checkpoints, whether the classifier comes too; `"auto"` means
+        include_top: For names and checkpoints, whether to include the classifier; `"auto"` means
             no for names, and if it is there for checkpoints.
         input_shape: For names and checkpoints, height, width and channels; None for any size.
             For other channels than RGB, the first kernel is summed (1) or repeated and scaled.
         weights: For names, `"pretrained"`, None for random ones, or the path of a weight file.
-        preprocessing: For names and checkpoints, `"inside"` if the model shall take raw pixels,
+        preprocessing: For names and checkpoints, `"inside"` if the model is to take raw pixels,
             `"outside"` if you normalise them.
         dtype: For names and presets, a dtype policy such as `"mixed_bfloat16"`.
         custom_objects: For files, name -> class or function that the file needs.
         safe_mode: For files and SavedModels, whether to refuse those that hold code: Lambda
             layers, and ops that are not known to be harmless.
         signature: For SavedModels, which function or signature to call; None for the model's own.
-        reference: A batch and the outputs that are known for it, `(inputs, outputs)`, to check
-            the loaded model against.
+        reference: A batch and its known outputs, `(inputs, outputs)`, to compare the loaded
+            model with.
 
     Returns:
         A `keras.Model`, not compiled; of spatial features `(batch, rows, columns, channels)` for
         named models without top.
 
     Raises:
-        ValueError: If the source is unknown, damaged or does not take an option given.
-        OSError: If a file is not there or cannot be read, or weights cannot be downloaded.
+        ValueError: If the source is unknown or corrupt, or does not accept a given option.
+        OSError: If a file is missing or cannot be read, or weights cannot be downloaded.
         ImportError: If a preset or a folder with a config.json is given without KerasHub.
         TypeError: If the source is neither a path, a name nor a model.
 
@@ -123,7 +124,7 @@ def _unknown(source: Any) -> Exception:
         )
     name = os.fspath(source)
     return ValueError(
-        f"`source` is no file that is there and no known name. {closest(name, names.known())}"
+        f"`source` is neither an existing file nor a known name. {closest(name, names.known())}"
         f"Names are {listed(names.known(), 6)}; files end in {listed(files.ENDINGS)}. "
         f"Received: source={name!r}"
     )

@@ -1,4 +1,4 @@
-"""Which models of keras.applications are there, and how do raw pixels get into each?
+"""The models of keras.applications, and how raw pixels are preprocessed for each.
 
 Half of the families normalise pixels inside the model, half leave it to the caller; here all take
 raw RGB pixels of 0 to 255, unless asked otherwise.
@@ -38,7 +38,7 @@ _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 RANGES = {"inside": (0.0, 255.0), "tf": (-1.0, 1.0), "torch": (-2.2, 2.7), "caffe": (-124.0, 152.0)}
 # How those that normalise inside do it, by the beginning of the name; the first match counts.
-# EfficientNet, which divides by more than a deviation, cannot be told to leave it out.
+# EfficientNet, which divides by more than a deviation, has no option to leave it out.
 _MODES_INSIDE = (
     ("mobilenetv3", "tf"),
     ("efficientnetv2b", "torch"),
@@ -67,7 +67,7 @@ def _plain(name: str) -> str:
 
 
 def mode(function: Any) -> str:
-    """How the family wants its pixels: `"inside"`, `"tf"`, `"torch"` or `"caffe"`.
+    """How the family expects its pixels: `"inside"`, `"tf"`, `"torch"` or `"caffe"`.
 
     Raises:
         ValueError: For a family that Keras has added since this table was made.
@@ -77,14 +77,14 @@ def mode(function: Any) -> str:
         if name.startswith(start):
             return how
     raise ValueError(
-        f"How keras.applications.{function.__name__} wants its pixels is not known here. Build it "
+        f"How keras.applications.{function.__name__} expects its pixels is unknown. Build it "
         "with Keras and pass the model itself as `source`. "
         f"Received: source={function.__name__!r}"
     )
 
 
 def outer_mode(function: Any) -> str:
-    """How the family wants its pixels once nothing inside the model normalises them."""
+    """How the family expects its pixels if no layer of the model normalises them."""
     how = mode(function)
     if how != "inside":
         return how
@@ -95,7 +95,7 @@ def outer_mode(function: Any) -> str:
 def contract(
     how: str, preprocessing: str, size: tuple[int, int] | None = None
 ) -> metadata.InputContract:
-    """What a model that normalises pixels in this way is to be fed."""
+    """The contract of a model that normalises pixels in this way."""
     inside = preprocessing == "inside"
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
@@ -104,7 +104,7 @@ def contract(
     elif how == "torch":
         mean, std = (tuple(255 * v for v in row) for row in (_IMAGENET_MEAN, _IMAGENET_STD))
     elif how == "caffe":
-        # As they are fed: a model that has it inside turns RGB into BGR itself.
+        # As the user passes them: a model that has it inside turns RGB into BGR itself.
         mean, std = _CAFFE_MEAN_BGR[:: -1 if inside else 1], (1.0,) * 3
     order = "bgr" if how == "caffe" and not inside else "rgb"
     return metadata.InputContract(
@@ -197,14 +197,14 @@ def _for_channels(
 
 
 def _check(function: Any, input_shape: Any, weights: Any) -> None:
-    """Finds what Keras would find late, or take for a failed download."""
+    """Finds errors that Keras would report late, or as a failed download."""
     if input_shape is not None:
         is_shape = isinstance(input_shape, (tuple, list)) and len(input_shape) == 3
         sides = input_shape[:2] if is_shape else ()
         fits = is_shape and type(input_shape[2]) is int and input_shape[2] > 0
         if not fits or any(side is not None and not side >= 32 for side in sides):
             raise ValueError(
-                "`input_shape` must be (height, width, channels), of at least 32 pixels a side "
+                "`input_shape` must be (height, width, channels), with sides of at least 32 pixels "
                 "or None for any, such as (224, 224, 3). "
                 f"Received: input_shape={input_shape!r}"
             )
@@ -217,7 +217,7 @@ def _check(function: Any, input_shape: Any, weights: Any) -> None:
 
 
 def preprocess(pixels: Any, how: str) -> Any:
-    """RGB pixels of 0 to 255 as the family wants them, by stock layers and ops.
+    """RGB pixels of 0 to 255 as the family expects them, by stock layers and ops.
 
     Of other channels nothing is known but what a pixel is on average.
     """

@@ -1,4 +1,4 @@
-"""Which backbone ships with the package? MobileNetV2 for ImageNet, so that no download is needed.
+"""The built-in backbone: MobileNetV2 for ImageNet, so that no download is needed.
 
 `mobilenet_v2.npz` beside this file holds torchvision's weights without the top (BSD 3-Clause
 License, Copyright (c) Soumith Chintala 2016): kernels as float16, BatchNormalization as float32.
@@ -205,7 +205,7 @@ def _normalised(x: keras.KerasTensor, *, name: str, relu: str | None = None) -> 
 
 
 def _packaged_weights() -> dict[str, np.ndarray]:
-    """The shipped arrays by `"layer/variable"`, from a file proven to be the shipped one."""
+    """The shipped arrays by `"layer/variable"`, from a file with the right hash."""
     file = resources.files("finetunekit.backbones") / WEIGHTS_FILE
     try:
         content = file.read_bytes()
@@ -225,7 +225,7 @@ def _packaged_weights() -> dict[str, np.ndarray]:
 
 
 def _assign_weights(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
-    """Gives every variable of the model its array, in place; none may be left over."""
+    """Assigns every variable its array, in place; none may be left over."""
     variables = {f"{layer.name}/{v.name}": v for layer in model.layers for v in layer.weights}
     expected = {name: tuple(variable.shape) for name, variable in variables.items()}
     found = {name: array.shape for name, array in arrays.items()}

@@ -1,4 +1,4 @@
-"""What becomes of a first kernel if pictures have another number of channels than it knows?"""
+"""First kernels adapted to another number of channels."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,11 +9,11 @@ import numpy as np
 def adapted(kernel: np.ndarray, channels: int, axis: int) -> np.ndarray:
     """A first kernel for another number of channels, of equal effect on average.
 
-    Summed for one channel, which stands for equal ones; else repeated, and scaled.
+    It is summed for one channel; otherwise it is repeated and scaled.
 
     Args:
         kernel: The kernel.
-        channels: The number that it shall take.
+        channels: The number that it is to take.
         axis: Which of its axes counts the channels.
 
     Source: `adapt_input_conv` of timm.
@@ -26,14 +26,14 @@ def adapted(kernel: np.ndarray, channels: int, axis: int) -> np.ndarray:
 
 
 def averaged(row: Sequence[float], channels: int) -> list[float]:
-    """A number for each channel; of others than RGB only the average of these is known."""
+    """One value per channel; for other channels than RGB, their average."""
     return list(row) if channels == len(row) else [float(np.mean(row))] * channels
 
 
 def with_channels(
     make: Callable[[int, bool], keras.Model], channels: int, *, bgr: bool = False
 ) -> keras.Model:
-    """A pretrained model for another number of channels: its first kernel changed, the rest taken.
+    """A pretrained model for another number of channels: only its first kernel changes.
 
     Args:
         make: Number of channels, and whether pretrained -> the model.

@@ -1,4 +1,4 @@
-"""What does the model expect to be fed, and is it fed that? Its contract, kept or read off."""
+"""Input contracts: recorded or inferred from the first layers, and compared with inputs."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +17,7 @@ _SHRINKS = 1 / 20
 
 
 def input_contract(model: keras.Model) -> InputContract | None:
-    """What the model expects to be fed: what was remembered, else what its first layers tell.
+    """The inputs that a model expects: as recorded, otherwise as inferred from its first layers.
 
     Args:
         model: Any model.
@@ -26,7 +26,7 @@ def input_contract(model: keras.Model) -> InputContract | None:
         The contract, or None if nothing is known.
 
     Raises:
-        TypeError: If it is no model.
+        TypeError: If it is not a keras.Model.
 
     Example:
         ```python
@@ -41,7 +41,7 @@ def input_contract(model: keras.Model) -> InputContract | None:
 
 
 def infer(model: keras.Model) -> InputContract | None:
-    """The contract as far as the model's wiring tells it; None if it tells nothing."""
+    """The contract as far as it follows from the model's graph, or None."""
     if not graph.is_graph(model) or not model.inputs:
         return None
     found = input_transforms.walk(model)
@@ -52,7 +52,7 @@ def infer(model: keras.Model) -> InputContract | None:
         return _of_tokens(tensor, size)
     if len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
         return None
-    return _of_pictures(model.inputs[0], found)
+    return _of_images(model.inputs[0], found)
 
 
 def _of_tokens(tensor: Any, size: int) -> InputContract:
@@ -66,7 +66,7 @@ def _of_tokens(tensor: Any, size: int) -> InputContract:
     )
 
 
-def _of_pictures(tensor: Any, found: Front) -> InputContract | None:
+def _of_images(tensor: Any, found: Front) -> InputContract | None:
     first, last = (1, 3) if keras.config.image_data_format() == "channels_last" else (2, 4)
     height, width = tensor.shape[first:last]
     size = (int(height), int(width)) if height and width else None
@@ -121,15 +121,15 @@ def _scaling(found: Front) -> tuple[Any, str, Any, Any]:
 
 
 def doubts(model: keras.Model, x: Any, name: str = "x") -> list[str]:
-    """What speaks against inputs that `inputs.read` has read, each with the fix.
+    """Findings about inputs that `inputs.read` has read, each with its fix.
 
     Args:
-        model: The model that shall take them.
+        model: The model that they are for.
         x: Inputs in the structure that it takes.
         name: What the user calls them.
 
     Raises:
-        ValueError: If token ids lie outside of the vocabulary.
+        ValueError: If token ids lie outside the vocabulary.
     """
     found = input_transforms.walk(model)
     arrays = by_input(model, x)
@@ -163,7 +163,7 @@ def check_tokens(
 ) -> None:
     """Raises for token ids that an Embedding has no row for.
 
-    TensorFlow takes such an id for a row of zeros on a GPU, and stops with its own words on a CPU.
+    TensorFlow takes such an id for a row of zeros on a GPU, and raises its own error on a CPU.
 
     Raises:
         ValueError: With the first such sample.
@@ -187,7 +187,7 @@ def check_tokens(
 
 
 def _rescaled_twice(found: Front, model: keras.Model) -> Iterator[str]:
-    """Pixels that are made small before they come to something that makes them small itself."""
+    """Finds pixels that are scaled down twice."""
     for layer, signal in found.stages:
         if not (signal.scale < _SHRINKS).all():
             continue
@@ -195,7 +195,7 @@ def _rescaled_twice(found: Front, model: keras.Model) -> Iterator[str]:
         takes_pixels = contract is not None and contract.value_range == (0.0, 255.0)
         if takes_pixels or _shrinks(layer):
             yield (
-                f"{model.name!r} scales its input twice: it is small already (times "
+                f"{model.name!r} scales its input twice: it is already scaled (times "
                 f"{float(signal.scale.max()):.3g}) where it comes to {layer.name!r}, which scales "
                 "pixels of 0 to 255 itself. Take the first scaling out"
             )

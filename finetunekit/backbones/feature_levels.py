@@ -1,4 +1,4 @@
-"""Which feature maps does a backbone have? Follows the strides through its graph, weights aside."""
+"""Feature maps by level: strides followed through a backbone's graph by shapes alone."""
 
 import math
 from dataclasses import dataclass
@@ -22,20 +22,20 @@ _PADDING = (
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """A map on the way: who made it, where it stands, and by which of its calls."""
+    """An intermediate map: its layer, its place, and the call that made it."""
 
     path: str
     operation: Any
     call: int
     stride: float
-    sources: tuple[int, ...]  # The numbers of the maps that it was made of.
+    sources: tuple[int, ...]  # The indices of the maps that it was made from.
 
 
 def find(backbone: keras.Model, levels: int) -> list[FeatureMap]:
     """The last map of each of the largest strides, the deepest last.
 
-    Of parallel branches that is the map where they have come together: all that is deeper is made
-    of it alone.
+    Of parallel branches that is the map after they have been merged: all deeper maps depend on
+    it alone.
 
     Raises:
         ValueError: If there are fewer, or the shapes cannot be followed.
@@ -66,7 +66,7 @@ def _last_maps(backbone: keras.Model) -> dict[float, FeatureMap]:
         follower.run(backbone, probes, "")
     except Exception as error:  # A layer of the user's may raise anything for other shapes.
         raise ValueError(
-            f"`levels` cannot be found: the shapes inside of {backbone.name!r} cannot be followed "
+            f"`levels` cannot be found: the shapes inside {backbone.name!r} cannot be followed "
             f"({str(error)[:200]}). Name the layers instead: `layers=[...]`. "
             f"Received: backbone={backbone!r}"
         ) from error

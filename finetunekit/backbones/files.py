@@ -1,4 +1,4 @@
-"""What is in this file? Whole models of Keras 2 and 3, `.keras` and HDF5, and tuned ones."""
+"""Readers of whole-model files: `.keras` and HDF5 of Keras 2 and 3, and tuned models."""
 
 import os
 from typing import Any

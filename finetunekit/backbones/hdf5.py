@@ -1,4 +1,4 @@
-"""Is this HDF5 file safe to read? Looks at all of it once, and bounds what is read of it."""
+"""Safe reading of HDF5 files: all links are checked first, and sizes are bounded."""
 
 import os
 import stat
@@ -21,9 +21,9 @@ _LONGEST_ATTRIBUTE = 2**16  # Keras splits longer lists, as HDF5 object headers 
 
 @contextmanager
 def open_checked(path: str, name: str) -> Iterator[h5py.File]:
-    """Opens an HDF5 file for reading after a look at every link and data set in it.
+    """Opens an HDF5 file for reading after a check of every link and data set in it.
 
-    Nothing outside of the file is opened: external links, external storage and virtual data sets
+    Nothing outside the file is opened: external links, external storage and virtual data sets
     are refused before they are followed.
 
     Args:
@@ -31,11 +31,11 @@ def open_checked(path: str, name: str) -> Iterator[h5py.File]:
         name: The argument that the path came by, for the errors.
 
     Yields:
-        The open file. What HDF5 raises while it is open comes as an OSError in words.
+        The open file. Errors of HDF5 while it is open become an OSError with a message.
 
     Raises:
-        OSError: If the file is not there, damaged, cut short, or no HDF5.
-        ValueError: If it points outside of itself, or is of an absurd structure.
+        OSError: If the file is not there, damaged, truncated, or no HDF5.
+        ValueError: If it points outside itself, or is of an implausible structure.
     """
     target = paths.check_source(path, name)
     if not stat.S_ISREG(os.stat(target).st_mode):
@@ -54,7 +54,7 @@ def _in_words(path: str, name: str) -> Iterator[None]:
         if not _is_from_hdf5(error):
             raise
         raise OSError(
-            f"`{name}` cannot be read as HDF5: it is damaged, cut short, or no HDF5 file "
+            f"`{name}` cannot be read as HDF5: it is damaged, truncated, or no HDF5 file "
             f"({str(error).strip(chr(39))[:200]}). Copy it again. Received: {name}={path!r}"
         ) from error
 
@@ -69,7 +69,7 @@ def _is_from_hdf5(error: BaseException) -> bool:
 
 
 def _check_links(file: h5py.File, name: str) -> None:
-    """Walks along hard links only, so that nothing is opened before it is known where it lies."""
+    """Follows hard links only, so that nothing is opened before its place is known."""
     seen = {h5py.h5o.get_info(file.id).addr}
     waiting, soft = [(file["/"].id, "")], []
     links = 0
@@ -98,7 +98,7 @@ def _check_links(file: h5py.File, name: str) -> None:
 
 
 def _check_soft_link(file: h5py.File, name: str, group: Any, key: bytes, place: str) -> None:
-    """Raises for soft links that end nowhere; all others end at what was looked at already."""
+    """Raises for soft links without a target; the targets of all others were checked already."""
     try:
         h5py.h5o.open(group, key)
     except (OSError, RuntimeError, KeyError, ValueError) as error:
@@ -110,7 +110,7 @@ def _check_object(file: h5py.File, name: str, found: Any, place: str) -> None:
         return
     storage = found.get_create_plist()
     if storage.get_layout() == h5py.h5d.VIRTUAL or storage.get_external_count():
-        raise _refusal(file, name, f"the numbers of {place!r} lie in another file")
+        raise _refusal(file, name, f"the data of {place!r} are in another file")
 
 
 def _refusal(file: h5py.File, name: str, fault: str) -> ValueError:
@@ -121,7 +121,7 @@ def _refusal(file: h5py.File, name: str, fault: str) -> ValueError:
 
 
 def attribute_list(group: h5py.Group, key: str, *, name: str = "source") -> list[str]:
-    """A list of names in an attribute; long ones stand in several, `key0`, `key1`, ...
+    """A list of names in an attribute; long ones are split into several, `key0`, `key1`, ...
 
     Args:
         group: The group that has the attribute.
@@ -158,10 +158,10 @@ def attribute_text(group: h5py.Group, key: str, *, name: str = "source") -> str 
         return None
     with _in_words(group.file.filename, name):
         if h5py.h5a.open(group.id, key.encode()).shape != ():
-            raise _refusal(group.file, name, f"the attribute {key!r} is no text")
+            raise _refusal(group.file, name, f"the attribute {key!r} is not text")
         value = group.attrs[key]
     if not isinstance(value, (str, bytes)):
-        raise _refusal(group.file, name, f"the attribute {key!r} is no text")
+        raise _refusal(group.file, name, f"the attribute {key!r} is not text")
     return _decoded(group, key, name, value)
 
 
@@ -172,10 +172,10 @@ def _names(group: h5py.Group, key: str, name: str) -> list[str]:
         if shape == (0,):  # Of no type: Keras writes an empty list as numbers.
             return []
         if shape is None or len(shape) > 1 or attribute.get_storage_size() > _LONGEST_ATTRIBUTE:
-            raise _refusal(group.file, name, f"the attribute {key!r} is no list of names")
+            raise _refusal(group.file, name, f"the attribute {key!r} is not a list of names")
         values = np.atleast_1d(group.attrs[key])
     if values.dtype.kind not in "OSU":
-        raise _refusal(group.file, name, f"the attribute {key!r} is no list of names")
+        raise _refusal(group.file, name, f"the attribute {key!r} is not a list of names")
     return [_decoded(group, key, name, value) for value in values]
 
 
@@ -183,11 +183,11 @@ def _decoded(group: h5py.Group, key: str, name: str, value: Any) -> str:
     try:
         return value.decode() if isinstance(value, bytes) else str(value)
     except UnicodeDecodeError as error:
-        raise _refusal(group.file, name, f"the attribute {key!r} is no text") from error
+        raise _refusal(group.file, name, f"the attribute {key!r} is not text") from error
 
 
 def child(group: h5py.Group, key: str, *, name: str = "source") -> h5py.Group:
-    """A group inside of a group.
+    """A group inside a group.
 
     Raises:
         ValueError: If there is none of that name.
@@ -212,10 +212,10 @@ def shape_of(group: h5py.Group, key: str, *, name: str) -> tuple[int, ...]:
 def array(
     group: h5py.Group, key: str, *, shape: tuple[int, ...] | None, name: str
 ) -> np.ndarray[Any, Any]:
-    """Reads a data set of numbers, after its size was found to be honest.
+    """Reads a data set of numbers, after a check of its declared size.
 
     Args:
-        group: The group that it stands in; `key` may be a path below it.
+        group: The group that holds it; `key` may be a path below it.
         key: Its name.
         shape: The shape that it must have; None for any.
         name: The argument that the file came by, for the errors.
@@ -224,7 +224,7 @@ def array(
         The numbers, in the dtype that they are stored in; bfloat16 as `ml_dtypes` has it.
 
     Raises:
-        OSError: If the numbers are damaged or cut short.
+        OSError: If the numbers are damaged or truncated.
         ValueError: If there is no such data set, its shape differs, or it would take up far more
             memory than the file holds of it.
     """

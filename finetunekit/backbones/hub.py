@@ -1,4 +1,4 @@
-"""What is in this folder or preset? Models of KerasHub and Hugging Face, with their tokenizers."""
+"""Readers of KerasHub presets and Hugging Face folders, with their tokenizers."""
 
 import contextlib
 import os
@@ -66,7 +66,7 @@ def read(source: str, *, dtype: str | None) -> keras.Model:
 
 @contextlib.contextmanager
 def _as_safetensors(folder: str | None) -> Iterator[str | None]:
-    """A folder with weights that KerasHub reads: torch's own file is written anew for it."""
+    """A folder with weights that KerasHub reads: torch's own file is written again for it."""
     weights = Path(folder or "") / "pytorch_model.bin"
     if folder is None or not weights.is_file() or any(Path(folder, n).exists() for n in _WEIGHTS):
         yield None
@@ -85,8 +85,8 @@ def _unreadable(source: str, folder: str | None, error: Exception) -> Exception:
     if folder is None:
         kind = OSError if not isinstance(error, ValueError) else ValueError
         return kind(
-            "`source` cannot be had from its hub. Check the name and the connection, or give a "
-            f"folder that was downloaded before. KerasHub says: {says} Received: source={source!r}"
+            "`source` cannot be downloaded from the hub. Check the name and the connection, or "
+            f"pass a downloaded folder. KerasHub says: {says} Received: source={source!r}"
         )
     there = sorted(path.name for path in Path(folder).iterdir())
     return ValueError(
@@ -119,13 +119,13 @@ def _describe(model: keras.Model, source: str, config: dict[str, Any]) -> None:
 
 
 def _give_image_settings(model: keras.Model, hub: Any, preset: str) -> None:
-    """Notes how pictures are scaled for the weights, where a preset tells."""
+    """Records how images are scaled for the weights, if a preset says so."""
     if len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
         return
     try:
         found = hub.layers.ImageConverter.from_preset(preset)
     except Exception as error:  # There may be none; the model is of use without it.
-        warn(f"how {model.name!r} wants its pixels is not told ({type(error).__name__})")
+        warn(f"the input contract of {model.name!r} is unknown ({type(error).__name__})")
         return
     scale = np.broadcast_to(np.asarray(1.0 if found.scale is None else found.scale), 3)
     offset = np.broadcast_to(np.asarray(0.0 if found.offset is None else found.offset), 3)

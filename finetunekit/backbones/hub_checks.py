@@ -1,4 +1,4 @@
-"""Is this folder of a model harmless and whole? Looks at config.json before KerasHub does."""
+"""Checks of a model folder's config.json, before KerasHub reads it."""
 
 import json
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def read_json(path: Path, largest: int = _LARGEST_JSON) -> dict[str, Any]:
         try:
             found = json.loads(path.read_bytes())
         except (ValueError, RecursionError) as error:
-            fault = f"is no JSON ({type(error).__name__})"
+            fault = f"is not JSON ({type(error).__name__})"
     if not fault and not isinstance(found, dict):
         fault = "holds no JSON object"
     if fault:
@@ -60,7 +60,7 @@ def check(folder: str, config: dict[str, Any]) -> None:
         if module.split(".")[0] not in _HARMLESS or name == "Lambda":
             raise ValueError(
                 f"`source` has a config.json that asks for {module}.{name}, which is no part of "
-                "KerasHub; nothing of it was run. Load such a model with its own code and pass "
+                "KerasHub; none of it was run. Load such a model with its own code and pass "
                 f"the model. Received: source={folder!r}"
             )
     asked, held = _asked(config), _held(Path(folder))
@@ -96,7 +96,7 @@ def _classes(config: Any) -> Iterator[tuple[str, str]]:
 
 
 def _asked(config: dict[str, Any]) -> int:
-    """How many numbers a model of these sizes has, about and at least."""
+    """The approximate minimum number of parameters of a model of these sizes."""
 
     def size(names: tuple[str, ...]) -> int:
         found = [config[n] for n in names if isinstance(config.get(n), int)]
@@ -108,6 +108,6 @@ def _asked(config: dict[str, Any]) -> int:
 
 
 def _held(folder: Path) -> int | None:
-    """How many numbers the folder's weights hold at most, of two bytes each; None if unknown."""
+    """The most parameters that the weights can hold, at two bytes each; None if unknown."""
     files = [*folder.glob("*.safetensors"), *folder.glob("*.bin"), *folder.glob("*.h5")]
     return sum(file.stat().st_size for file in files) // 2 if files else None

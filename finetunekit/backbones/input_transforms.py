@@ -1,6 +1,6 @@
-"""What happens to an input before it meets the first weights? Scaling, flips, embeddings.
+"""Transforms of an input before the first weights: scaling, flips, embeddings.
 
-The graph is walked with stand-ins for the tensors, so nothing is computed.
+The graph is followed with placeholders for the tensors, so nothing is computed.
 """
 
 from dataclasses import dataclass, field, replace
@@ -22,7 +22,7 @@ _KEEPS_SCALE = (
 
 @dataclass(frozen=True)
 class Signal:
-    """An input on its way: `scale * x + offset`, its channels perhaps in reverse."""
+    """A transformed input: `scale * x + offset`, with its channels perhaps reversed."""
 
     name: str
     scale: np.ndarray = field(default_factory=lambda: np.ones(1))
@@ -47,7 +47,7 @@ class Signal:
 
 @dataclass
 class Front:
-    """What stands before the first weights, in the order of the graph."""
+    """The layers before the first weights, in the order of the graph."""
 
     stages: list[tuple[Any, Signal]] = field(default_factory=list)
     """Scaling layers and nested models, each with the signal that enters it."""
@@ -66,7 +66,7 @@ def walk(model: keras.Model) -> Front:
 
 
 class _Lost:
-    """Stands for a tensor that is no plain function of one input any more."""
+    """A placeholder for a tensor that no longer depends on one input in this simple form."""
 
 
 _LOST = _Lost()

@@ -71,7 +71,7 @@ class SourceReader:
     type: type = str
 
     def refuse_others(self, options: LoadOptions) -> None:
-        """An option without effect is an error, not silence.
+        """Raises for an option that would have no effect.
 
         Raises:
             ValueError: If one is given that the kind does not take.

@@ -1,4 +1,4 @@
-"""What was loaded, and what became of it on the way? The report that every load ends with."""
+"""`LoadReport`: what was loaded, and what was dropped and converted."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,21 +17,21 @@ _TOLERANCE = 1e-3
 
 @dataclass(frozen=True, kw_only=True)
 class LoadReport:
-    """What `load_backbone` loaded and what it did to it; `print` shows it.
+    """What `load_backbone` loaded, and what was dropped and converted; `print` shows it.
 
     Args:
         source: The file, name or handle.
         format: What kind of source it is, such as `"Keras 2 HDF5"`.
         sha256: The hash of its content; None where there is no file.
-        written_by: The version of Keras that wrote it, if the source tells.
+        written_by: The version of Keras that wrote it, if it is known.
         architecture: Name and kind of the model.
-        parameters: How many numbers its weights hold.
+        parameters: The number of parameters.
         inputs: Shapes of the inputs; None stands for any size.
         outputs: Shapes of the outputs.
         dropped: Arguments that Keras 3 does not have and that had no effect.
-        converted: Layers and functions that became others, which do the same.
+        converted: Layers and functions that were replaced by equivalent ones.
         parity: The largest difference to the outputs given as `reference`; None without one.
-        contract: What to feed it.
+        contract: The inputs that it expects.
 
     Example:
         ```python
@@ -63,7 +63,7 @@ class LoadReport:
             "model": f"{self.architecture}, {plural(self.parameters, 'parameter')}",
             "inputs": self.inputs,
             "outputs": self.outputs,
-            "feed it": _fed(self.contract),
+            "expects": _expected(self.contract),
             "parity": None if self.parity is None else f"largest difference {self.parity:.2g}",
         }
         lines = [f"{key:<10}{value}" for key, value in known.items() if value]
@@ -83,7 +83,7 @@ def load_report(model: keras.Model) -> LoadReport:
 
     Raises:
         ValueError: If the model was not loaded by finetunekit.
-        TypeError: If it is no model.
+        TypeError: If it is not a keras.Model.
 
     Example:
         ```python
@@ -121,7 +121,7 @@ def load_report(model: keras.Model) -> LoadReport:
 def line(report: LoadReport) -> str:
     """The report in one line, for the log."""
     digest = f" (sha256 {report.sha256[:12]}...)" if report.sha256 else ""
-    feed = _fed(report.contract)
+    feed = _expected(report.contract)
     changed = [
         f"{len(what)} {word}"
         for word, what in (("converted", report.converted), ("dropped", report.dropped))
@@ -131,12 +131,12 @@ def line(report: LoadReport) -> str:
         f"loaded {report.architecture}, from {report.source}{digest}, {report.format}: "
         f"{plural(report.parameters, 'parameter')}, input {report.inputs}, "
         f"output {report.outputs}"
-        + (f"; feed it {feed}" if feed else "")
+        + (f"; it expects {feed}" if feed else "")
         + (f"; {', '.join(changed)}: `print(ftk.load_report(model))`" if changed else "")
     )
 
 
-def _fed(contract: InputContract | None) -> str:
+def _expected(contract: InputContract | None) -> str:
     if contract is None:
         return ""
     if contract.note:

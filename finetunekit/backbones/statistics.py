@@ -1,7 +1,7 @@
-"""Do these pictures look like those that the model was trained on? Asked of its BatchNormalization.
+"""A check of images against the statistics of the model's first BatchNormalization.
 
 The first BatchNormalization remembers mean and variance of what the first convolution gave in
-training. A batch in another scale, or with red and blue swapped, gives others.
+training. A batch in another scale, or with red and blue swapped, gives different ones.
 """
 
 import inspect
@@ -16,16 +16,16 @@ from finetunekit.models import graph
 from finetunekit.models.metadata import InputContract
 
 SAMPLES = 32
-"""How many pictures are looked at."""
+"""The number of images that are checked."""
 
-# Measured on real pictures, see docs/guide/input_contract.md. Distances are in nats a channel:
+# Measured on real images, see docs/guide/input_contract.md. Distances are in nats a channel:
 # healthy batches have 0.1 to 1.3, batches in a wrong scale 1.1 and more, mostly above 2.5.
 _FAR = 1.8
 _NEAR = 1.3
 # How much better the other order of channels must fit. Healthy batches reach 1.15.
 _SWAPPED = 1.25
 _CLEARLY = 0.04
-# Fewer pictures may happen to be blue.
+# Fewer images may happen to be blue.
 _ENOUGH = 8
 _LAYERS_BEFORE = 3
 _WEIGHTS_OF_A_LAYER = 4
@@ -41,11 +41,11 @@ def doubts(
     *,
     scale: bool = True,
 ) -> Iterator[str]:
-    """What the statistics say against a batch of pictures; nothing if there are none to ask.
+    """Findings of the statistics about a batch of images; none if the model has no such statistics.
 
     Args:
         model: A model with one input.
-        x: Pictures.
+        x: Images.
         name: What the user calls them.
         contract: What is known of the model's input.
         scale: Whether to look at the scale, too, rather than at the order of channels only.
@@ -68,14 +68,14 @@ def doubts(
     if own > _SWAPPED * other and own > other + _CLEARLY:
         yield (
             f"the channels of `{name}` seem to be in the wrong order: with red and blue swapped "
-            f"they fit the statistics that {model.name!r} keeps of its training pictures "
+            f"they fit the statistics that {model.name!r} keeps of its training images "
             f"{own / other:.1f} times better. OpenCV reads BGR: turn the pixels with "
-            "`pixels[..., ::-1]`. If the pictures are blue indeed, all is well"
+            "`pixels[..., ::-1]`. If the images really are blue, ignore this"
         )
 
 
 def _swapped(x: np.ndarray, contract: InputContract | None) -> np.ndarray | None:
-    """The batch as it would be with red and blue of the pixels swapped; None if it cannot be told.
+    """The batch as it would be with red and blue of the pixels swapped; None if that is unknown.
 
     Where each channel has been normalised by numbers of its own, these stay where they are.
     """
@@ -103,7 +103,7 @@ def _other_scale(model: keras.Model, x: np.ndarray, name: str, own: float) -> It
 
 
 def _other_forms(x: np.ndarray, name: str) -> Iterator[tuple[str, np.ndarray]]:
-    """What the values may have been meant as, with the formula."""
+    """Possible intended scales of the values, with their formulas."""
     low, high = float(x.min()), float(x.max())
     mean, std = _MEAN.tolist(), _STD.tolist()
     unit, text = x, name
@@ -128,7 +128,7 @@ def _other_forms(x: np.ndarray, name: str) -> Iterator[tuple[str, np.ndarray]]:
 
 
 class _Reached(Exception):
-    """Ends the run at the first BatchNormalization, with what enters it."""
+    """Ends the run at the first BatchNormalization, with its input."""
 
     def __init__(self, layer: Any = None, tensor: Any = None) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class _Reached(Exception):
 
 
 def _distance(model: keras.Model, x: np.ndarray) -> float | None:
-    """Mean Kullback-Leibler distance of the batch's statistics from the kept ones, a channel."""
+    """Mean Kullback-Leibler divergence from the stored statistics, per channel."""
     found = _first_normalised(model, x)
     if found is None:
         return None
@@ -162,7 +162,7 @@ def _numbers(tensor: Any) -> np.ndarray:
 
 
 def _first_normalised(model: keras.Model, x: np.ndarray) -> tuple[Any, Any] | None:
-    """The first BatchNormalization, and what enters it; None if there is none near the input."""
+    """The first BatchNormalization and its input; None if there is none near the input."""
     kind = keras.layers.BatchNormalization
     if not any(isinstance(place.layer, kind) for place in graph.walk(model)):
         return None

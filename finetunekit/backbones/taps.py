@@ -1,4 +1,4 @@
-"""What does a backbone compute on the way? A model of its intermediate features, by name."""
+"""`backbone_features`: a model of a backbone's intermediate features, by name or level."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -23,15 +23,15 @@ def backbone_features(
 ) -> keras.Model:
     """Returns a new model, sharing the layers, of named features from inside the backbone.
 
-    It leads through nested models to any depth, and leaves out what no feature needs. It is not
-    compiled, and it is a stock Keras model of stock layers.
+    It works through nested models to any depth, and leaves out layers that no feature needs. The
+    result is a stock Keras model of stock layers, and is not compiled.
 
     Args:
         backbone: A Functional or built Sequential model, nested ones included.
-        layers: One selector a feature, each of which means one layer, as in `find_layers`: a
+        layers: One selector per feature, each of which matches one layer, as in `find_layers`: a
             name, a path such as `"mobilenet_v2/block_6_expand_relu"`, a layer, ...
         levels: Instead of `layers`, how many feature maps of different strides: the last map of
-            each of the `levels` largest strides, as necks of segmentation and detection want
+            each of the `levels` largest strides, as necks of segmentation and detection need
             them (4 of 32 are those of strides 4, 8, 16, 32).
 
     Returns:
@@ -40,7 +40,7 @@ def backbone_features(
         `:2` for the calls of a layer called several times, and `/0`, `/1` for several outputs.
 
     Raises:
-        ValueError: If a selector matches nothing or several layers, a layer stands inside of
+        ValueError: If a selector matches nothing or several layers, a layer is inside
             something that is no graph, or the backbone has fewer levels.
         TypeError: If an argument is of the wrong type.
 
@@ -80,7 +80,7 @@ def _check_arguments(backbone: Any, layers: Any, levels: Any) -> None:
         remedy = (
             "Build it first, by calling it on a batch"
             if isinstance(backbone, keras.Sequential)
-            else "Tap a Functional model inside of it, or return the features from its own call()"
+            else "Use a Functional model inside it, or return the features from its own call()"
         )
         raise ValueError(
             "`backbone` must be a Functional or a built Sequential model, whose wiring can be "
@@ -88,7 +88,7 @@ def _check_arguments(backbone: Any, layers: Any, levels: Any) -> None:
         )
     if (layers is None) == (levels is None):
         raise ValueError(
-            "Give either `layers`, which features, or `levels`, how many strides. "
+            "Pass either `layers`, to name features, or `levels`, the number of strides. "
             f"Received: layers={layers!r}, levels={levels!r}"
         )
     if levels is not None:
@@ -104,7 +104,7 @@ def _chosen(backbone: keras.Model, layers: Any) -> list[_Tap]:
         outside = [layer for layer in place.ancestors if not graph.is_graph(layer)]
         if outside:
             raise ValueError(
-                f"`layers` must be layers of graphs; {place.path!r} stands inside of "
+                f"`layers` must be layers of graphs; {place.path!r} is inside "
                 f"{outside[0].name!r}, a {type(outside[0]).__name__}, whose wiring cannot be read. "
                 f"Tap {outside[0].name!r} as a whole. Received: layers={selector!r}"
             )
@@ -117,7 +117,7 @@ def _one_layer(
 ) -> keras.layers.Layer:
     found = find_layers(backbone, selector)
     matched = {id(layer) for layer in found.values()}
-    # The name of a model or a block matches what is inside of it too; the outermost is meant.
+    # The name of a model or a block matches what is inside it too; the outermost is meant.
     outer = {
         path: layer
         for path, layer in found.items()
@@ -125,7 +125,7 @@ def _one_layer(
     }
     if len(outer) > 1:
         raise ValueError(
-            f"Each selector in `layers` must mean one layer; this one means {len(outer)}: "
+            f"Each selector in `layers` must match one layer; this one matches {len(outer)}: "
             f"{listed(outer)}. Name each that you want by its path. Received: layers={selector!r}"
         )
     return next(iter(outer.values()))

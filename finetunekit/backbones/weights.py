@@ -1,4 +1,4 @@
-"""Which layers get their weights from a file? Reads weights into a model, all of them or none."""
+"""`load_weights`: weights of a file loaded into a model, all of them or none."""
 
 import os
 from dataclasses import dataclass
@@ -76,7 +76,7 @@ def load_weights(
     skip: Selector | None = None,
     allow_partial: bool = False,
 ) -> WeightsReport:
-    """Reads weights from a file into the model, in place: all that are to be loaded, or none.
+    """Loads weights from a file into the model, in place: all of them, or none.
 
     Layers are matched by name, and their weights by name and shape; never by shape alone. Names
     that Keras numbered itself (`dense_3` here, `dense_1` there) are matched in the order of the
@@ -84,21 +84,21 @@ def load_weights(
 
     Args:
         model: A built model of the architecture that the file was written from. For the backbone
-            inside of another model, give the backbone.
+            inside another model, give the backbone.
         path: A weights file of Keras 2 or tf_keras (`.h5`), a whole-model `.h5` or `.hdf5` file of
             any Keras, or a `.weights.h5` file of Keras 3.
-        skip: Layers of the model that keep the weights they have, as in `find_layers`, such as
+        skip: Layers of the model that keep their weights, as in `find_layers`, such as
             a head.
-        allow_partial: Whether layers may stay as they are because the file has nothing that fits,
-            and weights in the file be left over.
+        allow_partial: Whether layers may keep their weights because the file has none that fit,
+            and weights in the file may be left over.
 
     Returns:
         A `WeightsReport`: layer by layer, what was loaded, left as it was, or skipped.
 
     Raises:
         ValueError: If not all layers agree and `allow_partial` is false, or the file is no
-            weights file, or of an absurd structure. The model is as it was.
-        OSError: If the file is not there or damaged. The model is as it was.
+            weights file, or of an implausible structure. The model is not changed.
+        OSError: If the file is not there or damaged. The model is not changed.
         TypeError: If an argument is of the wrong type.
 
     Example:
@@ -165,7 +165,7 @@ def _skipped(model: keras.Model, skip: Selector | None) -> set[int]:
     if inside:
         raise ValueError(
             f"`skip` must be layers that {model.name!r} lists itself; {listed(inside, 4)} stand "
-            f"inside of others. Load into these, or skip them as a whole. Received: skip={skip!r}"
+            f"inside others. Load into these, or skip them as a whole. Received: skip={skip!r}"
         )
     return {id(layer) for layer in top}
 
@@ -217,7 +217,7 @@ def _check_complete(report: WeightsReport, path: str, *, allow_partial: bool) ->
         raise ValueError(
             "`path` holds no weights that fit the model: "
             f"{listed(open_ends, 6)}. Give the architecture that it was written from, or the "
-            f"backbone inside of your model. Received: path={path!r}"
+            f"backbone inside your model. Received: path={path!r}"
         )
     if open_ends and not allow_partial:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Is this a file of weights, and of which layout? Keras 2, or Keras 3."""
+"""The layout of a weights file: Keras 2, or Keras 3."""
 
 import h5py
 

@@ -1,4 +1,4 @@
-"""Where does a Keras 2 file hold the weights of a layer? Its lists of names, read and compared."""
+"""Weights of layers in Keras 2 files, found by their lists of names."""
 
 import re
 from collections.abc import Sequence
@@ -50,7 +50,7 @@ class Keras2File:
         return found
 
     def assign(self, layer: keras.layers.Layer, stored: Stored) -> tuple[list[Assignment], bool]:
-        """Where each variable's value stands, and whether any was found by its order alone.
+        """Where each variable's value is stored, and whether any was found by its order alone.
 
         Raises:
             Disagreement: If names or shapes differ.
@@ -67,7 +67,7 @@ class Keras2File:
 
 
 def _by_order(model: keras.Model, pairs: Sequence[tuple[Any, int]], stored: Stored) -> bool:
-    """Whether layers inside of a nested model have other names in the file.
+    """Whether layers inside a nested model have other names in the file.
 
     Raises:
         Disagreement: If these are not all names that Keras numbered: order must not override

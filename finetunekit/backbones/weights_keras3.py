@@ -1,4 +1,4 @@
-"""Where does a `.weights.h5` file hold the weights of a layer? Its tree of groups, walked."""
+"""Weights of layers in `.weights.h5` files, found in their tree of groups."""
 
 import dataclasses
 import functools
@@ -93,7 +93,7 @@ class Keras3File:
             # Groups linked in a circle have no end, and those linked twice double at each step.
             if depth > _DEEPEST or self.visits > hdf5.MOST_LINKS:
                 raise ValueError(
-                    f"`{self.name}` is refused: its groups stand in each other without end. Get "
+                    f"`{self.name}` is refused: its groups contain each other without end. Get "
                     f"the file again. Received: {self.name}={group.file.filename!r}"
                 )
             place = f"{path}/{key}" if path else key
@@ -104,7 +104,7 @@ class Keras3File:
                 yield place
 
     def assign(self, layer: keras.layers.Layer, stored: Stored) -> tuple[list[Assignment], bool]:
-        """Where each variable's value stands, and whether any was found by its order alone.
+        """Where each variable's value is stored, and whether any was found by its order alone.
 
         Raises:
             Disagreement: If the layers inside, the number of weights or their shapes differ.
@@ -157,7 +157,7 @@ class Keras3File:
         yield from members
 
     def _members(self, layer: Any, group: h5py.Group) -> Iterator[tuple[Any, h5py.Group]]:
-        """The layers inside of a layer, by the attribute that holds them, as Keras stores them."""
+        """The layers inside a layer, by the attribute that holds them, as Keras stores them."""
         done: set[int] = set()
         stored = {key.lstrip("_"): key for key in group}
         for attribute, value in vars(layer).items():

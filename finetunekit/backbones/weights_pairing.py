@@ -1,4 +1,4 @@
-"""Which stored layer is which layer of the model? By name; by order where names are numbers."""
+"""Stored layers paired with layers of the model: by name, by order where names are numbered."""
 
 import re
 from collections.abc import Sequence
@@ -62,7 +62,7 @@ def base_of(name: str) -> str:
 
 
 def number_of(name: str) -> int:
-    """The number that Keras put behind a name; 0 if none."""
+    """The number that Keras appended to a name; 0 if none."""
     found = re.search(r"_(\d+)$", name)
     return int(found[1]) if found else 0
 
@@ -73,10 +73,10 @@ def is_numbered(name: str, kind: str) -> bool:
 
 
 def pair(layers: Sequence[keras.layers.Layer], stored: Sequence[Stored]) -> list[Pair]:
-    """Pairs layers with stored ones; what is in no pair has no counterpart for certain.
+    """Pairs layers with stored ones; what is in no pair has no certain counterpart.
 
-    Names that users gave count as they are. Names that Keras gave depend on what else was built
-    in the same session: `dense_1` may be the second Dense layer in one file and the first in
+    Names that users gave are compared as they are. Names that Keras gave depend on what else was
+    built in the same session: `dense_1` may be the second Dense layer in one file and the first in
     another. Where these do not agree as a whole, the layers of a class are paired in their order,
     if both sides have equally many and their numbers rise in the same order.
     """
@@ -117,7 +117,7 @@ def _pair_numbered(ours: Sequence[keras.layers.Layer], theirs: Sequence[Stored])
 def _pair_in_order(ours: Sequence[keras.layers.Layer], theirs: Sequence[Stored]) -> list[Pair]:
     """Pairs by place, if both sides have equally many, and if the numbers do not say otherwise.
 
-    The numbers tell the order in which layers were made, the places that in the graph.
+    The numbers give the order in which layers were made, the places the order in the graph.
     """
     if len(ours) != len(theirs):
         return []
@@ -138,7 +138,7 @@ def paired(model: keras.Model, stored: list[Stored]) -> tuple[list[Pair], list[S
 
 
 def difference(variables: Sequence[Any], stored: Stored) -> str:
-    """The fault in words: what the layer has and what the file has for it."""
+    """The mismatch in words: what the layer has and what the file has for it."""
     ours = ", ".join(f"{v.name} {tuple(v.shape)}" for v in variables[:4])
     last = [key.split(":")[0].split("/")[-1] for key in stored.keys]
     theirs = ", ".join(

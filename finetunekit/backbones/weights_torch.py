@@ -1,4 +1,4 @@
-"""Which tensor of a torch checkpoint is which weight of this Keras model? One way, or none."""
+"""`load_weights_from_torch`: tensors of a torch checkpoint matched with weights of a model."""
 
 import os
 from collections import Counter
@@ -50,28 +50,28 @@ def load_weights_from_torch(
     *,
     reference: tuple[Any, Any] | None = None,
 ) -> WeightsReport:
-    """Reads the weights of a torch checkpoint into a model, in place: all of them, or none.
+    """Loads the weights of a torch checkpoint into a model, in place: all of them, or none.
 
     Convolutions, dense layers, embeddings, BatchNormalization and LayerNormalization are matched
-    by name, if all names agree (`layer1.0.conv1` is `layer1_0_conv1`); else by order, if class
-    and shapes agree all along; else by shape, if each shape is there once. Anything else is
-    ambiguous, and refused. That shapes agree does not prove that the model computes the same:
-    padding, epsilons and flattening differ between the two, so give `reference`.
+    by name, if all names agree (`layer1.0.conv1` is `layer1_0_conv1`); otherwise by order, if all
+    classes and shapes agree; otherwise by shape, if each shape occurs once. Anything else is
+    ambiguous, which is an error. Equal shapes do not prove that the model computes the same:
+    padding, epsilons and flattening differ between the two, so pass `reference`.
 
     Args:
         model: A built Keras model.
         path: A file of `torch.save` or safetensors; torch is not needed.
         reference: A batch as the Keras model takes it and what the torch model gives for it,
-            `(inputs, outputs)`; if the outputs differ, the old weights are put back.
+            `(inputs, outputs)`; if the outputs differ, the old weights are restored.
 
     Returns:
         A `WeightsReport`.
 
     Raises:
-        ValueError: If the two do not agree in one way only, or the outputs differ from the
+        ValueError: If there is no unique match, or the outputs differ from the
             reference. The model is as it was.
         OSError: If the file cannot be read.
-        TypeError: If it is no model.
+        TypeError: If it is not a keras.Model.
 
     Example:
         ```python

@@ -1,4 +1,4 @@
-"""Which pretrained models are there? A table, with what decides between them."""
+"""The table of pretrained models that are known by name."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -88,12 +88,12 @@ class BackboneRow:
     Args:
         name: What to give `load_backbone`.
         modality: `"image"` or `"text"`.
-        parameters: How many numbers its weights hold, without a classifier.
-        input_size: Pixels a side that it was trained on; of texts, the most tokens it takes.
+        parameters: The number of parameters, without a classifier.
+        input_size: Side of the training images in pixels; for texts, the maximum number of tokens.
         training_data: What it was trained on.
         source: Where the weights come from.
-        licence: What is known of the licence of the weights.
-        needs: What has to be there: nothing, a download, or an extra.
+        licence: The licence of the weights, as far as it is known.
+        needs: What is required: nothing, a download, or an extra.
     """
 
     name: str
@@ -131,16 +131,16 @@ def list_backbones(
     """The pretrained models that are known by name, the smallest first.
 
     Args:
-        task: What they shall be for, such as `"sentiment"` or `"image recognition"`; the tasks of
+        task: The intended task, such as `"sentiment"` or `"image recognition"`; the tasks of
             `add_head`, such as `"binary"`, suit all.
         modality: `"image"` or `"text"`.
-        max_parameters: The most numbers that the weights may hold.
+        max_parameters: The largest number of parameters.
 
     Returns:
         A `BackboneTable` of `BackboneRow`.
 
     Raises:
-        ValueError: If task or modality is unknown, or the limit is no positive number.
+        ValueError: If task or modality is unknown, or the limit is not a positive number.
 
     Example:
         ```python

@@ -1,4 +1,4 @@
-"""Which of these backbones suits my data best? One pass of features of each, scored."""
+"""Backbones ranked on one's own data: one pass of features each, scored."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -30,10 +30,10 @@ class RankedBackbone:
         name: Its name or source.
         score: What a linear probe reaches on held-out samples: accuracy, or R2.
         error: The standard error of the score.
-        logme: The logarithm of the maximum evidence, a sample.
-        parameters: How many numbers its weights hold.
-        seconds: Seconds of computing features, for 1,000 samples.
-        problem: Why it could not be tried; the scores are NaN then.
+        logme: The logarithm of the maximum evidence, per sample.
+        parameters: The number of parameters.
+        seconds: Seconds to compute the features of 1,000 samples.
+        problem: Why it could not be evaluated; the scores are then NaN.
     """
 
     name: str
@@ -73,26 +73,27 @@ def rank_backbones(
     seed: int = 0,
     verbose: Any = "auto",
 ) -> Ranking:
-    """Orders backbones by how well a linear model of their features tells the labels.
+    """Ranks backbones by how well a linear model of their features predicts the labels.
 
-    Each computes its features once, frozen, and nothing is trained by gradients; models given are
-    not changed. LogME stands beside: it needs no held-out samples, and its order may differ.
+    The features are computed once with each frozen backbone, and nothing is trained by gradients;
+    given models are not changed. LogME is a second score, which needs no held-out samples and may
+    rank differently.
 
     Args:
         candidates: Names or files for `load_backbone`, or models; or name -> one of these.
         x: Inputs as for `fit`: pixels of 0 to 255 for names, texts for text models.
-        y: Class numbers `(samples,)`, or targets for regression.
+        y: Integer labels `(samples,)`, or targets for regression.
         task: `"classification"` or `"regression"`; `"auto"` takes whole numbers for classes.
         batch_size: Samples a step.
-        seed: How the samples are dealt out to the parts of the probe.
+        seed: Seed of the folds of the probe.
         verbose: 0 for silence.
 
     Returns:
         A `Ranking` of `RankedBackbone`, the best first, those that failed last.
 
     Raises:
-        ValueError: If the data do not suit, or no candidate could be tried.
-        TypeError: If the candidates are no list or dict.
+        ValueError: If the data do not suit, or no candidate could be evaluated.
+        TypeError: If the candidates are not a list or dict.
 
     Example:
         ```python
@@ -114,7 +115,7 @@ def rank_backbones(
             rows.append(RankedBackbone(name=name, problem=str(error).splitlines()[0][:200]))
     if all(row.problem for row in rows):
         raise ValueError(
-            "None of the `candidates` could be tried: "
+            "None of the `candidates` could be evaluated: "
             f"{'; '.join(f'{row.name}: {row.problem}' for row in rows)} "
             f"Received: candidates={list(named)}"
         )
@@ -131,7 +132,7 @@ def _named(candidates: Any) -> dict[str, Any]:
         found = dict(zip(names, candidates, strict=True))
         if len(found) != len(names):
             raise ValueError(
-                "`candidates` must have names of their own; give a dict of name -> candidate. "
+                "`candidates` must have distinct names; give a dict of name -> candidate. "
                 f"Received: candidates with the names {listed(names)}"
             )
     else:
@@ -157,7 +158,7 @@ def _labels(y: Any, task: Any) -> tuple[np.ndarray, bool]:
         labels = labels.reshape(len(labels)).astype("int64")
     if len(labels) < _FEW or (not regression and len(np.unique(labels)) < 2):
         raise ValueError(
-            f"`y` must hold at least {_FEW} samples, and two classes if it is classes. "
+            f"`y` must hold at least {_FEW} samples, and at least two classes for classification. "
             f"Received: y of {len(labels)} samples"
         )
     return labels, regression

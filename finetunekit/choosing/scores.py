@@ -1,4 +1,4 @@
-"""How well do features tell labels? LogME, and a linear probe on held-out samples."""
+"""Scores of features: LogME, and a linear probe on held-out samples."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ _NEAR = 1e-6
 
 @dataclass(frozen=True)
 class Probe:
-    """What a linear probe reaches on samples that it was not fitted on.
+    """The score of a linear probe on held-out samples.
 
     Args:
         score: Accuracy, or R2 for regression.
@@ -24,14 +24,14 @@ class Probe:
 
 
 def logme(features: np.ndarray, labels: np.ndarray, *, regression: bool = False) -> float:
-    """The logarithm of the maximum evidence, a sample: higher is better.
+    """The logarithm of the maximum evidence, per sample: higher is better.
 
     How probable the labels are under all linear models of the features, at the priors that make
     them most probable. Nothing is trained.
 
     Args:
-        features: `(samples, numbers)`.
-        labels: Class numbers `(samples,)`, or targets `(samples,)` or `(samples, values)`.
+        features: `(samples, features)`.
+        labels: Integer labels `(samples,)`, or targets `(samples,)` or `(samples, values)`.
         regression: Whether labels are targets.
 
     Returns:
@@ -91,14 +91,14 @@ def linear_probe(
 ) -> Probe:
     """The score of a ridge classifier, or ridge regression, over five held-out parts.
 
-    The strength of the penalty is chosen inside of what it is fitted on, by the error of leaving
+    The strength of the penalty is chosen inside what it is fitted on, by the error of leaving
     out each sample in turn.
 
     Args:
-        features: `(samples, numbers)`.
-        labels: Class numbers, or targets.
+        features: `(samples, features)`.
+        labels: Integer labels, or targets.
         regression: Whether labels are targets.
-        seed: How the samples are dealt out.
+        seed: Seed of the folds.
     """
     x, y = np.asarray(features, "float64"), np.asarray(labels)
     parts = _folds(y, regression, seed)

@@ -13,6 +13,13 @@ from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
+_WITHOUT_KERAS = {
+    "finetunekit.__main__",
+    "finetunekit.foundation",
+    "finetunekit.foundation.lazy",
+    "finetunekit.foundation.messages",
+    "finetunekit.foundation.registration",
+}
 REGISTERING = ("finetunekit.backbones.keras2.objects", "finetunekit.backbones.saved_model.layer")
 """The modules that use `keras.saving.register_keras_serializable`."""
 
@@ -36,6 +43,9 @@ class _AfterKeras(importlib.abc.MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
+        if fullname.startswith("finetunekit.") and fullname not in _WITHOUT_KERAS:
+            # Keras first: the registering modules must not meet one of ours that is half imported.
+            importlib.import_module("keras")
         if fullname != "keras":
             return None
         sys.meta_path.remove(self)

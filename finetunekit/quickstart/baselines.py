@@ -1,4 +1,4 @@
-"""How far does one get without a pretrained model? The majority class, and the raw pixels."""
+"""Baselines without a pretrained model: the majority class, and raw pixels."""
 
 import keras
 import numpy as np
@@ -10,13 +10,13 @@ _L2 = 1e-2
 
 
 def majority_class(examples: Examples) -> np.ndarray:
-    """Predicts, for every test picture, the class that is most frequent in the training part.
+    """Predicts, for every test image, the class that is most frequent in the training part.
 
     Args:
         examples: What to learn from and what to predict.
 
     Returns:
-        Class numbers, int `(len(x_test),)`; of equally frequent classes the first.
+        Integer labels, int `(len(x_test),)`; of equally frequent classes the first.
 
     Example:
         ```python
@@ -32,13 +32,13 @@ def majority_class(examples: Examples) -> np.ndarray:
 
 
 def raw_pixels(examples: Examples) -> tuple[np.ndarray, int]:
-    """Predicts with a logistic regression on the pixels, held back by L2.
+    """Predicts with a logistic regression on the pixels, with L2 regularization.
 
     Args:
         examples: What to learn from and what to predict.
 
     Returns:
-        Class numbers, int `(len(x_test),)`, and the number of trainable parameters.
+        Integer labels, int `(len(x_test),)`, and the number of trainable parameters.
 
     Example:
         ```python
@@ -51,7 +51,7 @@ def raw_pixels(examples: Examples) -> tuple[np.ndarray, int]:
     """
     model = keras.Sequential(
         [
-            keras.Input(examples.picture_shape),
+            keras.Input(examples.image_shape),
             keras.layers.Rescaling(1 / 127.5, offset=-1.0),
             keras.layers.Flatten(),
             keras.layers.Dense(

@@ -1,4 +1,4 @@
-"""What does the pretrained model bring, and what does fine-tuning add? Four ways, one test."""
+"""The comparison of four methods on one test set, with and without a pretrained model."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from finetunekit.quickstart.reopen import BATCH_SIZE as PREDICTED_AT_ONCE
 from finetunekit.quickstart.table import Row
 
 EPOCHS = 12
-"""Epochs of each phase, fixed beforehand: 20 pictures a class are too few to hold some out."""
+"""Epochs of each phase, fixed beforehand: 20 images per class are too few to hold some out."""
 
 THAWED = r"block_1[3-6]_.*|Conv_1.*"
 """The layers from block_13 up; their BatchNormalization stays frozen."""
@@ -25,13 +25,13 @@ _DROPOUT, _BATCH_SIZE = 0.3, 16
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Four ways to answer, and the model of the last one.
+    """The results of four methods, and the model of the last one.
 
     Args:
         model: The fine-tuned model.
-        rows: One for each way.
+        rows: One for each method.
         curves: For each of the two phases, logged value -> one number an epoch.
-        probabilities: Of the fine-tuned model for the test pictures, `(n, classes)`.
+        probabilities: Of the fine-tuned model for the test images, `(n, classes)`.
 
     Example:
         ```python
@@ -56,13 +56,13 @@ def compare(
     epochs: int = EPOCHS,
     tell: Callable[[str], None] = print,
 ) -> Comparison:
-    """Trains all four on the same pictures and tests them on the same others.
+    """Trains all four methods on the same images and tests them on the same others.
 
     Args:
         examples: What to learn from and to test on.
-        seed: Seed of the new head, the order of the pictures, Dropout and augmentation.
+        seed: Seed of the new head, the order of the images, Dropout and augmentation.
         epochs: Epochs of each of the two phases.
-        tell: What is called with each line of progress.
+        tell: Called with each line of progress.
 
     Returns:
         The rows and the fine-tuned model.
@@ -80,7 +80,7 @@ def compare(
     rows = _baselines(examples, tell)
 
     tell("\nA new head on the frozen backbone:")
-    backbone = ftk.load_backbone("builtin:mobilenet_v2", input_shape=examples.picture_shape)
+    backbone = ftk.load_backbone("builtin:mobilenet_v2", input_shape=examples.image_shape)
     ftk.freeze_layers(backbone)
     model = ftk.add_head(
         backbone,

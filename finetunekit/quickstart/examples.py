@@ -1,4 +1,4 @@
-"""What does the job train and test on? Labelled pictures, in two parts that stay apart."""
+"""Labelled images in two disjoint parts, for training and testing."""
 
 import importlib
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True)
 class Examples:
-    """Pictures and class numbers to train on, and others to test on.
+    """Images and integer labels to train on, and others to test on.
 
     Args:
         x_train: uint8 `(n, height, width, 3)` in 0..255.
-        y_train: Class numbers `(n,)`.
-        x_test: As `x_train`; not looked at before the training is over.
+        y_train: Integer labels `(n,)`.
+        x_test: As `x_train`; not used before training is over.
         y_test: As `y_train`.
-        class_names: One name a class, in the order of the class numbers.
-        question: What is asked of a picture.
-        flip: How a picture may be mirrored and still show its class, as for
+        class_names: One name per class, in the order of the integer labels.
+        question: The question about an image.
+        flip: How an image may be flipped without changing its class, as for
             `keras.layers.RandomFlip`.
 
     Example:
@@ -30,7 +30,7 @@ class Examples:
         examples = Examples(
             x_train=x, y_train=y, x_test=x, y_test=y, class_names=("a", "b"), question="a or b"
         )
-        assert examples.picture_shape == (32, 32, 3)
+        assert examples.image_shape == (32, 32, 3)
         ```
     """
 
@@ -43,7 +43,7 @@ class Examples:
     flip: str = "horizontal"
 
     @property
-    def picture_shape(self) -> tuple[int, int, int]:
+    def image_shape(self) -> tuple[int, int, int]:
         """Height, width and channels."""
         height, width, channels = self.x_train.shape[1:]
         return height, width, channels

@@ -1,4 +1,4 @@
-"""What is in a person's own pictures? A folder with one subfolder a class is read and split."""
+"""The user's own images: a folder with one subfolder per class, read and split."""
 
 import os
 from pathlib import Path
@@ -12,16 +12,16 @@ from finetunekit.quickstart.examples import Examples, needed
 
 SIZE = 160
 FEWEST, MOST, MOST_IN_ALL = 5, 60, 1200
-"""Pictures a class, at least and at most, and in all: memory and patience are finite."""
+"""Images per class, at least and at most, and in all, to limit memory and time."""
 
 _TEST_SHARE = 0.3
 
 
 def load_folder(folder: str | os.PathLike[str], *, size: int = SIZE, seed: int = 0) -> Examples:
-    """Reads a folder of pictures and splits each class into a training and a test part.
+    """Reads a folder of images and splits each class into a training and a test part.
 
     Classes are the subfolders, sorted as `keras.utils.image_dataset_from_directory` does. The
-    middle square of each picture is resized. Of a class with many pictures 60 are drawn, and
+    middle square of each image is resized. Of a class with many images 60 are drawn, and
     fewer where the classes are many; what is left out is logged.
 
     Args:
@@ -30,12 +30,12 @@ def load_folder(folder: str | os.PathLike[str], *, size: int = SIZE, seed: int =
         seed: Seed of the drawing and of the split; the same seed gives the same parts.
 
     Returns:
-        uint8 pictures `(n, size, size, 3)`; 30 % of each class for testing.
+        uint8 images `(n, size, size, 3)`; 30 % of each class for testing.
 
     Raises:
         OSError: If the folder is not there or cannot be read.
-        ValueError: If there are fewer than two classes, too few pictures in a class, or files
-            that are no pictures.
+        ValueError: If there are fewer than two classes, too few images in a class, or files
+            that are not images.
         ImportError: If Pillow is not installed; with the line that installs it.
 
     Example:
@@ -55,7 +55,7 @@ def load_folder(folder: str | os.PathLike[str], *, size: int = SIZE, seed: int =
         held_out = max(1, round(_TEST_SHARE * len(drawn)))
         test += [(path, number) for path in drawn[:held_out]]
         train += [(path, number) for path in drawn[held_out:]]
-    x = read_pictures([path for path, _ in train + test], size)
+    x = read_images([path for path, _ in train + test], size)
     y = np.array([number for _, number in train + test])
     return Examples(
         x_train=x[: len(train)],
@@ -63,13 +63,13 @@ def load_folder(folder: str | os.PathLike[str], *, size: int = SIZE, seed: int =
         x_test=x[len(train) :],
         y_test=y[len(train) :],
         class_names=tuple(files),
-        question=f"which of {len(files)} classes does a picture show",
+        question=f"which of {len(files)} classes does an image show",
     )
 
 
 def _files_by_class(folder: str) -> dict[str, list[str]]:
     """Class name -> files, in Keras' order."""
-    shape = "It must hold one subfolder of pictures for each class. "
+    shape = "It must hold one subfolder of images for each class. "
     if not os.path.isdir(folder):
         problem = "is a file" if os.path.exists(folder) else "is not there"
         raise NotADirectoryError(f"The folder {problem}. {shape}Received: folder={folder!r}")
@@ -80,7 +80,7 @@ def _files_by_class(folder: str) -> dict[str, list[str]]:
         found: Any = keras.utils.image_dataset_from_directory(folder, shuffle=False, verbose=False)
     except ValueError as error:
         raise ValueError(
-            f"There are no pictures in the folder ({error}). {shape}Received: folder={folder!r}"
+            f"There are no images in the folder ({error}). {shape}Received: folder={folder!r}"
         ) from error
     files: dict[str, list[str]] = {name: [] for name in found.class_names}
     for path in found.file_paths:
@@ -94,8 +94,8 @@ def _check_counts(files: dict[str, list[str]], folder: str) -> None:
     most = MOST_IN_ALL // FEWEST
     if few:
         raise ValueError(
-            f"Each class needs at least {FEWEST} pictures, some to train on and some to test on. "
-            f"Add pictures to {listed(few)}, or take these subfolders away. "
+            f"Each class needs at least {FEWEST} images, some to train on and some to test on. "
+            f"Add images to {listed(few)}, or remove these subfolders. "
             f"Received: folder={folder!r}"
         )
     if not 2 <= len(files) <= most:
@@ -110,41 +110,41 @@ def _drawn(files: dict[str, list[str]], random: np.random.Generator) -> list[lis
     limit = min(MOST, MOST_IN_ALL // len(files))
     left_out = sum(max(0, len(paths) - limit) for paths in files.values())
     if left_out:
-        say(f"{left_out:,} pictures are left out: at most {limit} a class are drawn")
+        say(f"{left_out:,} images are left out: at most {limit} per class are used")
     return [
         [paths[index] for index in random.permutation(len(paths))[:limit]]
         for paths in files.values()
     ]
 
 
-def read_pictures(paths: list[str], size: int) -> np.ndarray:
+def read_images(paths: list[str], size: int) -> np.ndarray:
     """Reads files as RGB squares, uint8 `(n, size, size, 3)`.
 
     Raises:
         ValueError: With the names of all files that cannot be read.
     """
-    pictures = np.empty((len(paths), size, size, 3), "uint8")
+    images = np.empty((len(paths), size, size, 3), "uint8")
     broken = []
     for index, path in enumerate(paths):
         try:
-            pictures[index] = _square(path, size)
+            images[index] = _square(path, size)
         except (OSError, SyntaxError, ValueError) as error:
             broken.append(f"{path} ({error})")
     if broken:
         raise ValueError(
-            f"These files cannot be read as pictures: {listed(broken, 5)}. Take them away, or "
-            f"save them anew. Received: {len(broken)} such files of {len(paths)}"
+            f"These files cannot be read as images: {listed(broken, 5)}. Remove them, or "
+            f"save them again. Received: {len(broken)} such files of {len(paths)}"
         )
-    return pictures
+    return images
 
 
 def _square(path: str, size: int) -> Any:
     image_module, operations = needed("PIL.Image"), needed("PIL.ImageOps")
     try:
-        with image_module.open(path) as picture:
+        with image_module.open(path) as image:
             # Large JPEG files are decoded at a fraction of their size, many times faster.
-            picture.draft("RGB", (2 * size, 2 * size))
-            upright = operations.exif_transpose(picture).convert("RGB")
+            image.draft("RGB", (2 * size, 2 * size))
+            upright = operations.exif_transpose(image).convert("RGB")
             return operations.fit(upright, (size, size))
     except image_module.DecompressionBombError as error:
         raise ValueError(str(error)) from error

@@ -1,4 +1,4 @@
-"""The main job: compares, saves, draws, and opens what it saved without this library."""
+"""The main job: compares, saves, draws, and opens the saved model without this library."""
 
 import os
 import tempfile
@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 import finetunekit as ftk
-from finetunekit.quickstart import picture, reopen
+from finetunekit.quickstart import plot, reopen
 from finetunekit.quickstart.comparison import EPOCHS, compare
 from finetunekit.quickstart.examples import Examples, needed
 from finetunekit.quickstart.table import Row, table_text
 
-MODEL, PICTURE = "model.keras", "quickstart.png"
+MODEL, PLOT = "model.keras", "quickstart.png"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,10 +25,10 @@ class Result:
     Args:
         rows: The table, from the majority class to the fine-tuned model.
         model_path: The saved model.
-        picture_path: The picture.
-        same_labels: How many test pictures the fresh process labels as this one does.
+        plot_path: The plot.
+        same_labels: The number of test images that get the same label in the fresh process.
         difference: The largest difference between its probabilities and ours.
-        seconds: How long the job took, the fresh process included, the imports not.
+        seconds: How long the job took, including the fresh process, excluding imports.
 
     Example:
         ```python
@@ -42,7 +42,7 @@ class Result:
 
     rows: tuple[Row, ...]
     model_path: Path
-    picture_path: Path
+    plot_path: Path
     same_labels: int
     difference: float
     seconds: float
@@ -56,15 +56,15 @@ def run(
     epochs: int = EPOCHS,
     tell: Callable[[str], None] = print,
 ) -> Result:
-    """Runs the job and tells what it does.
+    """Runs the job and reports its progress.
 
     Args:
         examples: What to learn from and to test on.
         output: The folder for `model.keras` and `quickstart.png`; it is made if it is not there,
             and files of these names in it are replaced.
-        seed: Seed of the new head, the order of the pictures, Dropout and augmentation.
+        seed: Seed of the new head, the order of the images, Dropout and augmentation.
         epochs: Epochs of each of the two phases.
-        tell: What is called with each line of text.
+        tell: Called with each line of text.
 
     Returns:
         The figures and the paths.
@@ -90,12 +90,12 @@ def run(
     tell(f"\n{table_text(found.rows)}\n")
     model_path = ftk.save(found.model, folder / MODEL, verbose=0)
     wait = reopen.start(model_path, examples.x_test)
-    picture_path = picture.draw(examples, found, folder / PICTURE, seed=seed)
+    plot_path = plot.draw(examples, found, folder / PLOT, seed=seed)
     theirs = wait()
     result = Result(
         rows=found.rows,
         model_path=Path(model_path),
-        picture_path=picture_path,
+        plot_path=plot_path,
         same_labels=int(np.sum(found.probabilities.argmax(axis=1) == theirs.argmax(axis=1))),
         difference=float(np.abs(found.probabilities - theirs).max()),
         seconds=time.perf_counter() - start,
@@ -126,10 +126,10 @@ def prepare(output: str | os.PathLike[str]) -> Path:
 
 def _opening(examples: Examples) -> str:
     names = ", ".join(examples.class_names)
-    height, width, _ = examples.picture_shape
+    height, width, _ = examples.image_shape
     return (
         f"finetunekit {ftk.__version__} quickstart: {examples.question}?\n{names}\n"
-        f"{len(examples.y_train):,} pictures to train on, {len(examples.y_test):,} others to test "
+        f"{len(examples.y_train):,} images to train on, {len(examples.y_test):,} others to test "
         f"on, {height}x{width} pixels"
     )
 
@@ -138,9 +138,9 @@ def _closing(result: Result, tested: int) -> str:
     megabytes = result.model_path.stat().st_size / 1e6
     return (
         f"saved     {result.model_path} ({megabytes:.1f} MB)\n"
-        f"picture   {result.picture_path}\n"
+        f"plot      {result.plot_path}\n"
         "reopened  by Keras alone, in a fresh process where finetunekit cannot be imported:\n"
         f"          {result.same_labels} of {tested} labels are the same, the largest difference "
-        f"of a probability is {result.difference:.3g}\n"
-        f"total     {result.seconds:.0f} s, imports not counted"
+        f"between probabilities is {result.difference:.3g}\n"
+        f"total     {result.seconds:.0f} s, excluding imports"
     )

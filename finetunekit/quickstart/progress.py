@@ -1,4 +1,4 @@
-"""How far is it? A line of text now and then while a model trains."""
+"""Progress of training: a line of text every few seconds."""
 
 import time
 from collections.abc import Callable
@@ -10,10 +10,10 @@ _SECONDS_BETWEEN = 2.0
 
 
 class Progress(keras.callbacks.Callback):
-    """Tells epoch, loss and accuracy every two seconds at most, and after the last epoch.
+    """Reports epoch, loss and accuracy every two seconds at most, and after the last epoch.
 
     Args:
-        tell: What is called with each line.
+        tell: Called with each line.
 
     Example:
         ```python
@@ -35,12 +35,12 @@ class Progress(keras.callbacks.Callback):
         self._told = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Tells where the training is."""
+        """Reports the progress of training."""
         epochs, values = self.params["epochs"], logs or {}
         if epoch + 1 < epochs and time.monotonic() - self._told < _SECONDS_BETWEEN:
             return
         self._told = time.monotonic()
         self._tell(
             f"  epoch {epoch + 1:>2}/{epochs}: loss {values['loss']:.3f}, "
-            f"accuracy {values['accuracy']:.1%} on the training pictures"
+            f"accuracy {values['accuracy']:.1%} on the training images"
         )

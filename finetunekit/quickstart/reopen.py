@@ -1,8 +1,8 @@
-"""Does the saved model work without this library? A fresh process with Keras alone finds out.
+"""A check that the saved model works without this library, in a process with Keras alone.
 
 `start` is the side that asks; run by its path, this file is the process that answers:
 
-    python reopen.py MODEL.keras PICTURES.npy PROBABILITIES.npy
+    python reopen.py MODEL.keras IMAGES.npy PROBABILITIES.npy
 """
 
 import os
@@ -13,15 +13,15 @@ from collections.abc import Callable
 from typing import Any
 
 BATCH_SIZE = 100
-"""Pictures predicted at once, the same on both sides: the sums are then formed alike."""
+"""Images predicted at once, the same on both sides: the sums are then formed alike."""
 
 
-def start(model_path: str | os.PathLike[str], pictures: Any) -> Callable[[], Any]:
+def start(model_path: str | os.PathLike[str], images: Any) -> Callable[[], Any]:
     """Starts a process that opens a model with Keras alone, and does not wait for it.
 
     Args:
         model_path: A `.keras` file.
-        pictures: What to predict, `(n, height, width, 3)`.
+        images: What to predict, `(n, height, width, 3)`.
 
     Returns:
         A function that waits for the process and returns the probabilities `(n, classes)`. It
@@ -41,7 +41,7 @@ def start(model_path: str | os.PathLike[str], pictures: Any) -> Callable[[], Any
 
     folder = tempfile.TemporaryDirectory(prefix="finetunekit-")
     given, found = (os.path.join(folder.name, name) for name in ("given.npy", "found.npy"))
-    np.save(given, pictures)
+    np.save(given, images)
     # -P: the folder of this file stays off the path.
     command = [sys.executable, "-P", __file__, os.fspath(model_path), given, found]
     environment = {"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ}
@@ -61,12 +61,12 @@ def start(model_path: str | os.PathLike[str], pictures: Any) -> Callable[[], Any
     return wait
 
 
-def main(model_path: str, pictures_path: str, probabilities_path: str) -> None:
+def main(model_path: str, images_path: str, probabilities_path: str) -> None:
     """Opens a model with plain Keras, predicts, and writes the probabilities.
 
     Args:
         model_path: A `.keras` file.
-        pictures_path: A `.npy` file of pictures `(n, height, width, 3)`.
+        images_path: A `.npy` file of images `(n, height, width, 3)`.
         probabilities_path: The `.npy` file to write, `(n, classes)`.
 
     Raises:
@@ -77,10 +77,10 @@ def main(model_path: str, pictures_path: str, probabilities_path: str) -> None:
     import numpy as np
 
     model = keras.saving.load_model(model_path)
-    pictures = np.load(pictures_path)
-    np.save(probabilities_path, model.predict(pictures, batch_size=BATCH_SIZE, verbose=0))
+    images = np.load(images_path)
+    np.save(probabilities_path, model.predict(images, batch_size=BATCH_SIZE, verbose=0))
     if finetunekit_can_be_imported():
-        raise SystemExit("finetunekit can be imported here, so nothing is proven")
+        raise SystemExit("finetunekit can be imported here, so this proves nothing")
 
 
 def finetunekit_can_be_imported() -> bool:

@@ -1,8 +1,8 @@
-"""Which surface is it? Crops of ten photographs that lie in the scikit-image wheel.
+"""Crops of ten photographs from the scikit-image wheel, one class each.
 
 The crops of the training part come from the left halves, those of the test part from the right
-halves. Colour, brightness, contrast and direction are taken away or changed at random, so that
-little but the texture is left to go by.
+halves. Colour is removed, and brightness, contrast and orientation are changed at random, so that
+the classes differ in little but their texture.
 """
 
 from pathlib import Path
@@ -34,18 +34,18 @@ def load_surfaces(*, train: int = 20, test: int = 60, seed: int = 0) -> Examples
     """Cuts the crops: the same seed gives the same ones; nothing is downloaded.
 
     Args:
-        train: Crops a class for training, from the left halves.
-        test: Crops a class for testing, from the right halves.
+        train: Crops per class for training, from the left halves.
+        test: Crops per class for testing, from the right halves.
         seed: Seed of the places and of the changes.
 
     Returns:
-        Grey pictures in RGB, uint8 `(10 * train, 96, 96, 3)` and `(10 * test, 96, 96, 3)`,
+        Grey images in RGB, uint8 `(10 * train, 96, 96, 3)` and `(10 * test, 96, 96, 3)`,
         class by class.
 
     Raises:
         ImportError: If scikit-image is not installed; with the line that installs it.
         OSError: If a photograph is not where scikit-image has it.
-        ValueError: If a number of crops is not positive.
+        ValueError: If the number of crops is not positive.
 
     Example:
         ```python

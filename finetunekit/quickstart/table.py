@@ -1,4 +1,4 @@
-"""What did each way cost, and what did it bring? One row a way."""
+"""The table of results: accuracy, time and trainable parameters, one row per method."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One way to answer the question.
+    """The result of one method.
 
     Args:
         name: What was done.
-        accuracy: Share of the test pictures that it gets right, 0..1.
+        accuracy: Share of correct test images, 0..1.
         seconds: How long it trained.
         trainable: How many parameters trained.
 

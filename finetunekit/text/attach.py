@@ -1,4 +1,4 @@
-"""How does a model come to take texts? A tokenizer is remembered for it, and applied for it."""
+"""`use_tokenizer` and `tokenize`: the tokenizer of a model, remembered and applied."""
 
 import dataclasses
 import os
@@ -24,17 +24,17 @@ def use_tokenizer(
     max_length: int | None = None,
     **options: Any,
 ) -> keras.Model:
-    """Says which tokenizer belongs to a model, in place: its verbs take texts from then on.
+    """Sets the tokenizer of a model, in place, so that `fit` and the other functions take texts.
 
-    Models that `load_backbone` has from KerasHub or Hugging Face have theirs already; then only
-    `max_length` need be given.
+    Models that `load_backbone` gets from KerasHub or Hugging Face have one already; then only
+    `max_length` is needed.
 
     Args:
         model: A model that takes token ids, alone or with `padding_mask` and `segment_ids` (or as
             Hugging Face or TF-Hub name them).
         tokenizer: The path of a BERT `vocab.txt`, a `WordPiece`, or a tokenizer of KerasHub; None
-            to keep the one that is known.
-        max_length: The most tokens that a sample may have; longer texts are cut, which is said.
+            to keep the current one.
+        max_length: The maximum number of tokens; longer texts are cut, which is logged.
             Defaults to what the model's position embedding has room for.
         **options: For a vocab.txt, those of `WordPiece`, such as `lowercase`.
 
@@ -43,7 +43,7 @@ def use_tokenizer(
 
     Raises:
         ValueError: If the model takes no token ids, or has fewer than the tokenizer.
-        TypeError: If it is no model or no tokenizer.
+        TypeError: If it is not a keras.Model, or not a tokenizer.
         OSError: If the file cannot be read.
 
     Example:
@@ -99,13 +99,13 @@ def _tokenizer(model: keras.Model, tokenizer: Any, options: dict[str, Any]) -> T
 
 
 def remember(model: keras.Model, tokenizer: Tokenizer) -> None:
-    """Notes the tokenizer of a model, and in its contract what to feed it."""
+    """Records the tokenizer of a model, and in its contract the inputs that it expects."""
     known = metadata.of(model).contract or InputContract()
     size = known.vocabulary_size
     if size is not None and tokenizer.size is not None and tokenizer.size > size:
         raise ValueError(
-            f"`tokenizer` has {tokenizer.size:,} tokens, {model.name!r} knows {size:,}: it is of "
-            "another model. Give the one that was trained with these weights. "
+            f"`tokenizer` has {tokenizer.size:,} tokens, {model.name!r} has {size:,}: it belongs "
+            "to another model. Give the one that was trained with these weights. "
             f"Received: tokenizer={tokenizer.name!r}"
         )
     contract = dataclasses.replace(
@@ -137,7 +137,7 @@ def tokenize(
 
     Raises:
         ValueError: If no tokenizer is known for the model.
-        TypeError: If these are no texts.
+        TypeError: If these are not texts.
 
     Example:
         ```python
@@ -216,7 +216,7 @@ def to_arrays(model: keras.Model, texts: Texts, name: str) -> Any:
     places = roles.of(model)
     if tokenizer is None or places is None:
         raise ValueError(
-            f"`{name}` holds texts, and no tokenizer is known for {model.name!r}, which takes "
+            f"`{name}` holds texts, and there is no tokenizer for {model.name!r}, which takes "
             "token ids. Say which: `ftk.use_tokenizer(model, 'vocab.txt')`. "
             f"Received: {name} with {len(texts[0]):,} texts"
         )

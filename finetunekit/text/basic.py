@@ -1,4 +1,4 @@
-"""Where do words begin and end? Cleans and splits a text as BERT's tokenizer does."""
+"""BERT's basic tokenizer: cleans a text and splits it into words."""
 
 import re
 import unicodedata
@@ -45,7 +45,7 @@ class Splitter:
         return "".join(map(self._spaced, text)).split()
 
     def _sign(self, sign: str) -> str:
-        """A character as it goes on: kept, a space, or nothing."""
+        """A character after cleaning: itself, a space, or nothing."""
         known = self._signs.get(sign)
         if known is None:
             category = unicodedata.category(sign)

@@ -1,4 +1,4 @@
-"""How long must a batch of texts be? As its longest, with texts of like length together."""
+"""Batches of texts of similar length, each padded only to its longest text."""
 
 from collections.abc import Callable
 from typing import Any
@@ -35,7 +35,7 @@ def of(model: keras.Model, x: Any) -> np.ndarray | None:
 
 
 def batched(order: np.ndarray, lengths: np.ndarray, size: int) -> np.ndarray:
-    """An order in which the samples of a batch are of like length, random where `order` is.
+    """An order in which the samples of a batch have similar lengths, otherwise random like `order`.
 
     Args:
         order: The samples in random order.
@@ -83,7 +83,7 @@ class ByLength(keras.utils.PyDataset):
         return -(-len(self._lengths) // self._size)
 
     def rows(self, index: int) -> np.ndarray:
-        """The numbers of the samples of a batch."""
+        """The indices of a batch's samples."""
         return self._order[index * self._size : (index + 1) * self._size]
 
     def __getitem__(self, index: int) -> Any:
@@ -91,7 +91,7 @@ class ByLength(keras.utils.PyDataset):
         rows = self.rows(index)
         longest = int(self._lengths[rows].max())
         if not self._begun:
-            # Keras asks for some batches to learn their shapes; where they differ, any length goes.
+            # Keras asks for some batches to learn their shapes; if they differ, any length is fine.
             width = keras.tree.flatten(self._x)[0].shape[1]
             longest = width if index % 2 == 0 else width - 1
         x = keras.tree.map_structure(lambda array: array[rows, :longest], self._x)
@@ -107,7 +107,7 @@ class ByLength(keras.utils.PyDataset):
 
 
 def predict(model: keras.Model, x: Any, lengths: np.ndarray, **options: Any) -> np.ndarray:
-    """`model.predict`, on batches of like length; outputs in the order of the samples."""
+    """`model.predict`, on batches of similar length; outputs in the order of the samples."""
     size = options.pop("batch_size", None) or 32
     batches = ByLength((x,), lengths, size)
     found = np.asarray(model.predict(batches, **options))

@@ -1,4 +1,4 @@
-"""What stands around and between texts? Special tokens, pairs, cutting, padding."""
+"""Special tokens, pairs of texts, truncation and padding."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class Layout:
         end: Id of the token behind each text, or None.
         between: Ids between the texts of a pair, behind the first one's end.
         pad: Id of what fills up shorter texts.
-        empty: Id of the token that stands for an empty text if nothing else does.
+        empty: Id of the token for an empty text, if special tokens do not represent it.
     """
 
     start: int | None = None
@@ -27,13 +27,13 @@ class Layout:
 
 @dataclass(frozen=True)
 class Packed:
-    """Token ids of samples, padded to the longest, with what tells tokens from padding."""
+    """Token ids of samples, padded to the longest, with the padding mask."""
 
     ids: np.ndarray
     mask: np.ndarray
     segments: np.ndarray
     cut: int
-    """How many samples were too long."""
+    """The number of samples that were cut."""
 
 
 def pack(
@@ -48,7 +48,7 @@ def pack(
         first: The ids of each text.
         second: Those of the second text of each pair, or None.
         layout: The special tokens.
-        longest: The most that a sample may have; of a pair the longer text is cut first.
+        longest: The maximum number of tokens of a sample; of a pair the longer text is cut first.
     """
     rows, cut = [], 0
     extra = _around(layout, second is not None)

@@ -1,4 +1,4 @@
-"""Which input of a text model is which? Token ids, padding mask, segments, by their names."""
+"""The roles of a text model's inputs (token ids, padding mask, segments), by their names."""
 
 from typing import Any
 
@@ -59,7 +59,7 @@ def is_causal(model: keras.Model) -> bool:
 
 
 def longest(model: keras.Model) -> int | None:
-    """How many tokens its position embedding has room for; None if there is no such end."""
+    """The length of its position embedding; None if there is no such limit."""
     rooms = []
     for place in graph.walk(model):
         # KerasHub's PositionEmbedding, and what holds one.

@@ -1,4 +1,4 @@
-"""Which tokenizer belongs to a model, and how is it kept? WordPiece of ours, and KerasHub's."""
+"""Tokenizers of models, and how they are saved: our WordPiece, and KerasHub's."""
 
 import dataclasses
 import json
@@ -29,7 +29,7 @@ class Tokenizer:
     Args:
         encoder: A `WordPiece`, or a tokenizer of KerasHub.
         layout: The special tokens around the texts.
-        max_length: The most tokens that a sample may have; None for no end.
+        max_length: The maximum number of tokens of a sample; None for no limit.
     """
 
     encoder: Any
@@ -38,13 +38,13 @@ class Tokenizer:
 
     @property
     def name(self) -> str:
-        """What it is, in words."""
+        """A description of the tokenizer."""
         size = self.size
         return type(self.encoder).__name__ + (f" of {size:,} tokens" if size else "")
 
     @property
     def size(self) -> int | None:
-        """How many tokens there are."""
+        """The number of tokens."""
         if isinstance(self.encoder, WordPiece):
             return self.encoder.size
         return int(self.encoder.vocabulary_size())
@@ -67,7 +67,7 @@ class Tokenizer:
         return [np.asarray(row, "int32") for row in rows]
 
     def files(self) -> dict[str, bytes]:
-        """What has to be kept to have it again: name -> content."""
+        """The files that describe it: name -> content."""
         record: dict[str, Any] = {
             "layout": dataclasses.asdict(self.layout),
             "max_length": self.max_length,
@@ -143,7 +143,7 @@ def tokenizer_of(encoder: Any, *, causal: bool, max_length: int | None) -> Token
     Args:
         encoder: The tokenizer.
         causal: Whether it is for a model like GPT, which reads from left to right.
-        max_length: The most tokens that a sample may have.
+        max_length: The maximum number of tokens of a sample.
 
     Raises:
         TypeError: If it is no tokenizer that is known.

@@ -1,4 +1,4 @@
-"""Which token ids are in a text? WordPiece, as BERT's own tokenizer does it."""
+"""WordPiece, as BERT's own tokenizer does it."""
 
 import os
 import re
@@ -23,12 +23,12 @@ class WordPiece:
     may be classed differently.
 
     Args:
-        vocabulary: The tokens; the place of each is its id. Pieces inside of a word begin with
+        vocabulary: The tokens; the place of each is its id. Pieces inside a word begin with
             `##`.
         lowercase: Whether case is dropped.
         strip_accents: Whether accents are dropped; None means with the case.
         split_chinese: Whether each Chinese character is a word.
-        special_tokens: Tokens that are taken whole where they stand in a text.
+        special_tokens: Tokens that are not split where they occur in a text.
         longest_word: Words of more characters are unknown.
 
     Raises:
@@ -87,7 +87,7 @@ class WordPiece:
     def from_file(
         cls, path: str | os.PathLike[str], *, name: str = "path", **options: Any
     ) -> "WordPiece":
-        """Reads a `vocab.txt`: a token a line.
+        """Reads a `vocab.txt`: one token per line.
 
         Args:
             path: The file.
@@ -95,7 +95,7 @@ class WordPiece:
             **options: Those of the class.
 
         Raises:
-            ValueError: If it is no vocabulary.
+            ValueError: If it is not a vocabulary.
             OSError: If it cannot be read.
         """
         with open(path, "rb") as file:
@@ -132,7 +132,7 @@ class WordPiece:
         ids: list[int] = []
         words = self._words
         for number, part in enumerate(parts):
-            if number % 2:  # What the pattern has caught.
+            if number % 2:  # The matched words.
                 ids.append(self._ids[part])
                 continue
             for word in self._split(part):
@@ -173,6 +173,6 @@ class WordPiece:
 
 def _no_vocabulary(what: str, path: Any, name: str) -> ValueError:
     return ValueError(
-        f"`{name}` is no vocabulary: it {what}. Expected is BERT's vocab.txt, a token a line, "
+        f"`{name}` is not a vocabulary: it {what}. Expected is BERT's vocab.txt, a token per line, "
         f"with {listed(_SPECIAL[:4])}. Received: {name}={os.fspath(path)!r}"
     )

@@ -49,8 +49,8 @@ def soft_loop(file: h5py.File) -> None:
         (lambda f: f.update({"g/x": h5py.ExternalLink("other.h5", "/x")}), "'/g/x' is a link to"),
         (lambda f: f.update({"x": h5py.SoftLink("/nowhere")}), "leads nowhere"),
         (soft_loop, "leads nowhere"),
-        (external_storage, "lie in another file"),
-        (virtual, "lie in another file"),
+        (external_storage, "are in another file"),
+        (virtual, "are in another file"),
     ],
     ids=["external link", "dangling", "loop", "external storage", "virtual"],
 )
@@ -176,9 +176,9 @@ def test_lists_of_names_are_joined(tmp_path: Path) -> None:
 def test_other_attributes_are_no_lists_of_names(tmp_path: Path, value: object) -> None:
     path = written(tmp_path / "a.h5", lambda f: f.attrs.update({"names": value}))
     with hdf5.open_checked(path, "source") as file:
-        with pytest.raises(ValueError, match=r"'names' is no .*Received: source="):
+        with pytest.raises(ValueError, match=r"'names' is not .*Received: source="):
             hdf5.attribute_list(file, "names")
-        with pytest.raises(ValueError, match="'names' is no text"):
+        with pytest.raises(ValueError, match="'names' is not text"):
             hdf5.attribute_text(file, "names")
 
 
@@ -200,7 +200,7 @@ def test_texts(tmp_path: Path) -> None:
         assert hdf5.attribute_text(file, "a") == "é"
         assert hdf5.attribute_text(file, "b") == "{}"
         assert hdf5.attribute_text(file, "absent") is None
-        with pytest.raises(ValueError, match="'c' is no text"):
+        with pytest.raises(ValueError, match="'c' is not text"):
             hdf5.attribute_text(file, "c")
 
 

@@ -88,10 +88,10 @@ def add_member(path: Path, name: str, content: bytes, link: bool = False) -> Non
 @pytest.mark.parametrize(
     ("name", "match"),
     [
-        ("../outside.txt", "outside of its folder"),
-        ("/tmp/outside.txt", "outside of its folder"),
-        ("assets/../../outside.txt", "outside of its folder"),
-        ("assets\\..\\..\\outside.txt", "outside of its folder"),
+        ("../outside.txt", "outside (of )?its folder"),
+        ("/tmp/outside.txt", "outside (of )?its folder"),
+        ("assets/../../outside.txt", "outside (of )?its folder"),
+        ("assets\\..\\..\\outside.txt", "outside (of )?its folder"),
         ("link", "is a link"),
     ],
 )

@@ -251,15 +251,15 @@ def test_hostile_configs(tmp_path: Path, changes: dict[str, Any], match: str) ->
 @pytest.mark.parametrize(
     ("name", "content", "match"),
     [
-        ("config.json", b"{", "no JSON"),
-        ("config.json", b"[" * 100_000, "no JSON"),
+        ("config.json", b"{", "is not JSON"),
+        ("config.json", b"[" * 100_000, "is not JSON"),
         ("config.json", b"[1]", "no JSON object"),
         ("config.json", b'{"a": "' + b"x" * 2**20 + b'"}', "larger"),
         ("vocab.txt", b"\xff\xfe", "UTF-8"),
         ("vocab.txt", b"a\nb", "UNK"),
         ("model.safetensors", b"\xff" * 64, "cannot be read"),
         ("model.safetensors", None, "cannot be read"),
-        ("tokenizer_config.json", b"nonsense", "no JSON"),
+        ("tokenizer_config.json", b"nonsense", "is not JSON"),
     ],
 )
 def test_damaged_folders(tmp_path: Path, name: str, content: bytes | None, match: str) -> None:

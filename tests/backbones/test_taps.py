@@ -35,7 +35,7 @@ def randomized(model: keras.Model) -> keras.Model:
 
 
 def nested(depth: int = 1) -> keras.Model:
-    """A backbone inside of models, each of which puts a layer after it."""
+    """A backbone inside models, each of which puts a layer after it."""
     model = small_backbone("inner")
     for number in range(depth):
         inputs = keras.Input((16, 16, 3))
@@ -320,14 +320,14 @@ def test_errors_say_what_would_do() -> None:
     model = small_backbone()
     with pytest.raises(ValueError, match="Did you mean 'relu1'"):
         backbone_features(model, ["relu_1"])
-    with pytest.raises(ValueError, match=r"means 2: 'relu1', 'relu2'.*Received: layers='relu\.\*'"):
+    with pytest.raises(ValueError, match=r"matches 2: 'relu1', 'relu2'.*: layers='relu\.\*'"):
         backbone_features(model, ["conv1", "relu.*"])
     with pytest.raises(ValueError, match="has feature maps of 1 stride"):
         backbone_features(model, levels=4)
     with pytest.raises(ValueError, match="one input of images"):
         backbone_features(keras.Sequential([keras.Input((8,)), L.Dense(2)]), levels=1)
     for wrong in ({}, {"layers": ["conv1"], "levels": 2}):
-        with pytest.raises(ValueError, match=r"Give either `layers`.*or `levels`"):
+        with pytest.raises(ValueError, match=r"Pass either `layers`.*or `levels`"):
             backbone_features(model, **wrong)
     with pytest.raises(ValueError, match="`levels` must be at least 1"):
         backbone_features(model, levels=0)
@@ -343,13 +343,13 @@ def test_errors_say_what_would_do() -> None:
 def test_what_is_no_graph_is_refused_by_name() -> None:
     subclassed = Subclassed()
     subclassed(images(2))
-    with pytest.raises(ValueError, match=r"not a Subclassed\. Tap a Functional"):
+    with pytest.raises(ValueError, match=r"not a Subclassed\. Use a Functional"):
         backbone_features(subclassed, ["conv1"])
     with pytest.raises(ValueError, match="Build it first"):
         backbone_features(keras.Sequential([L.Dense(2)]), ["dense"])
     inputs = keras.Input((16, 16, 3))
     outer = keras.Model(inputs, subclassed(inputs))
-    with pytest.raises(ValueError, match=r"'subclassed/inner/conv1' stands inside of 'subclassed'"):
+    with pytest.raises(ValueError, match=r"'subclassed/inner/conv1' is inside 'subclassed'"):
         backbone_features(outer, ["conv1"])
     assert list(backbone_features(outer, ["subclassed"]).output) == ["subclassed"]
 

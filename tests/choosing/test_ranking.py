@@ -91,7 +91,7 @@ def test_texts_and_targets() -> None:
     [
         ([], np.arange(20) % 2, {}, ValueError, "empty"),
         ("resnet50", np.arange(20) % 2, {}, TypeError, "list"),
-        (["a", "a"], np.arange(20) % 2, {}, ValueError, "names of their own"),
+        (["a", "a"], np.arange(20) % 2, {}, ValueError, "distinct names"),
         (["a"], np.zeros(20), {}, ValueError, "two classes"),
         (["a"], np.arange(4) % 2, {}, ValueError, "at least 10"),
         (["a"], np.arange(20) % 2, {"task": "sorting"}, ValueError, "task"),

@@ -1,4 +1,4 @@
-"""Are a person's own pictures read and split as promised, and is what is wrong with them said?"""
+"""Are a person's own images read and split as promised, and is what is wrong with them said?"""
 
 import logging
 import sys
@@ -11,12 +11,12 @@ from PIL import Image
 
 import snippets
 from finetunekit.quickstart import folder as module
-from finetunekit.quickstart.folder import load_folder, read_pictures
+from finetunekit.quickstart.folder import load_folder, read_images
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Blue, green and red pictures, 12 a class."""
+    """Blue, green and red images, 12 a class."""
     snippets.write_photos(tmp_path / "photos")
     return tmp_path / "photos"
 
@@ -76,29 +76,29 @@ def test_of_many_pictures_some_are_drawn_and_that_is_said(
     caplog.set_level(logging.INFO, "finetunekit")
     examples = load_folder(photos, size=24)
     assert np.bincount(np.concatenate([examples.y_train, examples.y_test])).tolist() == [7] * 3
-    assert "15 pictures are left out: at most 7 a class are drawn" in caplog.text
+    assert "15 images are left out: at most 7 per class are used" in caplog.text
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1", "LA", "CMYK"])
 def test_every_kind_of_picture_becomes_rgb(mode: str, tmp_path: Path) -> None:
     path = tmp_path / ("x.jpg" if mode == "CMYK" else "x.png")
     Image.new("RGB", (30, 20), (200, 200, 200)).convert(mode).save(path)
-    picture = read_pictures([str(path)], 16)[0]
-    assert picture.shape == (16, 16, 3)
-    assert abs(int(picture[8, 8, 0]) - 200) < 60
+    image = read_images([str(path)], 16)[0]
+    assert image.shape == (16, 16, 3)
+    assert abs(int(image[8, 8, 0]) - 200) < 60
 
 
 def test_the_middle_square_is_taken_upright(tmp_path: Path) -> None:
     wide = np.zeros((20, 60, 3), "uint8")
     wide[:, 20:40] = 255
     Image.fromarray(wide).save(tmp_path / "wide.png")
-    assert (read_pictures([str(tmp_path / "wide.png")], 20) == 255).all()
+    assert (read_images([str(tmp_path / "wide.png")], 20) == 255).all()
     upside_down = Image.fromarray(np.vstack([wide[:10] * 0 + 255, wide[:10] * 0]))
     exif = upside_down.getexif()
     exif[0x0112] = 3  # Orientation: turned by 180 degrees.
     upside_down.save(tmp_path / "turned.png", exif=exif)
-    picture = read_pictures([str(tmp_path / "turned.png")], 20)[0]
-    assert picture[2].mean() < 50 < 200 < picture[-2].mean()
+    image = read_images([str(tmp_path / "turned.png")], 20)[0]
+    assert image[2].mean() < 50 < 200 < image[-2].mean()
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
@@ -114,14 +114,14 @@ def test_a_file_instead_of_a_folder(tmp_path: Path) -> None:
 
 def test_a_folder_without_subfolders(tmp_path: Path) -> None:
     write(tmp_path / "x.png")
-    with pytest.raises(ValueError, match=r"no subfolders.*one subfolder of pictures"):
+    with pytest.raises(ValueError, match=r"no subfolders.*one subfolder of images"):
         load_folder(tmp_path)
 
 
 def test_a_folder_without_pictures(tmp_path: Path) -> None:
     (tmp_path / "cat").mkdir()
     (tmp_path / "dog").mkdir()
-    with pytest.raises(ValueError, match=r"no pictures in the folder.*one subfolder of pictures"):
+    with pytest.raises(ValueError, match=r"no images in the folder.*one subfolder of images"):
         load_folder(tmp_path)
 
 
@@ -135,15 +135,15 @@ def test_a_single_class(tmp_path: Path) -> None:
 def test_too_few_pictures_in_a_class(photos: Path) -> None:
     for number in range(9):
         (photos / "green" / f"{number:02}.png").unlink()
-    with pytest.raises(ValueError, match=r"at least 5 pictures.*Add pictures to 'green \(3\)'"):
+    with pytest.raises(ValueError, match=r"at least 5 images.*Add images to 'green \(3\)'"):
         load_folder(photos)
 
 
 def test_all_files_that_are_no_pictures_are_named(photos: Path) -> None:
-    (photos / "blue" / "00.png").write_bytes(b"no picture")
+    (photos / "blue" / "00.png").write_bytes(b"no image")
     whole = (photos / "red" / "05.png").read_bytes()
     (photos / "red" / "05.png").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match="cannot be read as pictures") as found:
+    with pytest.raises(ValueError, match="cannot be read as images") as found:
         load_folder(photos, size=24)
     assert str(photos / "blue" / "00.png") in str(found.value)
     assert str(photos / "red" / "05.png") in str(found.value)

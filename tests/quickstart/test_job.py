@@ -1,4 +1,4 @@
-"""Does the quickstart do all that it promises, from the pictures to the fresh process?"""
+"""Does the quickstart do all that it promises, from the images to the fresh process?"""
 
 import os
 import re
@@ -19,7 +19,7 @@ from finetunekit.quickstart import job, reopen
 from finetunekit.quickstart.comparison import Comparison
 from finetunekit.quickstart.examples import Examples
 from finetunekit.quickstart.job import Result
-from finetunekit.quickstart.picture import confusion, draw
+from finetunekit.quickstart.plot import confusion, draw
 from finetunekit.quickstart.surfaces import load_surfaces
 from finetunekit.quickstart.table import Row, table_text
 
@@ -52,8 +52,8 @@ def test_the_picture_for_few_and_many_classes(classes: int, tmp_path: Path) -> N
     curve = {"loss": [2.0, 1.0], "accuracy": [0.2, 0.5]}
     probabilities = random.dirichlet(np.ones(classes), len(y))
     found = Comparison(model=None, rows=ROWS, curves=(curve,) * 2, probabilities=probabilities)
-    with Image.open(draw(examples, found, tmp_path / "x.png")) as picture:
-        assert picture.size == (1200, 800)
+    with Image.open(draw(examples, found, tmp_path / "x.png")) as image:
+        assert image.size == (1200, 800)
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +84,9 @@ def test_the_job_compares_four_ways(tiny: tuple[Result, list[str]]) -> None:
 def test_the_job_leaves_a_model_and_a_picture(tiny: tuple[Result, list[str]]) -> None:
     result, told = tiny
     assert zipfile.is_zipfile(result.model_path)
-    with Image.open(result.picture_path) as picture:
-        assert (picture.format, picture.size) == ("PNG", (1200, 800))
-    for path in (result.model_path, result.picture_path):
+    with Image.open(result.plot_path) as image:
+        assert (image.format, image.size) == ("PNG", (1200, 800))
+    for path in (result.model_path, result.plot_path):
         assert str(path) in told[-1]
     assert sorted(path.name for path in result.model_path.parent.iterdir()) == [
         "model.keras",
@@ -188,7 +188,9 @@ def test_the_command(tmp_path: Path) -> None:
     assert pixels < 40
     assert frozen > 80
     assert tuned > 82
-    assert "600 of 600 labels are the same, the largest difference of a probability is 0" in out
+    assert (
+        "600 of 600 labels are the same, the largest difference between probabilities is 0" in out
+    )
     made = tmp_path / "finetunekit-quickstart"
     assert zipfile.is_zipfile(made / "model.keras")
     assert 50_000 < (made / "quickstart.png").stat().st_size < 300_000
@@ -198,7 +200,7 @@ def test_the_command(tmp_path: Path) -> None:
 def test_the_command_on_own_pictures(tmp_path: Path) -> None:
     snippets.write_photos(tmp_path / "photos", each=12)
     out, _ = command("--data", "photos", "--output", "mine", "--epochs", "4", folder=tmp_path)
-    assert "which of 3 classes does a picture show?\nblue, green, red\n" in out
+    assert "which of 3 classes does an image show?\nblue, green, red\n" in out
     assert len(accuracies(out)) == 4
     assert accuracies(out)[-1] > 80
     assert "12 of 12 labels are the same" in out

@@ -1,4 +1,4 @@
-"""Which tensors are in a torch checkpoint? Read without torch, and without running anything."""
+"""Readers of torch checkpoints, without torch and without running code."""
 
 import os
 from typing import Any
@@ -26,8 +26,8 @@ _DEEPEST = 4
 def read(path: str, name: str = "source") -> dict[str, np.ndarray]:
     """The state dict of a checkpoint: key -> array, in the order of the file.
 
-    Takes what `torch.save` writes, of old (before 1.6) and new format, and safetensors. A state
-    dict inside of a larger checkpoint is found, and `module.` in front of all keys is taken off.
+    Reads the old (before 1.6) and new formats of `torch.save`, and safetensors. A state
+    dict inside a larger checkpoint is found, and `module.` in front of all keys is removed.
     bfloat16 becomes float32.
 
     Args:
@@ -35,7 +35,7 @@ def read(path: str, name: str = "source") -> dict[str, np.ndarray]:
         name: What the caller calls it, for messages.
 
     Raises:
-        ValueError: If it is damaged, holds no state dict, or asks for more than tensors.
+        ValueError: If it is damaged, holds no state dict, or holds more than tensors.
         OSError: If it cannot be read.
     """
     target = paths.check_source(path, name)

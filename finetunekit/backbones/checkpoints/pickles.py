@@ -1,4 +1,4 @@
-"""What may a checkpoint's pickle do? Describe tensors in dicts and lists, and nothing else."""
+"""A restricted unpickler, which only describes tensors in dicts and lists."""
 
 import collections
 import io
@@ -38,11 +38,11 @@ _ALLOWED = frozenset(
 
 
 class Refused(Exception):
-    """Why a file is not read; the message is half a sentence."""
+    """Why a file is not read; the message continues a sentence."""
 
 
 class Storage:
-    """Numbers in a row, as they stand in the file; a tensor is a view of one."""
+    """A flat array, as stored in the file; a tensor is a view of one."""
 
     def __init__(self, dtype: str, key: str, count: int) -> None:
         self.dtype, self.key, self.count = dtype, key, count
@@ -57,7 +57,7 @@ class Storage:
     def fill(self, content: bytes) -> None:
         """Takes the numbers out of their bytes."""
         if len(content) < self.count * self.itemsize:
-            raise Refused(f"a tensor's {self.count:,} numbers are cut short")
+            raise Refused(f"a tensor's {self.count:,} values are truncated")
         kind = "<u2" if self.dtype == "bfloat16" else self.dtype
         found = np.frombuffer(content, kind, self.count)
         if self.dtype == "bfloat16":
@@ -78,7 +78,7 @@ class Tensor:
         """The numbers, on their own."""
         numbers = self.storage.numbers
         if numbers is None:
-            raise Refused("a tensor's numbers are missing")
+            raise Refused("a tensor's data are missing")
         sizes = (*self.size, *self.stride, self.offset)
         if len(self.size) != len(self.stride) or any(
             not isinstance(n, int) or isinstance(n, bool) or n < 0 for n in sizes
@@ -89,7 +89,7 @@ class Tensor:
             count *= n
         last = self.offset + sum((n - 1) * s for n, s in zip(self.size, self.stride, strict=True))
         if count and last >= len(numbers):
-            raise Refused(f"a tensor of the size {self.size} reaches beyond its numbers")
+            raise Refused(f"a tensor of the size {self.size} reaches beyond its data")
         self.storage.viewed += count
         if self.storage.viewed > _MOST_VIEWS * max(len(numbers), 64):
             raise Refused(f"a tensor of the size {self.size} repeats {len(numbers):,} numbers")
@@ -174,7 +174,7 @@ class _Reader(pickle.Unpickler):
             remedy = ", as a whole model or the state of a script does"
         elif "qtensor" in name or "sparse" in name:
             remedy = ", which makes a tensor that is quantised or sparse"
-        raise Refused(f"it asks for {module}.{name}{remedy}")
+        raise Refused(f"it refers to {module}.{name}{remedy}")
 
     def persistent_load(self, pid: Any) -> Storage:
         """The storage that a tensor is a view of."""

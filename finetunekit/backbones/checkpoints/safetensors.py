@@ -1,4 +1,4 @@
-"""What is in a safetensors file? A JSON header, and numbers behind it."""
+"""The reader of safetensors files: a JSON header, followed by the data."""
 
 import json
 import os
@@ -39,11 +39,11 @@ def read(path: str) -> dict[str, np.ndarray]:
         for name, entry in sorted(header.items(), key=lambda item: _offsets(item[1])):
             start, stop = _offsets(entry)
             if start != end or stop > room:
-                raise Refused(f"the numbers of {name!r} lie outside of their place")
+                raise Refused(f"the data of {name!r} are out of bounds")
             end = stop
             found[name] = _array(file.read(stop - start), entry, name)
         if end != room:
-            raise Refused("it holds numbers that belong to no tensor, or is cut short")
+            raise Refused("it holds data that belong to no tensor, or is truncated")
     return found
 
 
@@ -57,9 +57,9 @@ def _header(content: bytes) -> dict[str, Any]:
     try:
         header = json.loads(content, object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
-        raise Refused(f"its header is no JSON ({type(error).__name__})") from error
+        raise Refused(f"its header is not JSON ({type(error).__name__})") from error
     if not isinstance(header, dict):
-        raise Refused("its header is no JSON object")
+        raise Refused("its header is not a JSON object")
     header.pop("__metadata__", None)
     return header
 
@@ -67,9 +67,9 @@ def _header(content: bytes) -> dict[str, Any]:
 def _offsets(entry: Any) -> tuple[int, int]:
     found = entry.get("data_offsets") if isinstance(entry, dict) else None
     if not isinstance(found, list) or len(found) != 2 or not all(type(n) is int for n in found):
-        raise Refused("its header does not say where numbers lie")
+        raise Refused("its header has no data offsets")
     if not 0 <= found[0] <= found[1]:
-        raise Refused("its header says that numbers end before they begin")
+        raise Refused("its header has data offsets in the wrong order")
     return found[0], found[1]
 
 
@@ -83,7 +83,7 @@ def _array(content: bytes, entry: dict[str, Any], name: str) -> np.ndarray:
     for n in shape:
         count *= n
     if count * np.dtype(_DTYPES[dtype]).itemsize != len(content):
-        raise Refused(f"{name!r} has another number of bytes than its shape {shape} needs")
+        raise Refused(f"{name!r} does not have the number of bytes that its shape {shape} needs")
     numbers = np.frombuffer(content, _DTYPES[dtype])
     if dtype == "BF16":
         numbers = (numbers.astype("<u4") << 16).view("<f4")

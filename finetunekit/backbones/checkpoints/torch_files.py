@@ -1,4 +1,4 @@
-"""What does `torch.save` write? A zip archive, or before torch 1.6 a row of pickles."""
+"""The reader of `torch.save`: a zip archive, or before torch 1.6 a series of pickles."""
 
 import os
 import zipfile
@@ -7,17 +7,17 @@ from typing import Any
 from finetunekit.backbones.checkpoints import pickles
 from finetunekit.backbones.checkpoints.pickles import Refused, Storage
 
-# Pickles of a state dict have a few hundred bytes a tensor; the numbers stand behind them.
+# Pickles of a state dict have a few hundred bytes per tensor; the data follow.
 _LARGEST_PICKLES = 256 * 2**20
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
 
 
 def read(path: str) -> Any:
-    """What was saved, tensors described and their numbers at hand.
+    """The saved object, with its tensors and their data.
 
     Raises:
-        Refused: If it is damaged, or asks for more than tensors.
+        Refused: If it is damaged, or holds more than tensors.
     """
     with open(path, "rb") as file:
         start = file.read(4)
@@ -36,17 +36,17 @@ def _archive(path: str) -> Any:
         members = {member.filename: member for member in file.infolist()}
         described = [name for name in members if name.endswith("/data.pkl")]
         if len(described) != 1:
-            raise Refused("it is an archive, but none of torch")
+            raise Refused("it is an archive, but not one of torch")
         prefix = described[0].removesuffix("data.pkl")
         if any(name.startswith((f"{prefix}code/", f"{prefix}constants")) for name in members):
             raise Refused("it is a TorchScript program, which is code")
         if any(member.compress_type != zipfile.ZIP_STORED for member in members.values()):
             raise Refused("it is compressed, which torch does not do")
         if sum(member.file_size for member in members.values()) > os.path.getsize(path):
-            raise Refused("its archive holds more than the file is large")
+            raise Refused("its archive declares more data than the file holds")
         order = f"{prefix}byteorder"
         if order in members and file.read(order).strip() != b"little":
-            raise Refused("its numbers are big endian")
+            raise Refused("its data are big endian")
         storages: dict[str, Storage] = {}
         found, _ = pickles.load(file.read(described[0]), 0, storages)
         for key, storage in storages.items():
@@ -60,7 +60,7 @@ def _row(path: str) -> Any:
         head = file.read(_LARGEST_PICKLES)
         magic, at = pickles.load(head, 0, storages)
         if magic != _MAGIC:
-            raise Refused("it does not begin as a file of torch does")
+            raise Refused("it does not begin like a torch file")
         protocol, at = pickles.load(head, at, storages)
         system, at = pickles.load(head, at, storages)
         little = not isinstance(system, dict) or system.get("little_endian", True)
@@ -69,7 +69,7 @@ def _row(path: str) -> Any:
         found, at = pickles.load(head, at, storages)
         keys, at = pickles.load(head, at, {})
         if not isinstance(keys, list) or set(map(str, keys)) != set(storages):
-            raise Refused("it lacks the numbers of some tensors")
+            raise Refused("it lacks the data of some tensors")
         file.seek(at)
         left = os.path.getsize(path) - at
         for key in keys:
@@ -78,6 +78,6 @@ def _row(path: str) -> Any:
             size = storage.count * storage.itemsize
             left -= 8 + size
             if count != storage.count or left < 0:
-                raise Refused(f"a tensor's {storage.count:,} numbers are cut short")
+                raise Refused(f"a tensor's {storage.count:,} values are truncated")
             storage.fill(file.read(size))
     return found

@@ -1,4 +1,4 @@
-"""Which folder does a URL, an archive or a hub handle lead to? The way to a SavedModel."""
+"""SavedModel folders behind URLs, archives and hub handles."""
 
 import dataclasses
 import os
@@ -81,7 +81,7 @@ def _below(folder: str) -> list[str]:
 
 
 def _unpacked_folder(folder: str) -> str | None:
-    """The SavedModel in an unpacked archive: at its top, or in the only folder that is one."""
+    """The SavedModel in an unpacked archive: at its top, or in its only SavedModel folder."""
     if os.path.isfile(os.path.join(folder, SAVED_MODEL)):
         return folder
     inside = _below(folder)
@@ -97,7 +97,7 @@ def _cached(key: str, source: str, name: str) -> str | None:
     if folder is None:
         raise ValueError(
             f"`{name}` is in the cache, but without its file {SAVED_MODEL!r}. Remove the folder "
-            f"{place!r}, and it is fetched anew. Received: {name}={source!r}"
+            f"{place!r}, and it is fetched again. Received: {name}={source!r}"
         )
     return folder
 

@@ -1,4 +1,4 @@
-"""Where is what was downloaded kept? In the cache of tensorflow_hub, which both may fill."""
+"""The cache of downloads, shared with tensorflow_hub."""
 
 import hashlib
 import os
@@ -22,7 +22,7 @@ def url_key(url: str) -> str:
 
 
 def path(key: str) -> str:
-    """Where the entry is, or would be."""
+    """The path of the entry, whether it exists or not."""
     return os.path.join(folder(), key)
 
 
@@ -33,7 +33,7 @@ def found(key: str) -> str | None:
 
 
 def fill(key: str, write: Callable[[str], None], *, about: str, argument: str) -> str:
-    """Makes an entry that is whole or not there, also if two processes make it at once.
+    """Creates an entry completely or not at all, also if two processes do so at once.
 
     Args:
         key: The name of the entry.
@@ -54,7 +54,7 @@ def fill(key: str, write: Callable[[str], None], *, about: str, argument: str) -
         except OSError as error:
             raise OSError(
                 f"The cache folder {folder()!r} cannot be written ({error.strerror or error}), so "
-                f"{about} has no place to go. Set the environment variable TFHUB_CACHE_DIR to a "
+                f"{about} cannot be stored. Set the environment variable TFHUB_CACHE_DIR to a "
                 f"folder of yours. Received: {argument}"
             ) from error
         write(partial)
@@ -69,7 +69,7 @@ def fill(key: str, write: Callable[[str], None], *, about: str, argument: str) -
 
 
 def note_digest(key: str, about: str, digest: str) -> None:
-    """Writes beside the entry where it came from, in the file that tensorflow_hub writes too."""
+    """Records the origin of the entry beside it, in the file that tensorflow_hub also writes."""
     note = Path(_note(key))
     partial = note.with_name(f"{note.name}.{uuid.uuid4().hex}.tmp")
     partial.write_text(f"Module: {about}\nsha256: {digest}\n", "utf-8")

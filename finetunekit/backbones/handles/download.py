@@ -1,4 +1,4 @@
-"""How does an archive come from a URL? By http or https only, whole or not at all."""
+"""Downloads of archives over http and https, complete or not at all."""
 
 import hashlib
 import http.client
@@ -51,8 +51,8 @@ def download(url: str, file: str, key: str, name: str) -> str:
         name: The argument that errors speak of.
 
     Raises:
-        ValueError: If it leads to something that is no archive.
-        OSError: If there is no connection, the server refuses, or the answer is cut short.
+        ValueError: If it leads to something that is not an archive.
+        OSError: If there is no connection, the server refuses, or the answer is truncated.
     """
     start = time.perf_counter()
     try:
@@ -76,7 +76,7 @@ def download(url: str, file: str, key: str, name: str) -> str:
 
 
 def by_hand(key: str) -> str:
-    """How to fill the cache without this machine's connection, in words."""
+    """How to fill the cache without a connection, in words."""
     return (
         "If this machine has no connection, download the archive elsewhere, and give its path, or "
         f"unpack it into {cache.path(key)!r}. The cache folder is {cache.folder()!r}; the "
@@ -85,7 +85,7 @@ def by_hand(key: str) -> str:
 
 
 class _Unwanted(ValueError):
-    """The answer came, but is not what is wanted; the text says what it is."""
+    """The response is not an archive; the text says what it is."""
 
 
 def _open(url: str) -> Any:

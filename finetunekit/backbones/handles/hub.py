@@ -1,4 +1,4 @@
-"""How does a handle on tfhub.dev or Kaggle become a folder? Through tensorflow_hub."""
+"""Handles of tfhub.dev and Kaggle, downloaded by tensorflow_hub."""
 
 import re
 import warnings
@@ -38,7 +38,7 @@ def url_of(source: str, name: str) -> str:
 def _check_url(url: str, name: str) -> None:
     try:
         parts = urlsplit(url)
-        _ = parts.port  # Raises if it is no number.
+        _ = parts.port  # Raises if it is not a number.
         fault = "" if parts.hostname else "it has no host"
     except ValueError as error:
         fault = str(error)
@@ -73,7 +73,7 @@ def fetch(url: str, name: str, source: str) -> str:
             "variation')` gives a folder: copy it, and give its path. "
         )
         raise OSError(
-            f"`{name}` cannot be had from {urlsplit(url).hostname} "
+            f"`{name}` cannot be downloaded from {urlsplit(url).hostname} "
             f"({type(error).__name__}: {str(error)[:200]}). Check the address, which ends in a "
             f"version. {download.by_hand(cache.url_key(url))} "
             f"{kaggle if urlsplit(url).hostname in _KAGGLE else ''}Received: {name}={source!r}"

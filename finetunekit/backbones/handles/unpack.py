@@ -1,4 +1,4 @@
-"""What may an archive of somebody else write? Folders and plain files in one folder, in bounds.
+"""Safe unpacking of tar archives: folders and plain files only, in one folder, within limits.
 
 The tar headers are walked here, since `tarfile` takes a corrupt header for the end of the archive,
 and reads headers of any size into memory.
@@ -29,7 +29,7 @@ _BLOCK = tarfile.BLOCKSIZE
 
 
 class _Refused(ValueError):
-    """The archive may be whole, but must not be unpacked; the text says why."""
+    """The archive may be complete, but must not be unpacked; the text says why."""
 
 
 def unpack(file: str, target: str, name: str, source: str) -> None:
@@ -38,9 +38,9 @@ def unpack(file: str, target: str, name: str, source: str) -> None:
     What it has written before an error stays; the caller removes the folder.
 
     Raises:
-        ValueError: If it is damaged, cut short, no archive, or if it holds links, devices, paths
+        ValueError: If it is damaged, truncated, no archive, or if it holds links, devices, paths
             that lead outside, or more than it may.
-        OSError: If the disk does not take it.
+        OSError: If it cannot be written.
     """
     limit = _limit(file, target)
     try:
@@ -54,8 +54,8 @@ def unpack(file: str, target: str, name: str, source: str) -> None:
         ) from error
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError) as error:
         raise ValueError(
-            f"`{name}` is no whole tar archive: it is damaged, cut short, or of another kind "
-            f"({error}). Download it again, or pack it anew: "
+            f"`{name}` is not a complete tar archive: it is corrupt, truncated, or of another kind "
+            f"({error}). Download it again, or pack it again: "
             "`tar -czf module.tar.gz -C saved_model_folder .` "
             f"Received: {name}={source!r}"
         ) from error
@@ -68,7 +68,7 @@ def unpack(file: str, target: str, name: str, source: str) -> None:
 
 
 def _limit(file: str, target: str) -> int:
-    """How many bytes it may become: by its own size, and by the room on the disk."""
+    """The limit of the unpacked size: by the archive's size, and by the free disk space."""
     by_size = max(_ALWAYS_FINE, _MOST_TIMES * os.path.getsize(file))
     room = shutil.disk_usage(target).free - _DISK_LEFT_FREE
     return min(_MOST_BYTES, by_size, max(room, 0))
@@ -123,14 +123,14 @@ def _exactly(tar: IO[bytes], count: int) -> bytes:
 
 def _content(tar: IO[bytes], member: tarfile.TarInfo) -> bytes:
     if not 0 <= member.size <= _LARGEST_NAME:
-        raise _Refused("a header in it is absurdly large")
+        raise _Refused("a header in it exceeds the size limit")
     content = _exactly(tar, member.size)
     _exactly(tar, -member.size % _BLOCK)
     return content
 
 
 def _about_next(member: tarfile.TarInfo, content: bytes) -> dict[str, str]:
-    """What a header of its own says of the next member: a long path, a size."""
+    """The long path or size that an extended header gives for the next member."""
     if member.type == tarfile.XGLTYPE:
         return {}
     if member.type == tarfile.GNUTYPE_LONGNAME:
@@ -149,7 +149,7 @@ def _about_next(member: tarfile.TarInfo, content: bytes) -> dict[str, str]:
 
 
 def _place(name: str, kind: bytes, target: str) -> Path:
-    """Where the member goes, or an error: never outside of the target."""
+    """Where the member goes, or an error: never outside the target."""
     if kind not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE):
         raise _Refused(f"its member {name!r} is a link, a device, or else no plain file or folder")
     parts = [part for part in name.split("/") if part not in ("", ".")]

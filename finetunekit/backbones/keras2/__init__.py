@@ -1,4 +1,4 @@
-"""How does a whole model of Keras 2 become one of Keras 3? Rebuilt from its config, then filled."""
+"""The reader of whole models of Keras 2: rebuilt from the config, then given their weights."""
 
 import json
 import os
@@ -81,7 +81,7 @@ def _rebuilt(config: Any, group: h5py.Group, fill: Any, context: Context) -> ker
         fill(built, group, context)
     except (KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         raise context.error(
-            f"its weights do not stand as Keras writes them ({type(error).__name__}: {error})",
+            f"its weights are not stored as Keras stores them ({type(error).__name__}: {error})",
             "The file is damaged: get it again.",
         ) from error
     _complete(model, built, context)
@@ -89,7 +89,7 @@ def _rebuilt(config: Any, group: h5py.Group, fill: Any, context: Context) -> ker
 
 
 def _complete(model: keras.Model, built: Built, context: Context) -> None:
-    """Gives the states of random layers and the like a start; no weight is left to chance."""
+    """Initializes the states of random layers and the like; no weight keeps a random value."""
     needed = {id(variable) for variable in weights.variables_of(model)}
     fixed = {id(v) for part in _all(built) for v in _of_config(part)}
     for variable in model.variables:
@@ -108,7 +108,7 @@ def _complete(model: keras.Model, built: Built, context: Context) -> None:
 
 
 def _of_config(part: Built) -> list[Any]:
-    """Variables whose values stand in the config: the statistics of a Normalization layer."""
+    """Variables whose values are in the config: the statistics of a Normalization layer."""
     return part.layer.weights if isinstance(part.layer, keras.layers.Normalization) else []
 
 
@@ -123,7 +123,7 @@ def _parsed(text: str | bytes, context: Context) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise context.error(
-            f"its configuration is no JSON ({error})", "The file is damaged: get it again."
+            f"its configuration is not JSON ({error})", "The file is damaged: get it again."
         ) from error
 
 

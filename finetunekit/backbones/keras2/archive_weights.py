@@ -1,4 +1,4 @@
-"""Which array in a `.keras` file of Keras 2 is which variable? They stand under class names."""
+"""Weights of a Keras 2 `.keras` file, which are stored under class names."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from finetunekit.foundation import keras_internals
 
 
 def load(built: Built, root: h5py.Group, context: Context) -> None:
-    """Gives the variables of a rebuilt model their values out of `model.weights.h5`.
+    """Assigns the variables of a rebuilt model their values from `model.weights.h5`.
 
     Raises:
         ValueError: If a layer's weights and the file's do not agree, with the layer's name.
@@ -102,7 +102,7 @@ def _load_list(layers: list[Any], name: str, group: h5py.Group, context: Context
 
 
 def _load_normalization(part: Built, group: h5py.Group, context: Context) -> None:
-    """Mean, variance and count stand under these numbers."""
+    """Mean, variance and count are stored under these numbers."""
     stored = hdf5.child(group, "vars", name=context.name)
     values = {
         key: hdf5.array(stored, number, shape=None, name=context.name)

@@ -1,4 +1,4 @@
-"""Which arguments of a Keras 2 layer mean what today? Renames, defaults, and what may go."""
+"""Arguments of Keras 2 layers in Keras 3: renames, defaults, and those that are dropped."""
 
 import inspect
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from finetunekit.backbones.keras2.context import Context
 _OF_ALL = {"name", "trainable", "dtype", "activity_regularizer"}
 
 # Arguments without effect on what the layer computes: (argument, values for which that holds).
-# None stands for any value.
+# None means any value.
 _WITHOUT_EFFECT: dict[str, tuple[Any, ...] | None] = {
     "adjustment": (None,),
     "autocast": None,
@@ -71,7 +71,7 @@ CLASSES: dict[str, tuple[str, dict[str, Any]]] = {
 def fit_arguments(
     class_name: str, cls: Callable[..., Any], config: dict[str, Any], context: Context
 ) -> dict[str, Any]:
-    """The config as arguments of the class today; what goes is noted, or an error.
+    """The config as arguments of the class today; what is dropped is recorded, or an error.
 
     Raises:
         ValueError: If an argument that matters has no place in Keras 3.

@@ -1,4 +1,4 @@
-"""What does the reading of one Keras 2 file need to know, and what did it change on the way?"""
+"""The context of reading one Keras 2 file, with the conversions made on the way."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +9,7 @@ from finetunekit.foundation.messages import listed
 
 
 class Unreadable(ValueError):
-    """The error about a Keras 2 file, already in words."""
+    """The error about a Keras 2 file, with its final message."""
 
 
 @dataclass

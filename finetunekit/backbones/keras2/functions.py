@@ -1,4 +1,4 @@
-"""How does keras.ops say what this TensorFlow function does? Arguments have TensorFlow's names."""
+"""TensorFlow functions in terms of keras.ops; arguments have TensorFlow's names."""
 
 from collections.abc import Callable
 from typing import Any

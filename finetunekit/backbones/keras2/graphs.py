@@ -1,4 +1,4 @@
-"""How was the model wired? Functional and Sequential models of Keras 2, called again."""
+"""Graphs of Functional and Sequential models of Keras 2, rebuilt by calling their layers."""
 
 from typing import Any
 
@@ -122,7 +122,7 @@ def _is_layer(built: Built) -> bool:
 
 
 def _tell_apart(parts: list[Built], outputs: Any, context: Context) -> None:
-    """Makes names unique: slashes are gone from them, and Keras names the nodes of masks itself."""
+    """Makes names unique: slashes were removed, and Keras names the nodes of masks itself."""
     taken: dict[str, Any] = {}
     for part in parts:
         name = _unique(part.layer, taken)
@@ -151,7 +151,7 @@ def _unique(operation: Any, taken: dict[str, Any]) -> str:
 def _wired(
     entries: list[dict[str, Any]], made: dict[str, Built], stored: Any, context: Context
 ) -> nodes.Tensors:
-    """Calls every layer as it was called, when what it takes is there."""
+    """Calls every layer as it was called, once its inputs exist."""
     tensors = nodes.Tensors(entries, stored, context)
     for built in made.values():
         if built.saved_class == "InputLayer":
@@ -180,7 +180,7 @@ def _wired(
 
 
 def _as_keras2_took(built: Built, positional: list[Any], context: Context) -> list[Any]:
-    """Casts whole numbers where only Keras 2 did."""
+    """Casts integers where only Keras 2 did."""
     first = positional[0]
     if not isinstance(first, keras.KerasTensor) or "int" not in first.dtype:
         return positional

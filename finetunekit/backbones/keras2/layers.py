@@ -1,4 +1,4 @@
-"""Which layer of Keras 3 is this layer of Keras 2? One config in, one layer out."""
+"""Layers of Keras 2 as layers of Keras 3: one config in, one layer out."""
 
 from collections.abc import Callable
 from typing import Any
@@ -178,7 +178,7 @@ def _made(
     name: str,
     context: Context,
 ) -> Any:
-    """The layer; `from_config` of a wrapper would read its inner layers a second time."""
+    """The layer; `from_config` of a wrapper would read its inner layers again."""
     try:
         with keras.saving.custom_object_scope(context.custom_objects):
             if not below:

@@ -1,4 +1,4 @@
-"""What did a layer get when it was called? Reads the references inside `inbound_nodes`."""
+"""Calls of layers, read from the references inside `inbound_nodes`."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def name_of(entry: dict[str, Any], context: Context) -> str:
 
 
 class Tensors:
-    """What each call of each layer gave, found by the references in the file.
+    """The outputs of each call of each layer, by the references in the file.
 
     Keras 2 numbers the calls of a nested model from 1, as it counts the making of the model as the
     first one, those of other layers from 0. Which of them it is shows in the references.
@@ -69,14 +69,14 @@ class Tensors:
         )
 
     def put(self, name: str, number: int, outputs: Any) -> None:
-        """Keeps what a call gave."""
+        """Stores the outputs of a call."""
         flat = _flat(outputs)
         # The sizes that tf.shape gives are several numbers, but were one tensor.
         several = any(keras.backend.is_keras_tensor(output) for output in flat)
         self.found[name, number + self.first[name]] = flat if several else [outputs]
 
     def ready(self, value: Any) -> bool:
-        """Whether all that a node refers to is there."""
+        """Whether everything that a node refers to exists."""
         if self.is_reference(value):
             if (value[0], value[1]) not in self.found:
                 return False
@@ -86,7 +86,7 @@ class Tensors:
         return not isinstance(value, list) or all(self.ready(part) for part in value)
 
     def get(self, reference: list[Any]) -> Any:
-        """The tensor that a reference means."""
+        """The tensor of a reference."""
         outputs = self.found.get((reference[0], reference[1]), [])
         if not 0 <= reference[2] < len(outputs):
             raise self.context.error(
@@ -121,7 +121,7 @@ def _structured(value: Any, tensors: Tensors) -> Any:
     if isinstance(value, list):
         return [_structured(part, tensors) for part in value]
     raise tensors.context.error(
-        f"{value!r} stands where a tensor should be", "The file is damaged: get it again."
+        f"{value!r} is in the place of a tensor", "The file is damaged: get it again."
     )
 
 

@@ -1,4 +1,4 @@
-"""How do the objects inside a layer's config read today? Initializers, policies, functions."""
+"""Objects inside a layer's config: initializers, dtype policies, functions."""
 
 import base64
 import binascii
@@ -77,7 +77,7 @@ def activation(value: Any, context: Context, layer: str) -> Any:
 
 
 def function_from(config: Any, context: Context, layer: str) -> Any:
-    """A Python function out of its stored bytecode; only of files that the caller trusts."""
+    """A Python function from its stored bytecode; only of files that the caller trusts."""
     if context.safe_mode:
         raise context.error(
             f"layer {layer!r} is Python bytecode (a Lambda), which could do anything",

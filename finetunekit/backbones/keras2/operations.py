@@ -1,4 +1,4 @@
-"""What was a TensorFlow function in the graph? Becomes a node of `keras.ops`, stock Keras."""
+"""TensorFlow functions in a graph, converted to nodes of `keras.ops`, stock Keras."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from finetunekit.foundation import keras_internals
 
 _IGNORED = {"name"}
 # They also take the sizes that tf.shape gives, which are plain numbers here. All else would be
-# computed at once, on constants that a hostile file may make as large as it likes.
+# computed at once, on constants that a malicious file may make as large as it likes.
 _OF_SIZES = ("__operators__.getitem", "concat", "stack")
 
 

@@ -1,4 +1,4 @@
-"""Which function of keras.ops is which of TensorFlow, by its public name?"""
+"""The table of TensorFlow functions, by public name, and their counterparts in keras.ops."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which stored array is which variable? By names and shapes, never by shape alone."""
+"""Stored arrays paired with variables, by names and shapes, never by shape alone."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from finetunekit.foundation import keras_internals
 
 # What a weight was called in Keras 2 -> what it is called today.
 _RENAMED = {"depthwise_kernel": "kernel", "sn_u": "vector_u"}
-# State of Keras 2 that has no counterpart, as it is made anew.
+# State of Keras 2 that has no counterpart, as it is made again.
 _STATE = ("StateVar", "seed_generator_state")
 
 
@@ -84,7 +84,7 @@ def _tail(name: str, parts: int | None) -> str:
 
 
 def load_hdf5(built: Built, group: h5py.Group, context: Context) -> None:
-    """Gives the variables of a rebuilt model their values out of a whole-model HDF5 file.
+    """Assigns the variables of a rebuilt model their values from a whole-model HDF5 file.
 
     Raises:
         ValueError: If a layer's weights and the file's do not agree, with the layer's name.

@@ -1,4 +1,4 @@
-"""What is in this SavedModel folder? Its function, as a Keras model that trains."""
+"""SavedModel folders as Keras models that train."""
 
 import os
 import re

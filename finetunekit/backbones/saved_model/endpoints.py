@@ -1,4 +1,4 @@
-"""How is a loaded SavedModel called? Finds its function, inputs, training modes and variables."""
+"""Endpoints of a loaded SavedModel: function, inputs, training modes and variables."""
 
 from dataclasses import dataclass, field
 from typing import Any

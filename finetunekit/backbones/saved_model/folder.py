@@ -1,4 +1,4 @@
-"""Is this folder a whole SavedModel? Checks it, and keeps a private copy for the next save."""
+"""SavedModel folders, checked, with a private copy for the next save."""
 
 import hashlib
 import math
@@ -63,7 +63,7 @@ class Folder:
         except Exception as error:  # TensorFlow raises almost any type for a damaged SavedModel.
             lines = str(error).replace(self.path, source).splitlines() or [""]
             raise ValueError(
-                "`path` is a SavedModel that TensorFlow cannot load: it is damaged, cut short, or "
+                "`path` is a SavedModel that TensorFlow cannot load: it is damaged, truncated, or "
                 "needs ops of another package, which must be imported first. TensorFlow says: "
                 f"{type(error).__name__}: {lines[0][:200]} Received: path={source!r}"
             ) from error
@@ -96,7 +96,7 @@ def _read_graph(path: str) -> tuple[Any, bytes]:
             f"{listed(there, 6) or 'no files'}. Received: path={path!r}"
         )
     damaged = (
-        f"`path` is a folder whose {_GRAPH} is damaged or cut short. Copy it again. "
+        f"`path` is a folder whose {_GRAPH} is damaged or truncated. Copy it again. "
         f"Received: path={path!r}"
     )
     if file.stat().st_size > _LARGEST_GRAPH:
@@ -113,7 +113,7 @@ def _read_graph(path: str) -> tuple[Any, bytes]:
 
 
 def _tags(message: Any) -> list[str] | None:
-    """Which graph to take, where there are several: TensorFlow wants to be told."""
+    """The tags of the graph to load, if there are several: TensorFlow needs them."""
     choices = [list(graph.meta_info_def.tags) for graph in message.meta_graphs]
     if len(choices) == 1:
         return None
@@ -133,8 +133,8 @@ def _files(path: str, *, follow_links: bool) -> dict[str, Path]:
                 inside = os.path.realpath(file).startswith(root + os.sep)
                 if not inside and not follow_links:
                     raise ValueError(
-                        "`path` is a SavedModel with a link to a file outside of it, "
-                        f"{os.path.relpath(file, path)!r}. If you trust its maker, copy the file "
+                        "`path` is a SavedModel with a link to a file outside it, "
+                        f"{os.path.relpath(file, path)!r}. If you trust its author, copy the file "
                         f"in, or load it with safe_mode=False. Received: path={path!r}"
                     )
                 found[file.relative_to(path).as_posix()] = file
@@ -178,5 +178,5 @@ def _check_variables(folder: str, source: str) -> None:
     if needed > available:
         raise ValueError(
             f"`path` is a SavedModel whose variables need {needed:,} bytes, but their files hold "
-            f"{available:,}: it is cut short or hostile. Copy it again. Received: path={source!r}"
+            f"{available:,}: it is truncated or malicious. Copy it again. Received: path={source!r}"
         )

@@ -1,4 +1,4 @@
-"""Which variables does a SavedModel have? A tree of layers that holds them by their path."""
+"""A SavedModel's variables as a tree of layers, by their paths."""
 
 import contextlib
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from finetunekit.foundation import keras_internals
 
 @dataclass(frozen=True)
 class VariableSpec:
-    """What is known about one variable of a SavedModel without the SavedModel.
+    """The description of one variable, kept without the SavedModel.
 
     Args:
-        path: Where it stands in the tree, such as `block1/dense/kernel`.
+        path: Its place in the tree, such as `block1/dense/kernel`.
         shape: Its shape.
         dtype: Its dtype.
         trainable: Whether it may train at all.
@@ -55,7 +55,7 @@ class SavedVariable(keras.layers.Layer):
         return self.holds_batch_norm and self.spec.written and not self.spec.trainable
 
     def adopt(self, variable: Any) -> None:
-        """Makes the Keras variable stand for this very TensorFlow variable."""
+        """Makes the Keras variable use this TensorFlow variable."""
         keras_internals.rebind(self.variable, variable)
 
 

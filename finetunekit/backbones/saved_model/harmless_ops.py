@@ -1,4 +1,4 @@
-"""Which TensorFlow ops can do no harm? Those that safe mode accepts; any other is refused.
+"""The list of TensorFlow ops that safe mode accepts; any other is refused.
 
 Reviewed by hand among the ops that TensorFlow 2.21 registers. An op is here if all it does is to
 compute on tensors, to change variables and tables in memory, or to draw random numbers. Not here:

@@ -1,4 +1,4 @@
-"""How does a SavedModel train in Keras? As a layer that adopts its variables."""
+"""`SavedModelLayer`: a SavedModel as a Keras layer that owns its variables."""
 
 import dataclasses
 import os
@@ -14,7 +14,7 @@ _ASSET = "saved_model"
 
 
 class _Contents:
-    """What a layer knows of its SavedModel; a plain object, which Keras does not look into."""
+    """What a layer knows of its SavedModel; a plain object, which Keras does not track."""
 
     def __init__(self, described: dict[str, Any], *, safe_mode: bool) -> None:
         self.digest: str = described["digest"]
@@ -32,8 +32,8 @@ class SavedModelLayer(keras.layers.Layer):
 
     Each variable is a layer of its own below this one, at the variable's path, so that
     `freeze_layers(model, "block1")` and all other selectors work. The SavedModel itself is saved
-    inside of the `.keras` file. A signature is for inference only, its variables do not train.
-    The statistics of BatchNormalization stand still until they are thawed.
+    inside the `.keras` file. A signature is for inference only; its variables do not train.
+    The statistics of BatchNormalization do not change until they are unfrozen.
 
     Args:
         path: A SavedModel folder.
@@ -42,7 +42,7 @@ class SavedModelLayer(keras.layers.Layer):
         safe_mode: Whether to refuse graphs with ops that are not known to be harmless, such as
             those that write files.
         name: The layer's name.
-        described: What `get_config` has written down; Keras gives it when a model is loaded.
+        described: The record of `get_config`; Keras passes it when a model is loaded.
         layer_options: `trainable`, as in any Keras layer.
 
     Raises:
@@ -106,7 +106,7 @@ class SavedModelLayer(keras.layers.Layer):
         opening.tell(opened, source, len(still))
 
     def _restore(self, described: dict[str, Any]) -> None:
-        """Sets what had been set on single variables."""
+        """Restores the flags of single variables."""
         for leaf in self._contents.leaves:
             if leaf.spec.path in described["frozen"]:
                 leaf.trainable = False
@@ -196,13 +196,13 @@ class SavedModelLayer(keras.layers.Layer):
             ) from error
 
     def _runs_in_training(self) -> bool:
-        """Whether its own statistics shall move or, if it has none, any variable trains."""
+        """Whether its own statistics are to be updated or, if it has none, any variable trains."""
         leaves = self._contents.leaves
         written = [leaf for leaf in leaves if leaf.spec.written]
         return any(leaf.trainable for leaf in written or leaves)
 
     def compute_output_spec(self, inputs: Any, training: bool | None = None) -> Any:
-        """What comes out, by tracing the graph; without it, what came out when it was saved."""
+        """The outputs, by tracing the graph; without it, the outputs recorded when it was saved."""
         key = structures.described(inputs)
         known = [call for call in self._contents.calls if call[0] == key]
         if not known and self._contents.opened is not None:
@@ -215,7 +215,7 @@ class SavedModelLayer(keras.layers.Layer):
         return structures.symbolic(known[0][1])
 
     def _note_outputs(self) -> None:
-        """Writes down what comes out for the inputs that the SavedModel was made for."""
+        """Records the outputs for the inputs that the SavedModel was made for."""
         contents = self._contents
         if contents.calls or contents.opened is None:
             return
@@ -232,7 +232,7 @@ class SavedModelLayer(keras.layers.Layer):
             self._contents.only_shapes = False
 
     def get_config(self) -> dict[str, Any]:
-        """The variables and what goes in and out; the SavedModel itself is an asset."""
+        """The variables, inputs and outputs; the SavedModel itself is an asset."""
         contents = self._contents
         described = {
             "digest": contents.digest,
@@ -249,7 +249,7 @@ class SavedModelLayer(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "SavedModelLayer":
-        """A layer that waits for its SavedModel, unless a layer of this process has it."""
+        """A layer whose SavedModel is loaded later, unless this process already has it."""
         return cls(**config, safe_mode=keras_internals.safe_mode_of_loading() is not False)
 
     def save_assets(self, dir_path: str) -> None:

@@ -1,4 +1,4 @@
-"""What is in a SavedModel, once it is loaded? Its object, what is called, its variables."""
+"""A SavedModel after loading: its object, its endpoint, its variables."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -57,13 +57,13 @@ def open_folder(folder: Folder, source: str, signature: str | None) -> Opened:
 
 
 def tell(opened: Opened, source: str, standing_still: int) -> None:
-    """Says what a user would not expect; how many statistics of BatchNormalization stand still."""
+    """Logs what a user would not expect, such as frozen statistics of BatchNormalization."""
     endpoint = opened.endpoint
     if standing_still and not endpoint.is_signature:
         say(
             f"{source} keeps its {plural(standing_still, 'statistic')} of BatchNormalization, and "
             "runs in inference mode while it trains; `ftk.unfreeze_layers(model, 'moving_.*', "
-            "batch_norm=True)` makes them move"
+            "batch_norm=True)` lets them be updated"
         )
     if endpoint.is_signature:
         say(

@@ -1,4 +1,4 @@
-"""By which path is a variable of a SavedModel known? By its name, or by where it hangs."""
+"""Paths of a SavedModel's variables: their names, or their places in the object graph."""
 
 import re
 from typing import Any
@@ -14,7 +14,7 @@ _BOOKKEEPING = {
 
 
 def names(loaded: Any, found: list[Any]) -> list[str]:
-    """A path for each variable: its name, or where it hangs if its name tells nothing."""
+    """A path for each variable: its name, or its place in the object graph."""
     own = [v.name.split(":")[0] for v in found]
     hanging = _object_paths(loaded)
     return [

@@ -1,7 +1,7 @@
-"""Can this SavedModel do harm? Reads its graph, without running it, and names what it may not hold.
+"""The safe mode of SavedModels: the graph is read, without running it, for forbidden ops.
 
-A SavedModel is a program: its graph can write files and open connections. Accepted are ops known
-to be harmless. Nothing here guards against a graph that only wastes time or memory.
+A SavedModel is a program: its graph can write files and open connections. Only ops known to be
+harmless are accepted. Nothing here guards against a graph that only wastes time or memory.
 """
 
 from collections.abc import Iterable, Iterator
@@ -29,14 +29,14 @@ def check(saved_model: Any, path: str) -> None:
             refused |= _Reader(meta_graph).refused()
         except (IndexError, RecursionError) as error:  # Inputs or objects that are not there.
             raise ValueError(
-                "`path` is a SavedModel whose graph is no whole graph: it is damaged or hostile. "
+                "`path` is a SavedModel whose graph is incomplete: it is corrupt or malicious. "
                 f"Copy it again. Received: path={path!r}"
             ) from error
     if refused:
         raise ValueError(
             "`path` is a SavedModel with ops that safe mode does not accept, since they can reach "
             f"files, other programs or the network, or are not known: {listed(sorted(refused))}. "
-            "Nothing of it was run. If you trust its maker, load it with safe_mode=False. "
+            "None of it was run. If you trust its author, load it with safe_mode=False. "
             f"Received: path={path!r}, safe_mode=True"
         )
 
@@ -46,8 +46,8 @@ def _check_assets(meta_graph: Any, path: str) -> None:
         parts = asset.filename.replace("\\", "/").split("/")
         if not asset.filename or ".." in parts or parts[0] == "" or ":" in asset.filename:
             raise ValueError(
-                "`path` is a SavedModel with an asset outside of its own folder, "
-                f"{asset.filename!r}. It is hostile or damaged. Received: path={path!r}"
+                "`path` is a SavedModel with an asset outside its own folder, "
+                f"{asset.filename!r}. It is malicious or damaged. Received: path={path!r}"
             )
 
 
@@ -127,7 +127,7 @@ class _Reader:
             elif node.op not in allowed and node.op not in self.library:
                 found.add(node.op)
             elif node.op == "Const" and _constant_size(node) > _LARGEST_CONSTANT:
-                found.add("Const of an absurd size")
+                found.add("Const that exceeds its size limit")
         return found
 
     def _given_assets(self, name: str) -> bool:

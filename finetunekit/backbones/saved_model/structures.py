@@ -1,4 +1,4 @@
-"""What goes in and comes out? Structures of tensors, written down as text that JSON can hold."""
+"""Structures of input and output tensors, written as text that JSON can hold."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Which variables does a call change? Reads the graph for assignments, through inner functions."""
+"""Variables that a call changes: assignments in the graph, through inner functions."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which architecture is a torch state dict of? Told by its keys, built in stock Keras layers."""
+"""Architectures of torch state dicts, recognised from their keys, as stock Keras layers."""
 
 import dataclasses
 from typing import Any
@@ -22,7 +22,7 @@ _LITE_MEAN, _LITE_STD = 127.0, 128.0
 
 
 def is_lite(builder: Builder) -> bool:
-    """Whether it is one of Google's EfficientNet-Lite, which want pixels scaled otherwise."""
+    """Whether it is an EfficientNet-Lite of Google, which expects pixels scaled differently."""
     return builder.has("_conv_stem.weight") and not builder.has("_blocks.0._se_reduce.weight")
 
 
@@ -35,7 +35,7 @@ def preprocess(builder: Builder, image: Any) -> Any:
 
 
 def contract(state: dict[str, np.ndarray], preprocessing: str) -> InputContract:
-    """What to feed it."""
+    """The contract of its inputs."""
     known = applications.contract("torch", preprocessing, (224, 224))
     if not is_lite(Builder(state)):
         return known
@@ -61,7 +61,7 @@ def build(
         source: The file, for messages.
         include_top: Whether the classifier comes too; `"auto"` means if it is there.
         input_shape: Height, width and channels; None for what the architecture takes.
-        preprocessing: `"inside"` if it shall take pixels of 0 to 255.
+        preprocessing: `"inside"` if it is to take pixels of 0 to 255.
 
     Raises:
         ValueError: If it is of no known architecture, or does not fit the options.
@@ -70,7 +70,7 @@ def build(
     family = next((found for found in _FAMILIES if found.recognises(builder)), None)
     if family is None:
         raise ValueError(
-            f"`source` holds the weights of no architecture that is known here: {FAMILIES}, with "
+            f"`source` does not hold the weights of a known architecture: {FAMILIES}, with "
             "the names of torchvision. Build the model in Keras and use "
             f"`ftk.load_weights_from_torch(model, path)`. Its keys begin with {listed(state, 4)}. "
             f"Received: source={source!r}"
@@ -92,7 +92,7 @@ def build(
             x = preprocess(builder, image)
         outputs, name = family.build(builder, x, top)
         model = keras.Model(image, outputs, name=name)
-        builder.pour(skipped=() if top else family.TOP)
+        builder.assign_weights(skipped=() if top else family.TOP)
     except (Unfit, ValueError, TypeError, ArithmeticError, LookupError) as fault:
         # Keras, too, finds sizes that cannot be.
         raise _unfit(family, fault, source) from fault

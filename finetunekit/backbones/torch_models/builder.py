@@ -1,4 +1,4 @@
-"""How does a layer of torch become one of Keras? Sizes from the weights, padding as in torch."""
+"""Layers of torch as layers of Keras: sizes from the weights, padding as in torch."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -18,7 +18,7 @@ class Unfit(Exception):
 
 
 class Builder:
-    """Makes layers as a state dict has them, and pours its weights in at the end.
+    """Makes the layers of a state dict, and assigns its weights at the end.
 
     Args:
         state: Key -> array.
@@ -37,7 +37,7 @@ class Builder:
         """A tensor, which counts as used.
 
         Raises:
-            Unfit: If it is not there, or of another number of axes.
+            Unfit: If it is not there, or has another number of axes.
         """
         if key not in self.state:
             raise Unfit(f"{key!r} is missing")
@@ -62,7 +62,7 @@ class Builder:
         self.state = {**self.state, f"{key}.weight": adapted(kernel, channels, axis=1)}
 
     def later(self, layer: Any, arrays: list[np.ndarray]) -> None:
-        """Notes what a layer's weights shall be."""
+        """Records the weights of a layer."""
         self._poured.append((layer, arrays))
 
     def conv(self, x: Any, key: str, *, stride: int = 1, padding: str = "torch") -> Any:
@@ -115,7 +115,7 @@ class Builder:
         self.later(layer, arrays + ([self.take(f"{key}.bias", 1)] if bias else []))
         return layer(x)
 
-    def pour(self, skipped: Iterable[str] = ()) -> None:
+    def assign_weights(self, skipped: Iterable[str] = ()) -> None:
         """Gives each layer its weights; what is left over must be of the parts skipped.
 
         Raises:
@@ -138,7 +138,7 @@ class Builder:
 
 
 def named(key: str) -> str:
-    """The name of a layer: its key, whose dots would stand for anything in a selector."""
+    """The name of a layer: its key, without dots, which would match any character in a selector."""
     return key.replace(".", "_").strip("_")
 
 

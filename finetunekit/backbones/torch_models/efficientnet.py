@@ -46,7 +46,7 @@ def stem(builder: Builder) -> str:
 
 
 def checked_shape(builder: Builder, given: Any, top: bool) -> tuple[Any, ...]:
-    """The shape of its pictures."""
+    """The shape of its images."""
     stem = "_conv_stem.weight" if _is_google(builder) else "features.0.0.weight"
     return image_shape(given, (None, None, builder.shape(stem)[1]))
 

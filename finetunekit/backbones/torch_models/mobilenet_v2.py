@@ -11,7 +11,7 @@ from finetunekit.backbones.torch_models.builder import Builder, image_shape, nam
 
 TOP = ("classifier.1",)
 _L = keras.layers
-# The first blocks of their stages that halve the picture: table 2 of the paper.
+# The first blocks of their stages that halve the image: table 2 of the paper.
 _HALVING = (2, 4, 7, 14)
 
 
@@ -26,7 +26,7 @@ def stem(builder: Builder) -> str:
 
 
 def checked_shape(builder: Builder, given: Any, top: bool) -> tuple[Any, ...]:
-    """The shape of its pictures."""
+    """The shape of its images."""
     return image_shape(given, (None, None, builder.shape("features.0.0.weight")[1]))
 
 

@@ -32,7 +32,7 @@ def stem(builder: Builder) -> str:
 
 
 def checked_shape(builder: Builder, given: Any, top: bool) -> tuple[Any, ...]:
-    """The shape of its pictures."""
+    """The shape of its images."""
     return image_shape(given, (None, None, builder.shape("conv1.weight")[1]))
 
 

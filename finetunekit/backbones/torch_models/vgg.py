@@ -27,7 +27,7 @@ def stem(builder: Builder) -> str:
 
 
 def checked_shape(builder: Builder, given: Any, top: bool) -> tuple[Any, ...]:
-    """The shape of its pictures; its classifier takes one size only."""
+    """The shape of its images; its classifier takes one size only."""
     channels = builder.shape("features.0.weight")[1]
     whole = (224, 224, channels)
     shape = image_shape(given, whole if top else (None, None, channels))
@@ -54,7 +54,7 @@ def build(builder: Builder, x: Any, top: bool) -> tuple[Any, str]:
         if following is None or following == place + step + 1:
             x = _L.MaxPooling2D(2, 2, name=named(f"{key}.pool"))(x)
         elif following != place + step:
-            raise Unfit(f"something unknown stands before 'features.{following}'")
+            raise Unfit(f"there is an unknown layer before 'features.{following}'")
     if top:
         x = _classifier(builder, x)
     return x, f"vgg{len(places) + 3}{'_bn' if normed else ''}"

@@ -1,7 +1,7 @@
 """Vision Transformer as torchvision has it: ViT-B, L and H.
 
-Position embeddings are resampled where the picture has another size than the weights were trained
-on. The class token stands in the first row of the positions, since both are only ever added.
+Position embeddings are resampled where the image has another size than the weights were trained
+on. The class token is stored in the first row of the positions, since both are only added.
 
 Source: Dosovitskiy et al., "An Image is Worth 16x16 Words", 2020; resampling as in timm.
 """
@@ -32,7 +32,7 @@ def stem(builder: Builder) -> str:
 
 
 def checked_shape(builder: Builder, given: Any, top: bool) -> tuple[Any, ...]:
-    """The shape of its pictures, which must be a multiple of the patches."""
+    """The shape of its images, which must be a multiple of the patches."""
     _, channels, patch, _ = builder.shape("conv_proj.weight")
     side = math.isqrt(builder.shape("encoder.pos_embedding", 3)[1] - 1) * patch
     shape = image_shape(given, (side, side, channels), patch)

@@ -1,4 +1,4 @@
-"""How does it look? Test pictures with predictions, the confusion matrix, the learning curves."""
+"""The plot: test images with predictions, the confusion matrix, the learning curves."""
 
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,13 @@ _LONGEST = 14
 
 
 def draw(examples: Examples, found: Comparison, path: Path, *, seed: int = 0) -> Path:
-    """Draws the one picture of the quickstart and saves it as a PNG file.
+    """Draws the plot of the quickstart and saves it as a PNG file.
 
     Args:
-        examples: The pictures that were trained and tested on.
+        examples: The images that were trained and tested on.
         found: What came of it.
         path: The file to write.
-        seed: Seed of the choice of the test pictures that are shown.
+        seed: Seed of the choice of the test images that are shown.
 
     Returns:
         The path.
@@ -32,12 +32,12 @@ def draw(examples: Examples, found: Comparison, path: Path, *, seed: int = 0) ->
     Example:
         ```python
         from pathlib import Path
-        from finetunekit.quickstart import picture
+        from finetunekit.quickstart import plot
         from finetunekit.quickstart.comparison import compare
         from finetunekit.quickstart.surfaces import load_surfaces
 
         examples = load_surfaces(train=2, test=2)
-        picture.draw(examples, compare(examples, epochs=1), Path("quickstart.png"))
+        plot.draw(examples, compare(examples, epochs=1), Path("quickstart.png"))
         ```
     """
     figure_module = needed("matplotlib.figure")
@@ -45,7 +45,7 @@ def draw(examples: Examples, found: Comparison, path: Path, *, seed: int = 0) ->
     # A Figure of its own: no window, and the user's pyplot is left alone.
     figure = figure_module.Figure(figsize=(12, 8), dpi=100, layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=(1, 3.2))
-    _show_pictures(above, examples, found.probabilities, seed)
+    _show_images(above, examples, found.probabilities, seed)
     left, right = below.subfigures(1, 2, width_ratios=(1.25, 1))
     show_confusion(left.subplots(), examples, found.probabilities.argmax(axis=1))
     _show_curves(right, found)
@@ -53,13 +53,13 @@ def draw(examples: Examples, found: Comparison, path: Path, *, seed: int = 0) ->
     return path
 
 
-def _show_pictures(figure: Any, examples: Examples, probabilities: np.ndarray, seed: int) -> None:
-    """One test picture a class, drawn at random so that the wrong ones have their fair share."""
+def _show_images(figure: Any, examples: Examples, probabilities: np.ndarray, seed: int) -> None:
+    """One test image per class, drawn at random so that errors are shown in proportion."""
     random = np.random.default_rng(seed)
     classes = np.arange(len(examples.class_names))
     if len(classes) > _SHOWN:
         classes = np.sort(random.choice(classes, _SHOWN, replace=False))
-    figure.suptitle("Test pictures: prediction, and the truth where it differs", fontsize=12)
+    figure.suptitle("Test images: prediction, and the truth where it differs", fontsize=12)
     for axes, number in zip(np.atleast_1d(figure.subplots(1, len(classes))), classes, strict=True):
         index = random.choice(np.flatnonzero(examples.y_test == number))
         predicted = int(probabilities[index].argmax())
@@ -77,8 +77,8 @@ def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndar
     """How often each class (row) was taken for each class (column).
 
     Args:
-        truth: Class numbers `(n,)`.
-        predicted: Class numbers `(n,)`.
+        truth: Integer labels `(n,)`.
+        predicted: Integer labels `(n,)`.
         classes: How many classes there are.
 
     Returns:
@@ -87,7 +87,7 @@ def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndar
     Example:
         ```python
         import numpy as np
-        from finetunekit.quickstart.picture import confusion
+        from finetunekit.quickstart.plot import confusion
 
         counts = confusion(np.array([0, 1, 1]), np.array([0, 1, 0]), 2)
         assert counts.tolist() == [[1, 0], [1, 1]]
@@ -99,17 +99,17 @@ def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndar
 
 
 def show_confusion(axes: Any, examples: Examples, predicted: np.ndarray) -> None:
-    """Draws the confusion matrix of the test pictures into matplotlib axes.
+    """Draws the confusion matrix of the test images into matplotlib axes.
 
     Args:
         axes: Where to draw.
-        examples: The pictures and their classes.
-        predicted: Class numbers of the test pictures `(n,)`.
+        examples: The images and their classes.
+        predicted: Integer labels of the test images `(n,)`.
 
     Example:
         ```python
         import matplotlib.figure
-        from finetunekit.quickstart.picture import show_confusion
+        from finetunekit.quickstart.plot import show_confusion
         from finetunekit.quickstart.surfaces import load_surfaces
 
         examples = load_surfaces(train=1, test=2)
@@ -135,7 +135,7 @@ def show_confusion(axes: Any, examples: Examples, predicted: np.ndarray) -> None
 
 
 def _show_curves(figure: Any, found: Comparison) -> None:
-    """Loss and accuracy on the training pictures, phase after phase."""
+    """Loss and accuracy on the training images, phase after phase."""
     first, second = found.curves
     switch = len(first["loss"])
     top, bottom = figure.subplots(2, 1, sharex=True)
