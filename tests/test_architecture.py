@@ -105,6 +105,10 @@ METHODS = {
 # Attributes that hold a function and are made to be assigned to.
 SLOTS = {"test_function", "train_function", "schedule"}
 LONGEST_MODULE = 400
+TESTS = Path(__file__).parent
+NEEDS_TESTS = 60  # Lines from which on a module has a test file of its name.
+# Longer modules that have none yet, by folder. Rows are taken away and never added.
+WITHOUT_TEST_FILE: dict[str, set[str]] = {}
 
 
 class Module(NamedTuple):
@@ -397,6 +401,17 @@ def test_habits() -> None:
                 yield "print: use logging", node.lineno
 
     assert not offences(rule)
+
+
+def test_modules_have_a_test_file_of_their_name() -> None:
+    files = {path.relative_to(TESTS) for path in TESTS.rglob("test_*.py")}
+    found: dict[str, set[str]] = {}
+    for module in MODULES.values():
+        folder, _, last = module.name.removeprefix("finetunekit").strip(".").rpartition(".")
+        tested = {p.stem for p in files if p.parts[0] == module.room or "." not in module.name}
+        if module.text.count("\n") > NEEDS_TESTS and f"test_{last}" not in tested:
+            found.setdefault(folder, set()).add(last)
+    assert found == WITHOUT_TEST_FILE, "write a test file, or take the row away"
 
 
 @pytest.mark.parametrize(

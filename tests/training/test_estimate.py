@@ -57,7 +57,7 @@ def test_explain_trains_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     for data in (pipeline, Batches()):
         assert ftk.explain(model, data).samples == 24
     unfrozen = ftk.explain(ftk.unfreeze_layers(model), X)
-    assert "nothing is computed once: nothing in it is frozen" in unfrozen.text
+    assert "nothing is computed once: 'small/conv1: its weights are trainable'" in unfrozen.text
 
 
 def test_what_cannot_be_estimated_is_an_error() -> None:
