@@ -18,18 +18,23 @@ WEIGHTS = np.linspace(0, 1, 10)
 GIVEN = Arrays({"a": X, "b": X[:, :1]}, Y, WEIGHTS)
 
 
+def cut(arrays: Arrays, size: int | None = None, **options: Any) -> ArrayBatches:
+    """The arrays in batches."""
+    return ArrayBatches(arrays, size, **options)
+
+
 def test_what_they_say_of_themselves() -> None:
-    batches = ArrayBatches(GIVEN, 4)
+    batches = cut(GIVEN, 4)
     assert (batches.samples, batches.steps, batches.size) == (10, 3, 4)
     assert batches.spec == (GIVEN.x, GIVEN.y)
     assert np.array_equal(batches.first_batch()["b"], X[:4, :1])
-    assert (ArrayBatches(GIVEN).size, ArrayBatches(GIVEN).steps) == (32, 1)
-    assert ArrayBatches(GIVEN, keras_steps=7).steps == 7
+    assert (cut(GIVEN).size, cut(GIVEN).steps) == (32, 1)
+    assert cut(GIVEN, keras_steps=7).steps == 7
     assert (batches.lengths, batches.order, batches.random_layers) == (None, None, ())
 
 
 def test_without_a_seed_samples_come_in_their_order() -> None:
-    batches = ArrayBatches(GIVEN, 4)
+    batches = cut(GIVEN, 4)
     for epoch in range(2):
         rows = [batches.rows(epoch, number).tolist() for number in range(3)]
         assert rows == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
@@ -38,12 +43,12 @@ def test_without_a_seed_samples_come_in_their_order() -> None:
     assert given.y is Y
     assert given.sample_weight is WEIGHTS
     assert (given.batch_size, given.shuffle, given.class_weight) == (4, False, None)
-    assert ArrayBatches(GIVEN).for_keras(0).batch_size is None, "Keras' own size is left to Keras"
+    assert cut(GIVEN).for_keras(0).batch_size is None, "Keras' own size is left to Keras"
     assert batches.for_validation() == (GIVEN.x, Y, WEIGHTS)
 
 
 def test_a_seed_gives_an_order_for_each_epoch_that_keras_is_given_too() -> None:
-    batches = ArrayBatches(GIVEN, 4, seed=3)
+    batches = cut(GIVEN, 4, seed=3)
     for epoch in (0, 2):
         order = np.random.default_rng((3, epoch)).permutation(10)
         given = batches.for_keras(epoch).x
@@ -61,7 +66,7 @@ def test_a_seed_gives_an_order_for_each_epoch_that_keras_is_given_too() -> None:
 
 
 def test_keras_counts_the_steps_if_it_is_to() -> None:
-    batches = ArrayBatches(GIVEN, 4, seed=3, keras_steps=2, shuffle=True)
+    batches = cut(GIVEN, 4, seed=3, keras_steps=2, shuffle=True)
     assert batches.order is None
     assert batches.batch(0, 0) is None, "which samples Keras takes is not known"
     assert batches.for_keras(0).shuffle is True
@@ -71,18 +76,18 @@ def test_keras_counts_the_steps_if_it_is_to() -> None:
 @pytest.mark.parametrize("part", ["x", "y", "weights"])
 def test_the_digest_is_of_all_parts(part: str) -> None:
     copy = keras.tree.map_structure(np.copy, GIVEN.x), Y.copy(), WEIGHTS.copy()
-    assert ArrayBatches(Arrays(*copy), 4).digest() == ArrayBatches(GIVEN, 2, seed=1).digest()
+    assert cut(Arrays(*copy), 4).digest() == cut(GIVEN, 2, seed=1).digest()
     changed = Arrays(*copy)
     flat = keras.tree.flatten(getattr(changed, part))[-1]
     flat[-1] += 1
-    assert ArrayBatches(changed).digest() != ArrayBatches(GIVEN).digest()
+    assert cut(changed).digest() != cut(GIVEN).digest()
 
 
 def test_the_digest_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
     own = hashing.arrays_digest
     monkeypatch.setattr(hashing, "arrays_digest", lambda a: (calls.append(len(a)), own(a))[1])
-    batches = ArrayBatches(Arrays(X, None))
+    batches = cut(Arrays(X, None))
     assert batches.digest() == batches.digest()
     assert batches.start_digest().result() == own([X])
     assert sorted(calls) == [0, 0, 1]

@@ -124,19 +124,3 @@ def test_what_keras_is_given() -> None:
     given = pipeline_batches.of(data, shuffle=True).for_keras(0)
     assert (given.x is data, given.shuffle) == (True, False), "a pipeline keeps its order"
     assert pipeline_batches.of(data).for_validation() is data
-
-
-def test_a_length_that_nobody_knows_is_an_error() -> None:
-    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(1)])
-
-    def read(source: Any, steps: int | None) -> Any:
-        return pipeline_batches.read(
-            source, model, None, name="x", steps=steps, steps_name="steps_per_epoch"
-        )
-
-    with pytest.raises(ValueError, match=r"`x` is a generator.*`steps_per_epoch=`"):
-        read(endless(), None)
-    with pytest.raises(ValueError, match=r"`x` is an endless dataset"):
-        read(pipeline(24).repeat(), None)
-    assert read(pipeline(24).repeat(), 5).steps == 5
-    assert read(pipeline(24), None).steps == 3
