@@ -107,36 +107,3 @@ def test_a_source_of_another_type(caplog: pytest.LogCaptureFixture) -> None:
             ftk.load_backbone({})
     finally:
         readers.unregister(row.kind)
-
-
-@pytest.mark.parametrize(
-    ("source", "kind"),
-    [
-        ("vgg16", "a name"),
-        ("builtin:mobilenet_v2", "a name"),
-        ("model.H5", "a file"),
-        ("model.pth", "a torch checkpoint"),
-        ("https://example.com/m.tar.gz", "a SavedModel"),
-        ("kerashub:bert", "a preset or a folder with a config.json"),
-        ("vgg17", None),
-    ],
-)
-def test_the_first_that_accepts_reads(source: str, kind: str | None) -> None:
-    reader = readers.reader_of(source)
-    assert (reader and reader.kind) == kind
-
-
-def test_folders_and_files_that_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "vgg16").mkdir()
-    (tmp_path / "preset").mkdir()
-    (tmp_path / "preset" / "config.json").write_text("{}")
-    (tmp_path / "notes.txt").write_text("")
-    monkeypatch.chdir(tmp_path)
-    found = {name: readers.reader_of(name) for name in ("folder", "vgg16", "preset", "notes.txt")}
-    assert [reader and reader.kind for reader in found.values()] == [
-        "a SavedModel",
-        "a name",
-        "a preset or a folder with a config.json",
-        "a file",
-    ]
