@@ -10,7 +10,7 @@ import numpy as np
 from finetunekit.caching import cut, engines, extract, memory
 from finetunekit.caching.cut import FrozenSplit, NotConstant, flat_inputs
 from finetunekit.caching.engines import Engine
-from finetunekit.caching.options import Settings
+from finetunekit.caching.options import CacheOptions
 from finetunekit.caching.store import size_of
 from finetunekit.data import pipeline_batches
 from finetunekit.data.array_batches import ArrayBatches
@@ -88,7 +88,7 @@ def explain(
         ```
     """
     arguments.check_model(model)
-    cache = Settings(frozen_dropout=frozen_dropout)
+    cache = CacheOptions(frozen_dropout=frozen_dropout)
     found = of_model(model, _inputs_alone(model, data, batch_size), epochs=epochs, cache=cache)
     say(found.text)
     return found
@@ -100,7 +100,9 @@ def _inputs_alone(model: keras.Model, data: Any, size: int) -> Batches:
     return pipeline_batches.of(data)
 
 
-def of_model(model: keras.Model, batches: Batches, *, epochs: int, cache: Settings) -> FitEstimate:
+def of_model(
+    model: keras.Model, batches: Batches, *, epochs: int, cache: CacheOptions
+) -> FitEstimate:
     """The estimate for a model and its data; changes nothing.
 
     Raises:

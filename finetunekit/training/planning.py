@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from finetunekit.caching.options import Settings
+from finetunekit.caching.options import CacheOptions
 from finetunekit.caching.options import read as read_cache
 from finetunekit.data import arrays, batch_checks, mixing, pipeline_batches
 from finetunekit.data.array_batches import ArrayBatches, MixedArrayBatches, TextBatches
@@ -198,7 +198,7 @@ class _Reader:
     model: keras.Model
     task: Task | None
     loop: LoopOptions
-    cache: Settings
+    cache: CacheOptions
     layers: tuple[Any, ...]
 
     def read(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from finetunekit.averaging import ema
-from finetunekit.caching.options import Settings
+from finetunekit.caching.options import CacheOptions
 from finetunekit.callbacks import protocol
 from finetunekit.callbacks.nan_watch import NaNWatch
 from finetunekit.data.array_batches import MixedArrayBatches
@@ -91,7 +91,7 @@ def _run_ended(plan: "FitPlan") -> Iterator[Run | None]:
             kept.end(whole=False)
 
 
-def _cache_of_run(plan: "FitPlan", kept: Run) -> Settings:
+def _cache_of_run(plan: "FitPlan", kept: Run) -> CacheOptions:
     """Where features of a run are kept that may be interrupted.
 
     Features of a pipeline are computed as batches come, so other batches after the interruption
@@ -107,7 +107,7 @@ def _cache_of_run(plan: "FitPlan", kept: Run) -> Settings:
 
 
 def _execute(
-    plan: "FitPlan", loop: LoopOptions, callbacks: list[Any], cache: Settings, kept: Run | None
+    plan: "FitPlan", loop: LoopOptions, callbacks: list[Any], cache: CacheOptions, kept: Run | None
 ) -> keras.callbacks.History:
     """Trains on features where a part is frozen, else as `model.fit` does."""
     model, batches, validation = plan.model, plan.batches, plan.validation
