@@ -69,16 +69,19 @@ class FeatureFit:
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """Exchanges the functions for the time of a fit."""
-        for phase in self._phases:
-            phase.take_over()
-        try:
-            yield
-        finally:
+        # Each of them is undone though another one may fail, such as for want of disk.
+        with contextlib.ExitStack() as ends:
+            ends.callback(self._forget)
             for phase in self._phases:
-                phase.close()
-                phase.give_back()
-            if self._renewed:
-                kept_tail.drop(self.model)
+                phase.take_over()
+                ends.callback(phase.give_back)
+                ends.callback(phase.close)
+            yield
+
+    def _forget(self) -> None:
+        """Traces of the tail that hold no longer are not for the next fit."""
+        if self._renewed:
+            kept_tail.drop(self.model)
 
     @property
     def epoch(self) -> int:

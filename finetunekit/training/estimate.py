@@ -13,7 +13,7 @@ from finetunekit.caching.engines import Engine
 from finetunekit.caching.options import CacheOptions
 from finetunekit.caching.store import size_of
 from finetunekit.data import pipeline_batches
-from finetunekit.data.array_batches import ArrayBatches
+from finetunekit.data.array_batches import ArrayBatches, Cutting
 from finetunekit.data.arrays import Arrays
 from finetunekit.data.batches import Batches
 from finetunekit.execution.feature_fit import find_cut
@@ -96,7 +96,8 @@ def explain(
 
 def _inputs_alone(model: keras.Model, data: Any, size: int) -> Batches:
     if inputs.is_array_like(data):
-        return ArrayBatches(Arrays(inputs.read(data, model, "data", compare=False), None), size)
+        read = inputs.read(data, model, "data", compare=False)
+        return ArrayBatches(Arrays(read, None), Cutting(size=size))
     return pipeline_batches.of(data)
 
 

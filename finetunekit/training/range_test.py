@@ -15,8 +15,8 @@ import numpy as np
 from finetunekit.foundation import keras_optimizers, plots
 from finetunekit.foundation.messages import say, warn
 from finetunekit.models import inputs, metadata, optimizer_state, rate_multipliers
-from finetunekit.training import label_form
-from finetunekit.training.planning import check_model, plan_fit
+from finetunekit.training import checks, label_form
+from finetunekit.training.planning import plan_fit
 
 _SMOOTH = 0.9  # Of the running mean of losses.
 # What a `fit` leaves behind on the model; none of it is there before the first.
@@ -325,5 +325,5 @@ def _check(model: Any, low: Any, high: Any, steps: Any, options: dict[str, Any])
                 f"`{name}` means nothing in a range test, which is one short run without "
                 f"validation. Leave it out. Received: {name}={options[name]!r}"
             )
-    check_model(model)
+    checks.check_model(model)
     rate_multipliers.check_rate_is_a_number(model.optimizer, "find_learning_rate")

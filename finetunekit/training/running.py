@@ -21,7 +21,7 @@ from finetunekit.models import compiled
 from finetunekit.models.temporary_injection import TemporaryInjection
 from finetunekit.resuming.resume_point import check_can_be_kept
 from finetunekit.resuming.run import Run
-from finetunekit.training import label_form
+from finetunekit.training import checks, label_form
 
 if TYPE_CHECKING:
     from finetunekit.training.plan import FitPlan
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 def run(plan: "FitPlan") -> keras.callbacks.History:
     """Trains the model of a plan, in place."""
     model = plan.model
+    checks.check_trains(model)  # It may have been frozen since it was planned.
     if compiled.renew_if_stale(model):
         say(f"{model.name!r} has changed since it was compiled: its functions are traced anew")
     with _callbacks_undone(plan), _labels_followed(plan), _run_ended(plan) as kept:

@@ -109,6 +109,14 @@ def test_what_is_frozen_after_planning_counts() -> None:
     assert same(before, {name: after[name] for name in before})
 
 
+def test_what_is_all_frozen_after_planning_is_told() -> None:
+    model = compiled()
+    plan = ftk.plan_fit(model, images(16), labels(16), **OPTIONS)
+    model.trainable = False
+    with pytest.raises(ValueError, match=r"Nothing in .* is trainable"):
+        plan.run()
+
+
 def test_fit_is_one_statement_with_the_arguments_of_plan_fit() -> None:
     tree = ast.parse(Path(fitting.__file__).read_text("utf-8"))
     (fit,) = (n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "fit")
