@@ -18,6 +18,7 @@ import pytest
 
 import finetunekit as ftk
 from finetunekit.caching import memory
+from finetunekit.foundation import keras_internals
 from models import L, images, labels, small_backbone
 
 CHILD = Path(__file__).with_name("resume_child.py")
@@ -272,10 +273,10 @@ def test_stages_go_on_with_the_memory_that_the_run_began_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep = str(tmp_path / "run.ckpt")
-    for free, resume in ((1 << 30, None), (1 << 29, keep)):
+    for free, resume, cut in ((1 << 30, None, 5), (1 << 29, keep, None)):
         monkeypatch.setattr(memory, "available", lambda free=free: free)
         stages = [ftk.Stage(epochs=1), ftk.Stage(epochs=1)]
-        callbacks = [ftk.callbacks.Checkpoint(keep), *([CutAt(5)] if resume is None else [])]
+        callbacks = [ftk.callbacks.Checkpoint(keep), CutAt(cut)]
         options = {"stages": stages, "callbacks": callbacks, "verbose": 0, "batch_size": 8}
         with contextlib.nullcontext() if resume else pytest.raises(Cut):
             found = ftk.fit_in_stages(dropping(), images(), labels(), resume=resume, **options)
@@ -294,33 +295,23 @@ def test_a_plan_of_a_resumed_run_runs_again_from_the_same_state(tmp_path: Path) 
 
 
 def test_interrupted_while_it_is_fast_forwarded_the_model_skips_nothing_later(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Interrupted(keras.utils.PyDataset):
-        """Batches, of which the second of an epoch is interrupted if it is asked for."""
+    def cut(*_: Any) -> None:
+        raise Cut
 
-        def __init__(self, interrupt: bool) -> None:
-            super().__init__()
-            self.interrupt, self.drawn = interrupt, 0
-
-        def __len__(self) -> int:
-            return 3
-
-        def __getitem__(self, index: int) -> Any:
-            if self.interrupt and index == 2:
-                raise Cut
-            return images()[index * 8 : index * 8 + 8], labels()[index * 8 : index * 8 + 8]
-
-    keep, options = str(tmp_path / "run.ckpt"), {"shuffle": False, "cache": False, "verbose": 0}
+    keep, data = str(tmp_path / "run.ckpt"), (images(), labels())
+    options = {"batch_size": 8, "cache": False, "verbose": 0}
     callbacks = [CutAt(3), ftk.callbacks.Checkpoint(keep, every=2)]
     with pytest.raises(Cut):
-        ftk.fit(dropping("sgd"), Interrupted(False), callbacks=callbacks, **options)
+        ftk.fit(dropping("sgd"), *data, callbacks=callbacks, **options)
     model = dropping("sgd")
-    with pytest.raises(Cut):
-        ftk.fit(model, Interrupted(True), resume=keep, **options)
+    with monkeypatch.context() as patched, pytest.raises(Cut):
+        patched.setattr(keras_internals, "build_metrics", cut)  # After the first step.
+        ftk.fit(model, *data, callbacks=[CutAt(None)], resume=keep, **options)
     before = int(model.optimizer.iterations)
-    model.fit(Interrupted(False), verbose=0, shuffle=False)
-    assert int(model.optimizer.iterations) == before + 3
+    model.fit(*data, batch_size=8, verbose=0)
+    assert int(model.optimizer.iterations) == before + -(-len(data[0]) // 8)
 
 
 def test_a_run_that_has_ended_gives_its_end_again(tmp_path: Path) -> None:
