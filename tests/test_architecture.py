@@ -112,7 +112,6 @@ LONGER: dict[str, int] = {
     "backbones/torch_models/__init__.py build": 31,
     "backbones/torch_models/efficientnet.py build": 32,
     "caching/cut.py split_frozen": 38,
-    "caching/features.py _fill": 33,
     "choosing/catalog.py _rows": 37,
     "data/batch_checks.py loss_doubts": 33,
     "foundation/keras_optimizers.py hook_steps": 43,
@@ -120,7 +119,6 @@ LONGER: dict[str, int] = {
     "optimizers/rates.py make_optimizer": 33,
     "tasks/attach.py add_head": 35,
     "training/planning.py plan_fit": 53,  # Half of it hands arguments on by name.
-    "training/range_test.py _put_back": 31,
 }
 # Inside `training`, from the ground up: a module imports those of lower levels only.
 TRAINING: tuple[frozenset[str], ...] = (

@@ -249,16 +249,20 @@ def _put_back(model: keras.Model) -> Iterator[keras.optimizers.Optimizer]:
             metadata.remember(
                 model, choices=dataclasses.replace(picked, loss=model.loss, optimizer=optimizer)
             )
-        for name in _HELD:
-            if name in held:
-                setattr(model, name, held[name])
-            elif name in vars(model):
-                delattr(model, name)
+        _put_attributes_back(model, held)
         model.reset_metrics()
         for variable, value in values:
             variable.assign(value)
         random.setstate(states[0])
         np.random.set_state(states[1])
+
+
+def _put_attributes_back(model: keras.Model, held: dict[str, Any]) -> None:
+    for name in _HELD:
+        if name in held:
+            setattr(model, name, held[name])
+        elif name in vars(model):
+            delattr(model, name)
 
 
 def _variables(model: keras.Model) -> list[Any]:
