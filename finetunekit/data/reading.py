@@ -140,7 +140,10 @@ def _pipeline(given: Given, model: keras.Model, task: Task | None) -> Batches:
     batches = pipeline_batches.of(
         given.x, steps=given.steps, class_weight=given.class_weight, shuffle=given.shuffle
     )
-    batch_checks.warn_of(model, batches.spec[0])
+    batch = batches.spec[0]
+    # Nothing is drawn from a tf.data pipeline, which tells its shapes only.
+    known = batch is not None and all(hasattr(p, "__getitem__") for p in keras.tree.flatten(batch))
+    batch_checks.warn_of(model, inputs.read(batch, model, compare=False) if known else None)
     return batches
 
 

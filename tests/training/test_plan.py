@@ -14,6 +14,7 @@ import pytest
 
 import finetunekit as ftk
 from finetunekit.foundation import hashing
+from finetunekit.models import inputs
 from finetunekit.text import attach
 from finetunekit.training import fitting
 from models import images, labels, same, small_backbone, values
@@ -60,6 +61,19 @@ def test_planning_changes_nothing() -> None:
     assert vars(stop) == held
     assert np.array_equal(x, data[0])
     assert np.array_equal(y, data[1])
+
+
+def test_arrays_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, names = inputs.read, []
+
+    def counted(x: Any, model: keras.Model, name: str = "x", **options: Any) -> Any:
+        names.append(name)
+        return read(x, model, name, **options)
+
+    model = compiled()
+    monkeypatch.setattr(inputs, "read", counted)
+    ftk.plan_fit(model, images(16), labels(16), validation_split=0.25, **OPTIONS)
+    assert names == ["x"]
 
 
 def test_a_plan_says_what_will_happen() -> None:
