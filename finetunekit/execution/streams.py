@@ -7,7 +7,7 @@ import numpy as np
 
 from finetunekit.caching.cut import FrozenSplit, NotConstant, flat_inputs
 from finetunekit.caching.extract import Extractor
-from finetunekit.caching.options import Settings
+from finetunekit.caching.options import CacheOptions
 from finetunekit.execution.by_content import FeaturesByContent
 from finetunekit.execution.readers import Phase, Reader, ReadyReader
 from finetunekit.execution.tail import Parts
@@ -26,14 +26,14 @@ class Stream(Reader):
     Args:
         like: The specs, or a batch, of the inputs.
         steps: The number of batches in an epoch.
-        settings: Where the features are kept, and who computes them.
+        cache: Where the features are kept, and who computes them.
         name: What the samples are, for messages.
     """
 
     keras_sees_steps = True
 
-    def __init__(self, like: Any, steps: int, settings: Settings, name: str) -> None:
-        self.like, self.steps, self.settings, self.name = like, steps, settings, name
+    def __init__(self, like: Any, steps: int, cache: CacheOptions, name: str) -> None:
+        self.like, self.steps, self.cache, self.name = like, steps, cache, name
         self._stopped = False
         self._iterator: Any = None
         self._undrawn = 0  # Batches that the iterator still has, and that were trained on.
@@ -42,7 +42,7 @@ class Stream(Reader):
         """Takes up the features that are there; the others come with the batches."""
         if not split.features:
             return _KerasSteps(self)
-        known = FeaturesByContent(split, key, extractor, self.settings, self.name)
+        known = FeaturesByContent(split, key, extractor, self.cache, self.name)
         return ReadyStream(self, split, known)
 
     def reads(self, iterator: Any, *, own: bool) -> bool:
@@ -132,7 +132,7 @@ class ReadyStream(ReadyReader):
 
     def _next(self, iterator: Any, model: keras.Model) -> Parts | None:
         steps = self._stream.steps
-        if self._stream.settings.deterministic:
+        if self._stream.cache.deterministic:
             if self._batches == steps:  # A pipeline that repeats itself.
                 self._end_pass()
             if len(self._recorded) == steps:
@@ -156,7 +156,7 @@ class ReadyStream(ReadyReader):
         try:
             found = self._known.find(arrays, self._to_come(len(arrays[0])))
         except (NotConstant, OSError) as error:
-            if isinstance(error, OSError) and self._stream.settings.path is not None:
+            if isinstance(error, OSError) and self._stream.cache.path is not None:
                 raise
             self._stream.stop(str(error))
             return None
@@ -164,7 +164,7 @@ class ReadyStream(ReadyReader):
         self._seen += len(found.names)
         self._hits += len(found.names) - found.new
         self._judge()
-        if self._stream.settings.deterministic and self._known.holds(found.names):
+        if self._stream.cache.deterministic and self._known.holds(found.names):
             self._recorded.append((found.names, parts))
         return self._of(found.columns, parts)
 

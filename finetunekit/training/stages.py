@@ -25,7 +25,7 @@ from finetunekit.resuming.resume_point import Resume, StageState, read_checkpoin
 from finetunekit.resuming.run import Run
 from finetunekit.training import checks
 from finetunekit.training.plan import FitPlan
-from finetunekit.training.planning import check_model, plan_fit
+from finetunekit.training.planning import plan_fit
 
 _WARMUP = 0.1  # Share of a stage's steps in which late variables reach their rate.
 _STEPS = 100  # Of an epoch, where their number is not known.
@@ -162,7 +162,7 @@ def fit_in_stages(
         ```
     """
     stages = _read(stages, fit_options)
-    check_model(model)
+    checks.check_model(model)
     for stage in stages:
         if stage.trainable is not None:
             freezing.targets_of(model, stage.trainable, batch_norm=stage.batch_norm)
@@ -227,13 +227,14 @@ class _Staging:
             self._path if number == self._current else None,
             _state(number, self.joined, self._described),
         )
+        run = Run.of(list(callbacks), point)
+        cache = plan.cache.for_stage(number)
+        loop = dataclasses.replace(plan.loop, initial_epoch=first, epochs=first + stage.epochs)
         return plan.replace(
-            loop=dataclasses.replace(
-                plan.loop, initial_epoch=first, epochs=first + stage.epochs
-            ).checked(),
+            loop=loop.checked(),
             callbacks=callbacks,
-            cache=plan.cache.for_stage(number),
-            resume=Run.of(list(callbacks), point),
+            cache=cache if run is None else run.cache(cache),
+            resume=run,
         )
 
     def _begin(self, stage: Stage, name: str) -> list[Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import finetunekit as ftk
-from finetunekit.caching.options import Settings
+from finetunekit.caching.options import CacheOptions
 from finetunekit.execution import feature_fit
 from frozen_dense import frozen_backbone, same_training, samples
 
@@ -52,7 +52,7 @@ CASES: dict[str, tuple[Callable[[], keras.Model], Any, Any]] = {
 def test_as_model_fit(case: str) -> None:
     make, y, sample_weight = CASES[case]
     models, losses = [], []
-    settings = Settings(engine="keras", memory_limit=1 << 20, verbose=0)
+    cache = CacheOptions(engine="keras", memory_limit=1 << 20, verbose=0)
     options = {"epochs": 2, "initial_epoch": 0, "verbose": 0}
     for cached in (False, True):
         ftk.clear_cache()
@@ -60,7 +60,7 @@ def test_as_model_fit(case: str) -> None:
         model = make()
         given = {"sample_weight": sample_weight, "batch_size": 8, "shuffle": False, **options}
         if cached:
-            assert feature_fit.find_cut(model, settings, X)[0] is not None
+            assert feature_fit.find_cut(model, cache, X)[0] is not None
             history = ftk.fit(model, X, y, engine="keras", memory_limit=1 << 20, **given)
         else:
             history = model.fit(X, y, **given)

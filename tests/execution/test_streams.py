@@ -127,6 +127,13 @@ def test_a_second_fit_that_repeats_its_data_is_deterministic_too() -> None:
     assert same_training(plain, ours)
 
 
+def test_epochs_that_are_a_part_of_the_pipeline_do_not_repeat_themselves() -> None:
+    # Keras begins an epoch where the one before has ended.
+    with pytest.raises(ValueError, match=r"the same batches.*steps_per_epoch=2.* of 3"):
+        ftk.fit(dense(), pipeline(24), steps_per_epoch=2, deterministic=True, verbose=0)
+    ftk.fit(dense(), pipeline(24), steps_per_epoch=3, deterministic=True, verbose=0)
+
+
 def test_validation_on_streams_of_their_own() -> None:
     plain, ours = dense(), dense()
     for seed in (0, 1):
