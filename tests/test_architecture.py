@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -130,6 +130,59 @@ TRAINING: tuple[frozenset[str], ...] = (
     frozenset({"fitting", "stages", "range_test"}),
     frozenset({"recipes", "repeats"}),
 )
+TESTS = Path(__file__).parent
+NEEDS_TESTS = 60  # Lines from which on a module has a test file of its name.
+# Longer modules that have none yet, by folder. Rows are taken away and never added.
+WITHOUT_TEST_FILE: dict[str, set[str]] = {
+    "": {"__main__", "backbones"},
+    "averaging": {"batch_norm_statistics", "weight_evaluation"},
+    "backbones": {
+        "feature_levels",
+        "hub_checks",
+        "input_transforms",
+        "report",
+        "statistics",
+        "weights_keras2",
+        "weights_keras3",
+        "weights_pairing",
+        "weights_torch",
+    },
+    "backbones/checkpoints": {"pickles", "safetensors", "torch_files"},
+    "backbones/handles": {"cache", "download", "unpack"},
+    "backbones/keras2": {
+        "archive_weights",
+        "arguments",
+        "context",
+        "functions",
+        "graphs",
+        "layers",
+        "nodes",
+        "objects",
+        "operations",
+        "table",
+    },
+    "backbones/saved_model": {
+        "endpoints",
+        "folder",
+        "groups",
+        "harmless_ops",
+        "layer",
+        "opening",
+        "paths",
+        "safety",
+    },
+    "backbones/torch_models": {"builder", "efficientnet", "mobilenet_v2", "resnet", "vgg", "vit"},
+    "caching": {"calls", "determinism", "extract", "hdf5_table", "layer_fingerprint", "options"},
+    "callbacks": {"nan_diagnosis"},
+    "execution": {"by_content", "phases", "readers", "ready_samples", "samples", "tail"},
+    "models": {"metadata", "metadata_record", "optimizer_state", "regularizers", "saved_files"},
+    "quickstart": {"baselines", "comparison", "examples", "plot", "reopen"},
+    "resuming": {"checkpoint", "describing", "resume_point", "training_state"},
+    "tasks": {"binary", "class_family", "family", "multiclass", "multilabel", "regression"},
+    "text": {"basic", "roles", "tokenizer"},
+    "training": {"planning", "recipes", "running"},
+    "tuning": {"judge", "labels", "run", "sources"},
+}
 
 
 class Module(NamedTuple):
@@ -472,6 +525,45 @@ def test_habits() -> None:
                 yield "print: use logging", node.lineno
 
     assert not offences(rule)
+
+
+def untested(modules: Iterable[Module], test_files: Iterable[Path]) -> dict[str, set[str]]:
+    """The longer modules without a test file of their name below their room, by folder."""
+    tested = {(path.parts[0], path.stem) for path in test_files}
+    found: dict[str, set[str]] = {}
+    for module in modules:
+        # Private names of Keras are tested in tests/test_keras_facts.py.
+        if module.text.count("\n") <= NEEDS_TESTS or module.path in SHELVES | KERAS_MODULES:
+            continue
+        _, *folders, name = module.name.split(".")
+        if (module.room, f"test_{name}") not in tested:
+            found.setdefault("/".join(folders), set()).add(name)
+    return found
+
+
+def test_modules_have_a_test_file_of_their_name() -> None:
+    files = [path.relative_to(TESTS) for path in TESTS.rglob("test_*.py")]
+    found = untested(MODULES.values(), files)
+    assert found == WITHOUT_TEST_FILE, "write a test file, or take the row away"
+
+
+@pytest.mark.parametrize(
+    ("path", "lines", "files", "found"),
+    [
+        ("tasks/a.py", 61, [], {"tasks": {"a"}}),
+        ("tasks/a.py", 60, [], {}),
+        ("tasks/a.py", 61, ["tasks/test_a.py"], {}),
+        ("tasks/a.py", 61, ["tasks/deep/test_a.py"], {}),
+        ("tasks/a.py", 61, ["data/test_a.py", "test_a.py"], {"tasks": {"a"}}),
+        ("tasks/deep/a.py", 61, [], {"tasks/deep": {"a"}}),
+        ("tasks/deep/__init__.py", 61, ["tasks/test_deep.py"], {}),
+    ],
+)
+def test_missing_test_files_are_seen(
+    path: str, lines: int, files: list[str], found: dict[str, set[str]]
+) -> None:
+    module = read_module(path, "\n" * lines)
+    assert untested([module], map(Path, files)) == found
 
 
 @pytest.mark.parametrize(

@@ -129,4 +129,6 @@ def test_importing_is_fast_and_brings_no_extra() -> None:
         fastest = min(fastest, seconds)
         if fastest < 0.3:
             return
-    pytest.fail(f"`import finetunekit` takes {fastest:.2f} s of processor time after `import keras`")
+    pytest.fail(
+        f"`import finetunekit` takes {fastest:.2f} s of processor time after `import keras`"
+    )

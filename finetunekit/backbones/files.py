@@ -6,9 +6,12 @@ from typing import Any
 import keras
 
 from finetunekit.backbones import hdf5, keras2
+from finetunekit.backbones.readers import SourceReader
 from finetunekit.foundation import archives, hashing, paths
 from finetunekit.foundation.messages import say
 from finetunekit.models import metadata, saved_files
+
+ENDINGS = (".keras", ".h5", ".hdf5")
 
 
 def read(path: str, *, custom_objects: Any, safe_mode: bool) -> keras.Model:
@@ -104,3 +107,13 @@ def _archive(path: str, custom_objects: Any, safe_mode: bool) -> _Read:
         say(f"{path} is a tuned model: its backbone {backbone.name!r} is taken")
         model = backbone
     return model, version, "finetunekit archive", {}
+
+
+READER = SourceReader(
+    kind="a file",
+    accepts=lambda source: source.lower().endswith(ENDINGS) or os.path.exists(source),
+    options=frozenset({"custom_objects", "safe_mode", "reference"}),
+    read=lambda source, options: read(
+        source, custom_objects=options.custom_objects, safe_mode=options.safe_mode
+    ),
+)

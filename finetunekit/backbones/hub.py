@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from finetunekit.backbones import checkpoints, hub_checks
+from finetunekit.backbones.readers import SourceReader
 from finetunekit.foundation.messages import listed, warn
 from finetunekit.models import metadata
 from finetunekit.models.metadata import InputContract
@@ -183,3 +184,11 @@ def _bert_tokenizer(folder: Path) -> WordPiece | None:
         strip_accents=settings.get("strip_accents"),
         split_chinese=bool(settings.get("tokenize_chinese_chars", True)),
     )
+
+
+READER = SourceReader(
+    kind="a preset or a folder with a config.json",
+    accepts=is_preset,
+    options=frozenset({"dtype", "reference"}),
+    read=lambda source, options: read(source, dtype=options.dtype),
+)

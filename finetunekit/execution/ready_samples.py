@@ -182,7 +182,8 @@ class ReadySamples(ReadyReader):
             [self._column(f"mask_{number}", rows) for number in numbers],
             [_tensor(array[rows]) for array in self._passed],
             *(
-                None if part is None else keras.tree.map_structure(lambda a: _tensor(a[rows]), part)
+                # None in a structure stands for an output without a loss.
+                keras.tree.map_structure(lambda a: None if a is None else _tensor(a[rows]), part)
                 for part in (self._contents.y, self._contents.weights)
             ),
         )

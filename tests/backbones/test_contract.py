@@ -178,48 +178,6 @@ def test_token_ids_are_checked_input_by_input() -> None:
         check_batch(made, x | {"segment_ids": x["token_ids"]})
 
 
-def test_wrong_sizes_and_labels_are_errors(model: keras.Model) -> None:
-    fixed = ftk.add_head(small_backbone(), "multiclass", 3)
-    with pytest.raises(ValueError, match=r"`x` must have shape \(n, 16, 16, 3\)"):
-        check_batch(fixed, images(4, size=12))
-    with pytest.raises(ValueError, match="labels from 0 to 3, but the head has 3"):
-        check_batch(fixed, images(4), labels(4, 4))
-    with pytest.raises(ValueError, match="same number of samples"):
-        check_batch(fixed, images(4), labels(3))
-
-
-@pytest.mark.parametrize(
-    ("units", "activation", "loss", "found"),
-    [
-        (
-            3,
-            "softmax",
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            "it gets prob",
-        ),
-        (1, "sigmoid", keras.losses.BinaryCrossentropy(from_logits=True), "it gets probabilities"),
-        (3, None, "sparse_categorical_crossentropy", "it gets logits"),
-        (1, None, "binary_crossentropy", "it gets logits"),
-        (3, None, keras.losses.CategoricalCrossentropy(), "it gets logits"),
-        (1, "softmax", "binary_crossentropy", "softmax over one output"),
-        (1, "sigmoid", "sparse_categorical_crossentropy", "the only class"),
-        (3, "softmax", "sparse_categorical_crossentropy", None),
-        (3, None, keras.losses.SparseCategoricalCrossentropy(from_logits=True), None),
-        (1, "sigmoid", "bce", None),
-        (1, None, "mse", None),
-        (1, None, lambda y, p: keras.ops.mean((y - p) ** 2), None),
-    ],
-)
-def test_logits_and_probabilities_are_told_apart(
-    units: int, activation: Any, loss: Any, found: str | None
-) -> None:
-    made = keras.Sequential([keras.Input((4,)), L.Dense(units, activation=activation)])
-    made.compile("sgd", loss)
-    findings = check_batch(made, np.ones((2, 4)))
-    assert len(findings) == (found is not None)
-    assert found is None or found in findings[0]
-
-
 # --- Healthy data ----------------------------------------------------------------------------
 
 
@@ -331,18 +289,6 @@ def test_batches_of_pipelines(model: keras.Model) -> None:
         check_batch(model, data, labels(8))
     with pytest.raises(ValueError, match="gives no batches"):
         check_batch(model, data.take(0))
-
-
-def test_fit_says_each_finding_once(caplog: pytest.LogCaptureFixture) -> None:
-    made = keras.Sequential([keras.Input((16, 16, 3)), L.Rescaling(1 / 255), L.Flatten()])
-    made = ftk.add_head(made, "binary")
-    made.compile("sgd", keras.losses.BinaryCrossentropy(from_logits=True))
-    with pytest.warns(UserWarning, match="from_logits"):
-        ftk.fit(made, images(8) / 255, labels(8), verbose=0)
-    said = [record.message for record in caplog.records if record.levelno == logging.WARNING]
-    assert len(said) == 2
-    assert sum("takes raw pixels" in text for text in said) == 1
-    assert sum("it gets probabilities" in text for text in said) == 1
 
 
 def test_a_check_costs_little(model: keras.Model) -> None:

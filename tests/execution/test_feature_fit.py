@@ -703,23 +703,6 @@ def test_bad_arguments(options: dict[str, Any], kind: type[Exception], words: st
         ftk.fit(small(), X, Y, verbose=0, **options)
 
 
-def test_explain_trains_nothing() -> None:
-    model = small()
-    before = values(model)
-    plan = ftk.explain(model, X, epochs=50, batch_size=8)
-    assert same(before, values(model))
-    assert plan.feature_bytes == 21 * 8 * 4
-    assert plan.seconds_cached < plan.seconds_plain
-    assert ("dropout", "it is random while training") in plan.blocked_by
-    assert "computed once, up to 'small/features'" in str(plan)
-    for data in (pipeline(), Batches()):
-        assert ftk.explain(model, data).samples == 24
-    thawed = ftk.explain(ftk.unfreeze_layers(small()), X)
-    assert "nothing is computed once" in thawed.text
-    with pytest.raises(TypeError, match=r"must be a keras\.Model"):
-        ftk.explain("model", X)  # type: ignore[arg-type]
-
-
 def photographs(folder: Path, **options: Any) -> tf.data.Dataset:
     return keras.utils.image_dataset_from_directory(
         folder, image_size=(160, 160), batch_size=32, verbose=False, **options

@@ -1,0 +1,75 @@
+"""Are whole models read from files of Keras, and what is unfit said?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+import finetunekit as ftk
+from finetunekit.models import metadata
+from models import images, small_backbone, small_sequential
+
+
+@pytest.mark.parametrize("ending", [".keras", ".h5", ".hdf5"])
+@pytest.mark.parametrize("make", [small_backbone, small_sequential])
+def test_files(make: object, ending: str, tmp_path: Path) -> None:
+    model = make()
+    model.compile("adam", "mse")
+    path = tmp_path / f"model{ending}"
+    if ending == ".hdf5":
+        model.save(tmp_path / "model.h5")
+        (tmp_path / "model.h5").rename(path)
+    else:
+        model.save(path)
+    loaded = ftk.load_backbone(path)
+    assert np.array_equal(loaded.predict(images(3), verbose=0), model.predict(images(3), verbose=0))
+    assert not loaded.compiled
+    assert metadata.of(loaded).origin["source"] == path.name
+    assert len(metadata.of(loaded).origin["sha256"]) == 64
+
+
+@pytest.mark.parametrize("ending", [".H5", ".KERAS", ".HDF5"])
+def test_endings_in_upper_case_are_told(ending: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.h5"
+    if ending == ".KERAS":
+        path = path.with_suffix(".keras")
+    small_backbone().save(path)
+    path = path.rename(path.with_suffix(ending))
+    with pytest.raises(ValueError, match=f"must end in '{ending.lower()}'"):
+        ftk.load_backbone(path)
+
+
+def test_files_of_keras_1_are_told(tmp_path: Path) -> None:
+    small_backbone().save(tmp_path / "model.h5")
+    with h5py.File(tmp_path / "model.h5", "r+") as file:
+        file.attrs["keras_version"] = "1.2.2"
+    with pytest.raises(ValueError, match=r"written by Keras 1\.2\.2.*Keras 2\.2"):
+        ftk.load_backbone(tmp_path / "model.h5")
+
+
+def test_a_lambda_layer_needs_trust(tmp_path: Path) -> None:
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, keras.layers.Lambda(lambda x: 2 * x)(inputs))
+    path = tmp_path / "model.keras"
+    model.save(path)
+    with pytest.raises(ValueError, match="safe_mode=False"):
+        ftk.load_backbone(path)
+    assert ftk.load_backbone(path, safe_mode=False).predict(np.ones((1, 4)), verbose=0)[0, 0] == 2
+
+
+def test_custom_objects(tmp_path: Path) -> None:
+    class Double(keras.layers.Layer):
+        def call(self, inputs: object) -> object:
+            return 2 * inputs
+
+    model = keras.Sequential([keras.Input((4,)), Double(), keras.layers.Dense(2)])
+    path = tmp_path / "model.keras"
+    model.save(path)
+    with pytest.raises(ValueError, match=r"custom_objects=\{"):
+        ftk.load_backbone(path)
+    loaded = ftk.load_backbone(path, custom_objects={"Double": Double})
+    assert loaded.output_shape == (None, 2)
