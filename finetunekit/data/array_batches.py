@@ -12,7 +12,7 @@ import numpy as np
 from finetunekit.data import mixing
 from finetunekit.data.arrays import Arrays
 from finetunekit.data.batches import Batches, KerasData
-from finetunekit.data.order import Order, OrderedBatches, epoch_order
+from finetunekit.data.order import Order, OrderedBatches, epoch_order, keras_array
 from finetunekit.foundation import hashing
 from finetunekit.text import lengths as text_lengths
 
@@ -99,7 +99,7 @@ class ArrayBatches(Batches):
         if self.order is None:
             given = self.arrays
             return KerasData(
-                x=given.x,
+                x=_keras_inputs(given.x),
                 y=given.y,
                 sample_weight=given.weights,
                 batch_size=self.cutting.size,
@@ -108,7 +108,7 @@ class ArrayBatches(Batches):
         return KerasData(x=OrderedBatches(self.arrays.parts(), self.size, self.order, first_epoch))
 
     def for_validation(self) -> Any:
-        return self.arrays.parts()
+        return (_keras_inputs(self.arrays.x), *self.arrays.parts()[1:])
 
     def rows(self, epoch: int, number: int) -> np.ndarray:
         """The numbers of the samples of a batch."""
@@ -180,3 +180,7 @@ class MixedArrayBatches(ArrayBatches):
                 self.random_layers, self.arrays.parts(), self.size, order, first_epoch
             )
         )
+
+
+def _keras_inputs(x: Any) -> Any:
+    return keras.tree.map_structure(lambda a: None if a is None else keras_array(a), x)

@@ -37,6 +37,7 @@ class Stream(Reader):
         self._stopped = False
         self._iterator: Any = None
         self._undrawn = 0  # Batches that the iterator still has, and that were trained on.
+        self._repeats: bool | None = None  # Whether it has more than one pass; None: not known.
 
     def ready(self, split: FrozenSplit, key: dict[str, str], extractor: Extractor) -> ReadyReader:
         """Takes up the features that are there; the others come with the batches."""
@@ -54,6 +55,17 @@ class Stream(Reader):
         self._undrawn = 0
         for _ in range(undrawn % self.steps):
             next(iterator)
+
+    def goes_on(self, iterator: Any) -> bool:
+        """Whether there are batches after a whole pass: a pipeline may repeat itself.
+
+        Without it, the last of several steps in one execution would be taken from the next pass.
+        """
+        if self._repeats is None:
+            self.catch_up(iterator)
+            self._repeats = next(iterator, None) is not None
+            self._undrawn, self._iterator = self.steps - 1, iterator
+        return self._repeats
 
     def replayed(self, iterator: Any) -> None:
         """A batch was trained on that was not drawn."""
@@ -133,7 +145,9 @@ class ReadyStream(ReadyReader):
     def _next(self, iterator: Any, model: keras.Model) -> Parts | None:
         steps = self._stream.steps
         if self._stream.cache.deterministic:
-            if self._batches == steps:  # A pipeline that repeats itself.
+            if self._batches == steps:
+                if not self._stream.goes_on(iterator):
+                    raise StopIteration
                 self._end_pass()
             if len(self._recorded) == steps:
                 names, parts = self._recorded[self._batches]

@@ -19,7 +19,7 @@ X, Y = samples(24)
 WEIGHTS = np.linspace(0, 1, 24).astype("float32")
 
 
-def two_outputs(loss: dict[str, str]) -> keras.Model:
+def two_outputs(loss: dict[str, str | None]) -> keras.Model:
     inputs = keras.Input((6,))
     features = frozen_backbone()(inputs)
     outputs = {name: L.Dense(1, name=name)(features) for name in ("a", "b")}
@@ -43,11 +43,22 @@ CASES: dict[str, tuple[Callable[[], keras.Model], Any, Any]] = {
         LABELS,
         {"a": WEIGHTS, "b": WEIGHTS[::-1].copy()},
     ),
+    "labels of one output": (
+        lambda: two_outputs({"a": "mse", "b": None}),
+        {"a": LABELS["a"]},
+        None,
+    ),
+    "None for an output without a loss": (
+        lambda: two_outputs({"a": "mse", "b": None}),
+        {"a": LABELS["a"], "b": None},
+        None,
+    ),
     "a fixed batch": (lambda: fixed_batch(stateful=False), LABELS["a"], None),
     "a state": (lambda: fixed_batch(stateful=True), LABELS["a"], None),
 }
 
 
+@pytest.mark.filterwarnings("ignore:Gradients do not exist for variables")
 @pytest.mark.parametrize("case", CASES)
 def test_as_model_fit(case: str) -> None:
     make, y, sample_weight = CASES[case]
