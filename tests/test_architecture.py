@@ -108,7 +108,6 @@ LONGEST_MODULE = 400
 LONGEST_FUNCTION = 30  # Lines of its body, the docstring left out.
 # Longer ones of today, with their lengths: the list may only shrink.
 LONGER: dict[str, int] = {
-    "backbones/__init__.py load_backbone": 42,
     "backbones/torch_models/__init__.py build": 31,
     "backbones/torch_models/efficientnet.py build": 32,
     "caching/cut.py split_frozen": 38,
@@ -174,7 +173,8 @@ WITHOUT_TEST_FILE: dict[str, set[str]] = {
     "backbones/torch_models": {"builder", "efficientnet", "mobilenet_v2", "resnet", "vgg", "vit"},
     "caching": {"calls", "determinism", "extract", "hdf5_table", "layer_fingerprint", "options"},
     "callbacks": {"nan_diagnosis"},
-    "execution": {"by_content", "phases", "readers", "ready_samples", "samples", "tail"},
+    "data": {"reading"},
+    "execution": {"by_content", "phases", "readers", "samples", "tail"},
     "models": {"metadata", "metadata_record", "optimizer_state", "regularizers", "saved_files"},
     "quickstart": {"baselines", "comparison", "examples", "plot", "reopen"},
     "resuming": {"checkpoint", "describing", "resume_point", "training_state"},

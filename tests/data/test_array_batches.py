@@ -40,7 +40,7 @@ def test_without_a_seed_samples_come_in_their_order() -> None:
         rows = [batches.rows(epoch, number).tolist() for number in range(3)]
         assert rows == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     given = batches.for_keras(0)
-    assert given.x is GIVEN.x
+    assert given.x["a"] is X
     assert given.y is Y
     assert given.sample_weight is WEIGHTS
     assert (given.batch_size, given.shuffle, given.class_weight) == (4, False, None)
@@ -71,7 +71,7 @@ def test_keras_counts_the_steps_if_it_is_to() -> None:
     assert batches.order is None
     assert batches.batch(0, 0) is None, "which samples Keras takes is not known"
     assert batches.for_keras(0).shuffle is True
-    assert batches.for_keras(0).x is GIVEN.x
+    assert batches.for_keras(0).x["a"] is X
 
 
 @pytest.mark.parametrize("part", ["x", "y", "weights"])
