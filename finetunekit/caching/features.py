@@ -312,12 +312,9 @@ def _fill(
             part = slice(max(0, done - start), None)
             features = extractor([array[part] for array in arrays], source.rows - done)
             values = dict(zip(extract.names_of(split), features, strict=True))
-            if labels is not None:
-                values[_LABELS] = labels[part]
+            values |= {} if labels is None else {_LABELS: labels[part]}
             if store is None:
-                columns = extract.columns_of(split, features, dtype)
-                if labels is not None:
-                    columns[_LABELS] = Column(tuple(labels.shape[1:]), str(labels.dtype))
+                columns = extract.columns_of(split, features, dtype) | _label_column(labels)
                 store = _made(path, columns, source, key)
             digests = None if source.is_arrays else identity.row_digests([a[part] for a in arrays])
             store.append(values, digests)
@@ -335,6 +332,12 @@ def _fill(
         raise ValueError("`data` gives no batches. Received: data without samples")
     store.finish()
     return store
+
+
+def _label_column(labels: np.ndarray | None) -> dict[str, Column]:
+    if labels is None:
+        return {}
+    return {_LABELS: Column(tuple(labels.shape[1:]), str(labels.dtype))}
 
 
 def _made(

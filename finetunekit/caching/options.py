@@ -9,7 +9,7 @@ from finetunekit.foundation import arguments
 
 
 @dataclass(frozen=True)
-class Settings:
+class CacheOptions:
     """What was asked for."""
 
     cache: str | bool = "auto"  # "auto", True, False; a path stands in `path`.
@@ -31,7 +31,7 @@ class Settings:
         """Whether caching was asked for, rather than left to us."""
         return self.cache is True
 
-    def without_cache(self, reason: str) -> "Settings":
+    def without_cache(self, reason: str) -> "CacheOptions":
         """The same for data that differ each time.
 
         Raises:
@@ -43,18 +43,18 @@ class Settings:
             )
         return replace(self, cache=False)
 
-    def kept_beside(self, path: str | None) -> "Settings":
+    def kept_beside(self, path: str | None) -> "CacheOptions":
         """The same for a run that may be interrupted: features go to a file of its own."""
         return replace(self, path=self.path or (path if self.cache is not False else None))
 
-    def for_stage(self, number: int) -> "Settings":
+    def for_stage(self, number: int) -> "CacheOptions":
         """The same for a later stage, which has other features: `f.stage2.h5` beside `f.h5`."""
         if self.path is None or number == 0:
             return self
         stem, ending = os.path.splitext(self.path)
         return replace(self, path=f"{stem}.stage{number + 1}{ending}")
 
-    def for_validation(self) -> "Settings":
+    def for_validation(self) -> "CacheOptions":
         """The same, with a file of its own: `features.validation.h5` beside `features.h5`."""
         if self.path is None:
             return self
@@ -69,7 +69,7 @@ def read(
     deterministic: Any,
     memory_limit: Any,
     verbose: Any,
-) -> Settings:
+) -> CacheOptions:
     """The arguments, checked.
 
     Raises:
@@ -92,7 +92,7 @@ def read(
             "`cache` must be 'auto', True, False, or the path of an HDF5 file, such as "
             f"'features.h5'. Received: cache={cache!r}"
         )
-    return Settings(
+    return CacheOptions(
         True if path else cache,
         path,
         engine,

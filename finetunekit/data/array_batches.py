@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -11,7 +12,7 @@ import numpy as np
 from finetunekit.data import mixing
 from finetunekit.data.arrays import Arrays
 from finetunekit.data.batches import Batches, KerasData
-from finetunekit.data.order import Order, OrderedBatches, epoch_order
+from finetunekit.data.order import Order, OrderedBatches, epoch_order, keras_array
 from finetunekit.foundation import hashing
 from finetunekit.text import lengths as text_lengths
 
@@ -19,34 +20,39 @@ BATCH_SIZE = 32
 """Samples in a batch unless said otherwise; Keras' own."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Cutting:
+    """How arrays are cut into batches.
+
+    Attributes:
+        size: Samples in a batch; None for Keras' 32.
+        seed: Seed of the order; None keeps the samples in their own.
+        keras_steps: The number of batches in an epoch, if Keras is to count and order them.
+        keras_shuffles: Whether Keras is to order them then.
+        kind: What the samples are called in messages.
+    """
+
+    size: int | None = None
+    seed: int | None = None
+    keras_steps: int | None = None
+    keras_shuffles: bool = False
+    kind: str = "samples"
+
+
 class ArrayBatches(Batches):
     """Batches of arrays.
 
     Args:
         arrays: Inputs, labels and weights.
-        size: Samples in a batch; None for Keras' 32.
-        seed: Seed of the order; None keeps the samples in their own.
-        keras_steps: The number of batches in an epoch, if Keras is to count and order them.
-        shuffle: Whether Keras is to order them then.
-        kind: What the samples are called in messages.
+        cutting: How they are cut.
     """
 
-    def __init__(
-        self,
-        arrays: Arrays,
-        size: int | None = None,
-        *,
-        seed: int | None = None,
-        keras_steps: int | None = None,
-        shuffle: bool = False,
-        kind: str = "samples",
-    ) -> None:
-        self.arrays, self.size, self.kind = arrays, size or BATCH_SIZE, kind
-        self.given_size = size
-        self.seed, self.keras_steps, self._keras_shuffles = seed, keras_steps, shuffle
+    def __init__(self, arrays: Arrays, cutting: Cutting) -> None:
+        self.arrays, self.cutting, self.kind = arrays, cutting, cutting.kind
+        self.size, self.keras_steps = cutting.size or BATCH_SIZE, cutting.keras_steps
         count = len(keras.tree.flatten(arrays.x)[0])
         self.samples = self._count = count
-        self.steps = keras_steps or -(-count // self.size)
+        self.steps = self.keras_steps or -(-count // self.size)
         self._digests: dict[str, Future[str]] = {}
 
     @property
@@ -57,9 +63,9 @@ class ArrayBatches(Batches):
     @property
     def order(self) -> Order | None:
         """Epoch -> the order of the samples; None for their own."""
-        if self.seed is None or self.keras_steps is not None:
+        if self.cutting.seed is None or self.keras_steps is not None:
             return None
-        return functools.partial(epoch_order, self._count, self.seed)
+        return functools.partial(epoch_order, self._count, self.cutting.seed)
 
     @property
     def spec(self) -> tuple[Any, Any]:
@@ -93,16 +99,16 @@ class ArrayBatches(Batches):
         if self.order is None:
             given = self.arrays
             return KerasData(
-                x=given.x,
+                x=_keras_inputs(given.x),
                 y=given.y,
                 sample_weight=given.weights,
-                batch_size=self.given_size,
-                shuffle=self._keras_shuffles,
+                batch_size=self.cutting.size,
+                shuffle=self.cutting.keras_shuffles,
             )
         return KerasData(x=OrderedBatches(self.arrays.parts(), self.size, self.order, first_epoch))
 
     def for_validation(self) -> Any:
-        return self.arrays.parts()
+        return (_keras_inputs(self.arrays.x), *self.arrays.parts()[1:])
 
     def rows(self, epoch: int, number: int) -> np.ndarray:
         """The numbers of the samples of a batch."""
@@ -122,14 +128,11 @@ class TextBatches(ArrayBatches):
     Args:
         arrays: Inputs, labels and weights.
         lengths: The number of tokens of each sample.
-        size: As for `ArrayBatches`.
-        **options: As for `ArrayBatches`.
+        cutting: How they are cut.
     """
 
-    def __init__(
-        self, arrays: Arrays, lengths: np.ndarray, size: int | None = None, **options: Any
-    ) -> None:
-        super().__init__(arrays, size, **options)
+    def __init__(self, arrays: Arrays, lengths: np.ndarray, cutting: Cutting) -> None:
+        super().__init__(arrays, cutting)
         self._lengths = lengths
 
     @property
@@ -162,14 +165,11 @@ class MixedArrayBatches(ArrayBatches):
     Args:
         arrays: Images, and labels as probabilities.
         layers: The layers, applied in turn.
-        size: As for `ArrayBatches`.
-        **options: As for `ArrayBatches`.
+        cutting: How they are cut.
     """
 
-    def __init__(
-        self, arrays: Arrays, layers: Sequence[Any], size: int | None = None, **options: Any
-    ) -> None:
-        super().__init__(arrays, size, **options)
+    def __init__(self, arrays: Arrays, layers: Sequence[Any], cutting: Cutting) -> None:
+        super().__init__(arrays, cutting)
         self.random_layers = tuple(layers)
 
     def for_keras(self, first_epoch: int) -> KerasData:
@@ -180,3 +180,7 @@ class MixedArrayBatches(ArrayBatches):
                 self.random_layers, self.arrays.parts(), self.size, order, first_epoch
             )
         )
+
+
+def _keras_inputs(x: Any) -> Any:
+    return keras.tree.map_structure(lambda a: None if a is None else keras_array(a), x)

@@ -61,16 +61,18 @@ def check_batch(model: keras.Model, x: Any, y: Any = None, *, verbose: Any = 1) 
 
 
 def warn_of(model: keras.Model, x: Any) -> None:
-    """Warns of what looks wrong before training; `x` as read, a batch, or None if none is known.
+    """Warns of what looks wrong before training.
+
+    Args:
+        model: The model.
+        x: Inputs that `inputs.read` has read, or None if none are known.
 
     Raises:
         ValueError: If token ids lie outside of the vocabulary.
-        TypeError: If a batch is no data.
     """
     found = loss_doubts(model)
-    # Nothing is drawn from a tf.data pipeline, which tells its shapes only.
-    if x is not None and all(hasattr(part, "__getitem__") for part in keras.tree.flatten(x)):
-        found += contract.doubts(model, inputs.read(x, model, compare=False))
+    if x is not None:
+        found += contract.doubts(model, x)
     for finding in found:
         warn(finding)
 

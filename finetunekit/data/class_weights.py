@@ -40,3 +40,19 @@ def check_class_weight(class_weight: Any, task: Task) -> None:
         ValueError: If the task has no classes, or a key or weight makes no sense.
     """
     family_of(task).check_class_weight(class_weight, task)
+
+
+def check_pipeline_weights(class_weight: Any, task: Task | None) -> None:
+    """Raises for class weights that need the labels beforehand, or name unknown classes.
+
+    Raises:
+        ValueError: If so.
+    """
+    if isinstance(class_weight, str):
+        raise ValueError(
+            f"`class_weight={class_weight!r}` needs arrays, to count the classes. Give a dict of "
+            "class number -> weight, or the data as arrays. "
+            f"Received: class_weight={class_weight!r}"
+        )
+    if class_weight is not None and task is not None:
+        check_class_weight(class_weight, task)

@@ -39,7 +39,7 @@ class OrderedBatches(keras.utils.PyDataset):
         """One batch."""
         rows = self.rows(index)
         batch: tuple[Any, ...] = keras.tree.map_structure(
-            lambda array: None if array is None else _batch(array[rows]), self._data
+            lambda array: None if array is None else keras_array(array[rows]), self._data
         )
         return batch
 
@@ -49,8 +49,8 @@ class OrderedBatches(keras.utils.PyDataset):
         self._order = self._order_of(self._epoch)
 
 
-def _batch(array: Any) -> Any:
-    """Texts as a tensor: Keras takes no batches of objects."""
+def keras_array(array: Any) -> Any:
+    """An array as Keras takes it: texts as a tensor, since it takes no arrays of objects."""
     if isinstance(array, np.ndarray) and array.dtype == object:
         return keras.ops.convert_to_tensor(array, dtype="string")
     return array

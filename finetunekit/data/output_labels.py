@@ -49,6 +49,11 @@ def read_weights(sample_weight: Any, y: Any, count: int) -> Any:
     """
     if sample_weight is None:
         return None
+    if y is None:
+        raise ValueError(
+            "`sample_weight` weights the loss of labels, and there are none. Leave it out, or give "
+            "`y`. Received: sample_weight without y"
+        )
 
     def one(part: Any, name: str) -> Any:
         weights = _finite(part, name)

@@ -7,7 +7,6 @@ import keras
 from finetunekit.data import pipelines
 from finetunekit.data.batches import Batches, KerasData
 from finetunekit.foundation import hashing
-from finetunekit.models.metadata import Task
 
 
 class GeneratedBatches(Batches):
@@ -97,39 +96,6 @@ class PyDatasetBatches(GeneratedBatches):
 
     def for_keras(self, first_epoch: int) -> KerasData:
         return KerasData(x=self.source, class_weight=self._class_weight, shuffle=self._shuffle)
-
-
-def read(
-    source: Any,
-    model: keras.Model,
-    task: Task | None,
-    *,
-    name: str,
-    steps: int | None,
-    steps_name: str,
-    shuffle: bool = False,
-    class_weight: Any = None,
-    kind: str = "samples",
-) -> GeneratedBatches:
-    """Ready-made batches, their shapes and length checked; nothing is drawn from a pipeline.
-
-    Args:
-        source: A tf.data pipeline, a PyDataset, a generator.
-        model: The model that they are for.
-        task: Its task, or None if it has a loss of its own.
-        name: The argument's name, for errors.
-        steps: The number of batches in an epoch, if the user gave it.
-        steps_name: The argument that gives it.
-        shuffle: Whether Keras may change the order of a PyDataset.
-        class_weight: Integer label -> weight, or None.
-        kind: What the samples are called in messages.
-
-    Raises:
-        ValueError: If shapes, labels or length do not fit.
-    """
-    pipelines.check(source, model, name, labelled=task is not None)
-    pipelines.check_length(source, steps, name, steps_name)
-    return of(source, steps=steps, class_weight=class_weight, kind=kind, shuffle=shuffle)
 
 
 def of(

@@ -79,6 +79,43 @@ def check(data: Any, model: keras.Model, name: str, *, labelled: bool) -> None:
             )
 
 
+def check_alone(x: Any, y: Any, split: Any, sample_weight: Any) -> None:
+    """Raises for arguments that go with arrays only, beside a dataset.
+
+    Raises:
+        ValueError: If one is given.
+    """
+    if x is None:
+        raise ValueError("`x` is missing: give arrays or a dataset. Received: x=None")
+    for name, value in (("y", y), ("sample_weight", sample_weight)):
+        if value is not None:
+            raise ValueError(
+                f"`x` is a {type(x).__name__}, which brings its own {name}: leave `{name}` out. "
+                f"Received: {name} of type {type(value).__name__}"
+            )
+    if split:
+        raise ValueError(
+            "`validation_split` needs arrays, since other data cannot be cut; give "
+            f"`validation_data`. Received: validation_split={split!r}"
+        )
+
+
+def check_whole_epochs(data: Any, steps: int | None) -> None:
+    """Raises if epochs are parts of the data, so that each has other batches than the one before.
+
+    Raises:
+        ValueError: If so.
+    """
+    count = batch_count(data)
+    if steps is not None and count is not None and count != steps:
+        raise ValueError(
+            "`deterministic=True` says that each epoch has the same batches, but each begins where "
+            "the one before has ended: "
+            f"`steps_per_epoch={steps}` of {count} batches. Leave one of the two out. "
+            f"Received: deterministic=True, steps_per_epoch={steps}"
+        )
+
+
 def check_length(data: Any, steps: int | None, name: str, steps_name: str) -> None:
     """Raises for data whose length Keras cannot know.
 

@@ -9,7 +9,7 @@ import numpy as np
 from finetunekit.caching import extract, identity, memory, memory_stores
 from finetunekit.caching.cut import FrozenSplit, NotConstant
 from finetunekit.caching.extract import Extractor
-from finetunekit.caching.options import Settings
+from finetunekit.caching.options import CacheOptions
 from finetunekit.caching.store import FeatureStore, size_of
 from finetunekit.execution.stores import known_store, new_store
 from finetunekit.foundation.messages import say
@@ -42,7 +42,7 @@ class FeaturesByContent:
         split: Where the model is cut.
         key: What the features depend on beside the sample.
         extractor: What computes them.
-        settings: Where they are kept.
+        cache: Where they are kept.
         name: What the samples are, for messages.
 
     Raises:
@@ -54,13 +54,13 @@ class FeaturesByContent:
         split: FrozenSplit,
         key: dict[str, str],
         extractor: Extractor,
-        settings: Settings,
+        cache: CacheOptions,
         name: str,
     ) -> None:
-        self._split, self._extractor, self._settings, self._name = split, extractor, settings, name
-        whose = {"data": f"by content, {name}"} | extract.numbers_key(settings.engine, 0)
+        self._split, self._extractor, self._cache, self._name = split, extractor, cache, name
+        whose = {"data": f"by content, {name}"} | extract.numbers_key(cache.engine, 0)
         self._key = key | whose
-        known = known_store(settings, split.layers[0], self._key)
+        known = known_store(cache, split.layers[0], self._key)
         self._stores = [] if known is None else [known]
         self._rows = {} if known is None else dict(known.digest_rows())
         self._asked: dict[bytes, None] = {}  # Of this fit, in their order.
@@ -106,7 +106,7 @@ class FeaturesByContent:
     def finish(self) -> None:
         """After a whole pass the user's file is complete, though there was room for more."""
         first = self._stores[0] if self._stores else None
-        if first is not None and self._settings.path is not None and not first.complete:
+        if first is not None and self._cache.path is not None and not first.complete:
             first.finish()
 
     def close(self) -> None:
@@ -139,10 +139,10 @@ class FeaturesByContent:
         """Room for so many more samples, at the end of the last store or in another one."""
         columns = extract.columns_of(self._split, computed)
         if not self._stores:
-            self._stores = [self._made(columns, rows, self._settings)]
+            self._stores = [self._made(columns, rows, self._cache)]
             say(
                 f"{self._name}: room for {memory.size_text(self._stores[0].nbytes)} of features",
-                self._settings.verbose,
+                self._cache.verbose,
             )
             return
         last = self._stores[-1]
@@ -150,11 +150,11 @@ class FeaturesByContent:
             last.flush()
             if not last.complete:
                 last.finish()
-            self._stores.append(self._made(columns, rows, replace(self._settings, path=None)))
+            self._stores.append(self._made(columns, rows, replace(self._cache, path=None)))
             return
         first = self._offset()
         held = [name for name, row in self._rows.items() if row >= first]
-        if size_of(last.columns, len(held) + rows) > self._settings.memory_limit:
+        if size_of(last.columns, len(held) + rows) > self._cache.memory_limit:
             held = [name for name in held if name in self._asked]
         self._move(held, rows)
 
@@ -164,19 +164,19 @@ class FeaturesByContent:
         numbers = np.array([self._rows[name] - first for name in names], int)
         values = {column: last.read(column, numbers) for column in last.columns}
         self._rows = {name: row for name, row in self._rows.items() if row < first}
-        settings = replace(self._settings, path=None)
-        store = self._made(last.columns, len(names) + rows, settings)
+        cache = replace(self._cache, path=None)
+        store = self._made(last.columns, len(names) + rows, cache)
         if names:
             digests = np.frombuffer(b"".join(names), np.uint8).reshape(-1, _DIGEST)
             store.append(values, digests)
         self._rows.update({name: first + number for number, name in enumerate(names)})
         self._stores[-1] = store
 
-    def _made(self, columns: Any, rows: int, settings: Settings) -> FeatureStore:
-        store = new_store(settings, columns, rows, self._key, self._name, digests=True)
+    def _made(self, columns: Any, rows: int, cache: CacheOptions) -> FeatureStore:
+        store = new_store(cache, columns, rows, self._key, self._name, digests=True)
         if store.path is None:
             layer: keras.layers.Layer = self._split.layers[0]
-            memory_stores.keep(layer, store, self._settings.memory_limit)
+            memory_stores.keep(layer, store, self._cache.memory_limit)
         return store
 
     def _gather(

@@ -50,18 +50,26 @@ def fit(
 
 @contextlib.contextmanager
 def _skipping(model: keras.Model, run: Skipped) -> Iterator[None]:
+    ours: Any = None
+
     def skipping(make_own: Any) -> Any:
         def make(force: bool = False) -> None:
+            nonlocal ours
             make_own(force)
             if run.skip:
                 own = model.train_function
-                model.train_function = lambda iterator: _skip(model, iterator, own, run)
+                ours = model.train_function = lambda iterator: _skip(model, iterator, own, run)
 
         return make
 
     model.train_function = None
-    with patches.patch(model, "make_train_function", skipping):
-        yield
+    try:
+        with patches.patch(model, "make_train_function", skipping):
+            yield
+    finally:
+        # The run has ended or was interrupted before the first step that trains.
+        if ours is not None and model.train_function is ours:
+            model.train_function = None
 
 
 def _skip(model: keras.Model, iterator: Any, own: Any, run: Skipped) -> Any:

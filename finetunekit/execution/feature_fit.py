@@ -6,7 +6,7 @@ import keras
 
 from finetunekit.caching import cut
 from finetunekit.caching.cut import flat_inputs
-from finetunekit.caching.options import Settings
+from finetunekit.caching.options import CacheOptions
 from finetunekit.data.array_batches import ArrayBatches
 from finetunekit.data.batches import Batches
 from finetunekit.data.pipeline_batches import GeneratedBatches
@@ -32,7 +32,9 @@ _STEPS = (
 )
 
 
-def find_cut(model: keras.Model, cache: Settings, like: Any) -> tuple[cut.FrozenSplit | None, str]:
+def find_cut(
+    model: keras.Model, cache: CacheOptions, like: Any
+) -> tuple[cut.FrozenSplit | None, str]:
     """Where a model is cut, so that the part before is computed once; or None, and why not.
 
     Args:
@@ -61,7 +63,7 @@ def _has_frozen_variables(model: keras.Model) -> bool:
     return any(id(variable) not in trained for variable in made)
 
 
-def reader_for(model: keras.Model, batches: Batches, cache: Settings) -> Reader | None:
+def reader_for(model: keras.Model, batches: Batches, cache: CacheOptions) -> Reader | None:
     """The reader that features of these data come from; None if all is computed in each epoch.
 
     Says why, if a cache was asked for or a part is frozen.
@@ -91,7 +93,7 @@ def reader_for(model: keras.Model, batches: Batches, cache: Settings) -> Reader 
     return found
 
 
-def _reader(model: keras.Model, batches: Batches, cache: Settings) -> Reader | None:
+def _reader(model: keras.Model, batches: Batches, cache: CacheOptions) -> Reader | None:
     if isinstance(batches, ArrayBatches) and batches.keras_steps is None:
         if flat_inputs(model, batches.arrays.x) is None:
             return None
@@ -122,7 +124,7 @@ def fit(
     call: FitCall,
     train: Reader,
     validation: Batches | None,
-    cache: Settings,
+    cache: CacheOptions,
     run: Run | None = None,
 ) -> keras.callbacks.History:
     """`model.fit` on features.

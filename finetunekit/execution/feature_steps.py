@@ -10,7 +10,7 @@ import keras
 from finetunekit.caching import cut, identity
 from finetunekit.caching.cut import FrozenSplit, NotConstant
 from finetunekit.caching.extract import Extractor
-from finetunekit.caching.options import Settings
+from finetunekit.caching.options import CacheOptions
 from finetunekit.execution import kept_tail
 from finetunekit.execution.phases import FitPhase, Training, Validation
 from finetunekit.execution.readers import Reader
@@ -39,7 +39,7 @@ class FeatureFit:
         model: The compiled model.
         train: Its samples, by position or as a stream of batches.
         validation: The same, or None to leave validation to Keras.
-        settings: Where the features are kept, and who computes them.
+        cache: Where the features are kept, and who computes them.
         callbacks: All callbacks of the fit.
         first_epoch: The number of the first epoch.
         run: A run that goes on where it was interrupted.
@@ -50,12 +50,12 @@ class FeatureFit:
         model: keras.Model,
         train: Reader,
         validation: Reader | None,
-        settings: Settings,
+        cache: CacheOptions,
         callbacks: StepCallbacks,
         first_epoch: int = 0,
         run: Run | None = None,
     ) -> None:
-        self.model, self.settings, self.callbacks = model, settings, callbacks
+        self.model, self.cache, self.callbacks = model, cache, callbacks
         self._readers = [reader for reader in (train, validation) if reader is not None]
         self._phases: list[FitPhase] = [
             Training(self, model, train, callbacks, run=run),
@@ -69,16 +69,19 @@ class FeatureFit:
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """Exchanges the functions for the time of a fit."""
-        for phase in self._phases:
-            phase.take_over()
-        try:
-            yield
-        finally:
+        # Each of them is undone though another one may fail, such as for want of disk.
+        with contextlib.ExitStack() as ends:
+            ends.callback(self._forget)
             for phase in self._phases:
-                phase.close()
-                phase.give_back()
-            if self._renewed:
-                kept_tail.drop(self.model)
+                phase.take_over()
+                ends.callback(phase.give_back)
+                ends.callback(phase.close)
+            yield
+
+    def _forget(self) -> None:
+        """Traces of the tail that hold no longer are not for the next fit."""
+        if self._renewed:
+            kept_tail.drop(self.model)
 
     @property
     def epoch(self) -> int:
@@ -117,13 +120,13 @@ class FeatureFit:
         self._renewed = False
         split = cut.split_frozen(
             self.model,
-            frozen_dropout=self.settings.frozen_dropout,
+            frozen_dropout=self.cache.frozen_dropout,
             like=self._readers[0].like,
         )
         try:
             self._cut = self._get_ready(split)
         except (NotConstant, OSError) as error:
-            if isinstance(error, OSError) and self.settings.path is not None:
+            if isinstance(error, OSError) and self.cache.path is not None:
                 raise  # The user's own file; a temporary one can be done without.
             warn(f"nothing is computed once: {error}")
             self._cut = self._get_ready(cut.uncut(split, str(error)))
@@ -134,12 +137,12 @@ class FeatureFit:
             split = cut.uncut(split, "nothing before it has weights")
         key = identity.prefix_key(split) if split.features else {}
         varying = any(reader.varies(split) for reader in self._readers)
-        extractor = Extractor(split, self.settings.engine, varying=varying, key=key)
+        extractor = Extractor(split, self.cache.engine, varying=varying, key=key)
         told = [phase.make_ready(split, key, extractor) for phase in self._phases]
         if split.features:
             self._tell(split, [words for words in told if words], time.perf_counter() - start)
         tail = kept_tail.tail_of(
-            self.model, split, self._phases[0].plain, exact=self.settings.engine == "keras"
+            self.model, split, self._phases[0].plain, exact=self.cache.engine == "keras"
         )
         return Cut(split, tail, key.get("prefix weights", ""))
 
@@ -149,5 +152,5 @@ class FeatureFit:
             f"computed once: {plural(len(split.layers), 'layer')} with weights up to "
             f"{split.prefix_calls[-1].path!r}{off if split.switched_off else ''}. "
             f"{'. '.join(told)}{'. ' if told else ''}{seconds:.1f} s",
-            self.settings.verbose,
+            self.cache.verbose,
         )

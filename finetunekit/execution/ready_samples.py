@@ -38,6 +38,7 @@ class Begun(NamedTuple):
 
     rows: np.ndarray
     done: int
+    announced: bool = False  # Whether callbacks know that the next step begins.
 
 
 class ReadySamples(ReadyReader):
@@ -111,7 +112,7 @@ class ReadySamples(ReadyReader):
 
     def run(self, iterator: Any, phase: Phase, begun: Any = None) -> Any:
         """All steps of an epoch, or of a validation; in the middle of one, the rest of it."""
-        rows, done = begun or self._start(phase)
+        rows, done, announced = begun or self._start(phase)
         steps = math.ceil(len(rows) / self._size)
         if done == steps:  # The run was interrupted between the last step and what follows.
             return phase.model.get_metrics_result()
@@ -119,14 +120,17 @@ class ReadySamples(ReadyReader):
         for window in self.windows(rows[done * self._size :]):
             step = 0
             while step < window.steps:
-                logs, count = self._execute(phase, window, step, done)
+                if phase.wants_batches and not announced:
+                    phase.begin(done)
+                if phase.stale:
+                    return phase.go_on(iterator, Begun(rows, done, phase.wants_batches))
+                announced = False
+                logs, count = self._execute(phase, window, step)
                 step, done = step + count, done + count
                 if phase.wants_batches or step < window.steps:
                     phase.end(self._last_of(phase, done), logs)
                 if phase.stopping:
                     return logs
-                if done < steps and phase.stale:
-                    return phase.go_on(iterator, Begun(rows, done))
         return logs
 
     def _start(self, phase: Phase) -> Begun:
@@ -135,13 +139,11 @@ class ReadySamples(ReadyReader):
         prepare = lambda: phase.steps.prepare(self._parts(first))  # noqa: E731
         return Begun(rows, phase.resumed_at(math.ceil(len(rows) / self._size), prepare))
 
-    def _execute(self, phase: Phase, window: Window, step: int, done: int) -> tuple[Any, int]:
+    def _execute(self, phase: Phase, window: Window, step: int) -> tuple[Any, int]:
         """Some steps without Python in between; the metrics, and how many they were."""
         import tensorflow as tf
 
         count = min(window.steps - step, phase.at_once(window.steps))
-        if phase.wants_batches:
-            phase.begin(done)
         start = time.perf_counter()
         logs = phase.steps.many(
             window.parts,

@@ -11,7 +11,7 @@ import numpy as np
 from finetunekit.caching import extract, memory, memory_stores
 from finetunekit.caching.cut import FrozenSplit, flat_inputs
 from finetunekit.caching.extract import Extractor
-from finetunekit.caching.options import Settings
+from finetunekit.caching.options import CacheOptions
 from finetunekit.caching.progress import Progress
 from finetunekit.caching.store import FeatureStore
 from finetunekit.data.array_batches import ArrayBatches
@@ -29,15 +29,15 @@ class Samples(Reader):
     Args:
         batches: The samples, in batches of arrays.
         model: The model that they are for.
-        settings: Where the features are kept, and who computes them.
+        cache: Where the features are kept, and who computes them.
     """
 
     keras_sees_steps = False
 
-    def __init__(self, batches: ArrayBatches, model: keras.Model, settings: Settings) -> None:
+    def __init__(self, batches: ArrayBatches, model: keras.Model, cache: CacheOptions) -> None:
         arrays, order = batches.arrays, batches.order
         # Bit for bit what `model.fit` computes: in its batches.
-        lengths = None if settings.engine == "keras" else batches.lengths
+        lengths = None if cache.engine == "keras" else batches.lengths
         self._numbers: np.ndarray | None = None  # Of the samples, as the user has them.
         if lengths is not None:
             by_length = np.argsort(lengths, kind="stable")
@@ -46,7 +46,7 @@ class Samples(Reader):
             self._numbers = by_length
         self.lengths = lengths
         self.inputs = [_plain(array) for array in flat_inputs(model, arrays.x) or []]
-        self.arrays, self.settings = arrays, settings
+        self.arrays, self.cache = arrays, cache
         self.size, self.name = batches.size, batches.kind
         self.rows = len(self.inputs[0])
         self.steps = math.ceil(self.rows / self.size)
@@ -61,7 +61,7 @@ class Samples(Reader):
         store, told = self._features(split, key, extractor) if split.features else (None, "")
         contents = Contents(self.inputs, self.arrays.y, self.arrays.weights)
         self._latest = ReadySamples(
-            contents, split, store, self.size, self.settings.memory_limit, self._order, told
+            contents, split, store, self.size, self.cache.memory_limit, self._order, told
         )
         return self._latest
 
@@ -100,17 +100,17 @@ class Samples(Reader):
         self, split: FrozenSplit, key: dict[str, str], extractor: Extractor
     ) -> tuple[FeatureStore, str]:
         """The complete store of the features, and in words what was done for it."""
-        key = key | self._data_key() | extract.numbers_key(self.settings.engine, self.size)
+        key = key | self._data_key() | extract.numbers_key(self.cache.engine, self.size)
         layer = split.layers[0]
-        store = known_store(self.settings, layer, key)
+        store = known_store(self.cache, layer, key)
         known = store.done if store is not None else 0
         if store is None or not store.complete:
-            progress = Progress(self.rows, self.settings.verbose, self.name)
+            progress = Progress(self.rows, self.cache.verbose, self.name)
             trims = self.varies(split)
 
             def make(features: list[np.ndarray]) -> FeatureStore:
                 columns = extract.columns_of(split, features)
-                return new_store(self.settings, columns, self.rows, key, self.name)
+                return new_store(self.cache, columns, self.rows, key, self.name)
 
             store = extract.fill(
                 store,
@@ -121,7 +121,7 @@ class Samples(Reader):
                 progress.told,
             )
         if store.path is None:
-            memory_stores.keep(layer, store, self.settings.memory_limit)
+            memory_stores.keep(layer, store, self.cache.memory_limit)
         return store, self._words(store, known, extractor)
 
     def _batches(self, first: int, trims: bool) -> Iterator[list[Any]]:

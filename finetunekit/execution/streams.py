@@ -7,7 +7,7 @@ import numpy as np
 
 from finetunekit.caching.cut import FrozenSplit, NotConstant, flat_inputs
 from finetunekit.caching.extract import Extractor
-from finetunekit.caching.options import Settings
+from finetunekit.caching.options import CacheOptions
 from finetunekit.execution.by_content import FeaturesByContent
 from finetunekit.execution.readers import Phase, Reader, ReadyReader
 from finetunekit.execution.tail import Parts
@@ -26,23 +26,24 @@ class Stream(Reader):
     Args:
         like: The specs, or a batch, of the inputs.
         steps: The number of batches in an epoch.
-        settings: Where the features are kept, and who computes them.
+        cache: Where the features are kept, and who computes them.
         name: What the samples are, for messages.
     """
 
     keras_sees_steps = True
 
-    def __init__(self, like: Any, steps: int, settings: Settings, name: str) -> None:
-        self.like, self.steps, self.settings, self.name = like, steps, settings, name
+    def __init__(self, like: Any, steps: int, cache: CacheOptions, name: str) -> None:
+        self.like, self.steps, self.cache, self.name = like, steps, cache, name
         self._stopped = False
         self._iterator: Any = None
         self._undrawn = 0  # Batches that the iterator still has, and that were trained on.
+        self._repeats: bool | None = None  # Whether it has more than one pass; None: not known.
 
     def ready(self, split: FrozenSplit, key: dict[str, str], extractor: Extractor) -> ReadyReader:
         """Takes up the features that are there; the others come with the batches."""
         if not split.features:
             return _KerasSteps(self)
-        known = FeaturesByContent(split, key, extractor, self.settings, self.name)
+        known = FeaturesByContent(split, key, extractor, self.cache, self.name)
         return ReadyStream(self, split, known)
 
     def reads(self, iterator: Any, *, own: bool) -> bool:
@@ -54,6 +55,17 @@ class Stream(Reader):
         self._undrawn = 0
         for _ in range(undrawn % self.steps):
             next(iterator)
+
+    def goes_on(self, iterator: Any) -> bool:
+        """Whether there are batches after a whole pass: a pipeline may repeat itself.
+
+        Without it, the last of several steps in one execution would be taken from the next pass.
+        """
+        if self._repeats is None:
+            self.catch_up(iterator)
+            self._repeats = next(iterator, None) is not None
+            self._undrawn, self._iterator = self.steps - 1, iterator
+        return self._repeats
 
     def replayed(self, iterator: Any) -> None:
         """A batch was trained on that was not drawn."""
@@ -132,8 +144,10 @@ class ReadyStream(ReadyReader):
 
     def _next(self, iterator: Any, model: keras.Model) -> Parts | None:
         steps = self._stream.steps
-        if self._stream.settings.deterministic:
-            if self._batches == steps:  # A pipeline that repeats itself.
+        if self._stream.cache.deterministic:
+            if self._batches == steps:
+                if not self._stream.goes_on(iterator):
+                    raise StopIteration
                 self._end_pass()
             if len(self._recorded) == steps:
                 names, parts = self._recorded[self._batches]
@@ -156,7 +170,7 @@ class ReadyStream(ReadyReader):
         try:
             found = self._known.find(arrays, self._to_come(len(arrays[0])))
         except (NotConstant, OSError) as error:
-            if isinstance(error, OSError) and self._stream.settings.path is not None:
+            if isinstance(error, OSError) and self._stream.cache.path is not None:
                 raise
             self._stream.stop(str(error))
             return None
@@ -164,7 +178,7 @@ class ReadyStream(ReadyReader):
         self._seen += len(found.names)
         self._hits += len(found.names) - found.new
         self._judge()
-        if self._stream.settings.deterministic and self._known.holds(found.names):
+        if self._stream.cache.deterministic and self._known.holds(found.names):
             self._recorded.append((found.names, parts))
         return self._of(found.columns, parts)
 

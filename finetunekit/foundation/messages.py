@@ -31,10 +31,10 @@ def warn(message: str) -> None:
 
 
 def plural(count: int, noun: str) -> str:
-    """`3 layers`, `1 layer`, `2 classes`, `4 batches`."""
+    """`3 layers`, `1 layer`, `2 classes`, `4 batches`, `5 epochs`."""
     if count == 1:
         return f"1 {noun}"
-    return f"{count:,} {noun}es" if noun.endswith(("s", "ch")) else f"{count:,} {noun}s"
+    return f"{count:,} {noun}es" if noun.endswith(("s", "tch")) else f"{count:,} {noun}s"
 
 
 def listed(names: Iterable[object], limit: int = 12) -> str:

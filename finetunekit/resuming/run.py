@@ -1,11 +1,14 @@
 """What does `fit` do for a run that is kept or goes on? Checks, gathers, puts back, skips."""
 
+import copy
+import dataclasses
 import os
 import random
 from typing import Any
 
 import keras
 
+from finetunekit.caching.options import CacheOptions
 from finetunekit.data.batches import Batches
 from finetunekit.foundation.messages import listed, say
 from finetunekit.resuming import (
@@ -70,9 +73,11 @@ class Run:
             )
         return known
 
-    def memory_limit(self, limit: int) -> int:
-        """How much features may take, which may decide the order: as the run began."""
-        return limit if self.state is None else int(self.state["facts"]["memory limit"])
+    def cache(self, options: CacheOptions) -> CacheOptions:
+        """The same with the memory that the run began with, which may decide the order."""
+        if self.state is None:
+            return options
+        return dataclasses.replace(options, memory_limit=int(self.state["facts"]["memory limit"]))
 
     def features(self) -> str | None:
         """Where computed features are kept beside the checkpoint."""
@@ -195,7 +200,8 @@ class Run:
         """What the callbacks and the generators of random numbers held."""
         if self.state is not None:
             for callback, held in zip(self._callbacks, self.state["callbacks"], strict=True):
-                training_state.put_into_callback(callback, held)
+                # A copy, since callbacks change what they hold, and a plan may run again.
+                training_state.put_into_callback(callback, copy.deepcopy(held))
             random_states.put_into_random(self.state["random"], self._mixers)
 
     def note_epoch(self) -> None:

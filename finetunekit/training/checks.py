@@ -4,10 +4,43 @@ from typing import Any
 
 import keras
 
-from finetunekit.data.class_weights import check_class_weight
 from finetunekit.foundation import arguments, keras_internals
 from finetunekit.foundation.messages import listed
 from finetunekit.models.metadata import Task
+from finetunekit.tasks import known_task
+from finetunekit.training.compiling import warn_of_rate
+
+
+def check_model(model: Any) -> Task | None:
+    """Checks that a model can train; its task, or None if it has a loss of its own.
+
+    Raises:
+        TypeError: If it is not a Keras model.
+        ValueError: If it is not compiled, or nothing in it trains.
+    """
+    arguments.check_model(model)
+    check_trains(model)
+    warn_of_rate(model)
+    # Of a model with a loss of its own, only what holds for all data is checked.
+    return known_task(model)
+
+
+def check_trains(model: keras.Model) -> None:
+    """Raises for a model that is not compiled, or in which all is frozen.
+
+    Raises:
+        ValueError: If so.
+    """
+    if not model.compiled:
+        raise ValueError(
+            "`model` is not compiled. Call `compile_for_task(model)` or `model.compile(...)` "
+            f"first. Received: model={model!r}"
+        )
+    if not model.trainable_variables and model.built:
+        raise ValueError(
+            f"Nothing in {model.name!r} is trainable, so there is nothing to fit. Unfreeze "
+            f"something with `unfreeze_layers`. Received: model={model!r}"
+        )
 
 
 def check_callbacks(callbacks: Any) -> list[Any]:
@@ -56,43 +89,6 @@ def check_monitors(model: keras.Model, callbacks: Any, *, validated: bool) -> No
                 "Validation values need `validation_data` or `validation_split`. "
                 f"Received: monitor={wanted!r}"
             )
-
-
-def check_pipeline(x: Any, y: Any, split: Any, sample_weight: Any) -> None:
-    """Raises for arguments that go with arrays only.
-
-    Raises:
-        ValueError: If one is given.
-    """
-    if x is None:
-        raise ValueError("`x` is missing: give arrays or a dataset. Received: x=None")
-    for name, value in (("y", y), ("sample_weight", sample_weight)):
-        if value is not None:
-            raise ValueError(
-                f"`x` is a {type(x).__name__}, which brings its own {name}: leave `{name}` out. "
-                f"Received: {name} of type {type(value).__name__}"
-            )
-    if split:
-        raise ValueError(
-            "`validation_split` needs arrays, since other data cannot be cut; give "
-            f"`validation_data`. Received: validation_split={split!r}"
-        )
-
-
-def check_pipeline_weights(class_weight: Any, task: Task | None) -> None:
-    """Raises for class weights that need the labels beforehand, or name unknown classes.
-
-    Raises:
-        ValueError: If so.
-    """
-    if isinstance(class_weight, str):
-        raise ValueError(
-            f"`class_weight={class_weight!r}` needs arrays, to count the classes. Give a dict of "
-            "class number -> weight, or the data as arrays. "
-            f"Received: class_weight={class_weight!r}"
-        )
-    if class_weight is not None and task is not None:
-        check_class_weight(class_weight, task)
 
 
 def _metric_names(compiled: dict[str, Any]) -> list[str | None]:

@@ -10,10 +10,10 @@ import numpy as np
 from finetunekit.caching import cut, engines, extract, memory
 from finetunekit.caching.cut import FrozenSplit, NotConstant, flat_inputs
 from finetunekit.caching.engines import Engine
-from finetunekit.caching.options import Settings
+from finetunekit.caching.options import CacheOptions
 from finetunekit.caching.store import size_of
 from finetunekit.data import pipeline_batches
-from finetunekit.data.array_batches import ArrayBatches
+from finetunekit.data.array_batches import ArrayBatches, Cutting
 from finetunekit.data.arrays import Arrays
 from finetunekit.data.batches import Batches
 from finetunekit.execution.feature_fit import find_cut
@@ -88,7 +88,7 @@ def explain(
         ```
     """
     arguments.check_model(model)
-    cache = Settings(frozen_dropout=frozen_dropout)
+    cache = CacheOptions(frozen_dropout=frozen_dropout)
     found = of_model(model, _inputs_alone(model, data, batch_size), epochs=epochs, cache=cache)
     say(found.text)
     return found
@@ -96,11 +96,14 @@ def explain(
 
 def _inputs_alone(model: keras.Model, data: Any, size: int) -> Batches:
     if inputs.is_array_like(data):
-        return ArrayBatches(Arrays(inputs.read(data, model, "data", compare=False), None), size)
+        read = inputs.read(data, model, "data", compare=False)
+        return ArrayBatches(Arrays(read, None), Cutting(size=size))
     return pipeline_batches.of(data)
 
 
-def of_model(model: keras.Model, batches: Batches, *, epochs: int, cache: Settings) -> FitEstimate:
+def of_model(
+    model: keras.Model, batches: Batches, *, epochs: int, cache: CacheOptions
+) -> FitEstimate:
     """The estimate for a model and its data; changes nothing.
 
     Raises:

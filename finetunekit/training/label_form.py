@@ -26,6 +26,12 @@ def of_batches(
         return task
     held_out = None if validation is None else _task_for(validation.spec[1], task, model)
     if held_out is not None and held_out != found:
+        if batches.random_layers:
+            raise ValueError(
+                "`mix` trains on mixtures of labels, so batches of `validation_data` need one-hot "
+                f"labels: `data.map(lambda x, y: (x, tf.one_hot(y, {task.num_classes})))`. "
+                f"Received: validation_data with {family_of(task).label_form(held_out)}"
+            )
         raise ValueError(
             "`validation_data` must have labels of the same form as the training data: integer "
             "labels or one-hot labels. Turn one-hot labels into integers with "

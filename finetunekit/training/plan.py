@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from finetunekit.caching.cut import FrozenSplit
-from finetunekit.caching.options import Settings
+from finetunekit.caching.options import CacheOptions
 from finetunekit.data.batches import Batches
 from finetunekit.execution.feature_fit import find_cut
 from finetunekit.execution.loop_options import LoopOptions
@@ -53,7 +53,7 @@ class FitPlan:
     labels: Task | None
     batches: Batches
     validation: Batches | None
-    cache: Settings
+    cache: CacheOptions
     loop: LoopOptions
     callbacks: tuple[Any, ...]
     seed: int | None

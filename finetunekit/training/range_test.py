@@ -15,8 +15,8 @@ import numpy as np
 from finetunekit.foundation import keras_optimizers, plots
 from finetunekit.foundation.messages import say, warn
 from finetunekit.models import inputs, metadata, optimizer_state, rate_multipliers
-from finetunekit.training import label_form
-from finetunekit.training.planning import check_model, plan_fit
+from finetunekit.training import checks, label_form
+from finetunekit.training.planning import plan_fit
 
 _SMOOTH = 0.9  # Of the running mean of losses.
 # What a `fit` leaves behind on the model; none of it is there before the first.
@@ -249,16 +249,20 @@ def _put_back(model: keras.Model) -> Iterator[keras.optimizers.Optimizer]:
             metadata.remember(
                 model, choices=dataclasses.replace(picked, loss=model.loss, optimizer=optimizer)
             )
-        for name in _HELD:
-            if name in held:
-                setattr(model, name, held[name])
-            elif name in vars(model):
-                delattr(model, name)
+        _put_attributes_back(model, held)
         model.reset_metrics()
         for variable, value in values:
             variable.assign(value)
         random.setstate(states[0])
         np.random.set_state(states[1])
+
+
+def _put_attributes_back(model: keras.Model, held: dict[str, Any]) -> None:
+    for name in _HELD:
+        if name in held:
+            setattr(model, name, held[name])
+        elif name in vars(model):
+            delattr(model, name)
 
 
 def _variables(model: keras.Model) -> list[Any]:
@@ -325,5 +329,5 @@ def _check(model: Any, low: Any, high: Any, steps: Any, options: dict[str, Any])
                 f"`{name}` means nothing in a range test, which is one short run without "
                 f"validation. Leave it out. Received: {name}={options[name]!r}"
             )
-    check_model(model)
+    checks.check_model(model)
     rate_multipliers.check_rate_is_a_number(model.optimizer, "find_learning_rate")

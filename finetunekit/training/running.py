@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from finetunekit.averaging import ema
-from finetunekit.caching.options import Settings
+from finetunekit.caching.options import CacheOptions
 from finetunekit.callbacks import protocol
 from finetunekit.callbacks.nan_watch import NaNWatch
 from finetunekit.data.array_batches import MixedArrayBatches
@@ -21,7 +21,7 @@ from finetunekit.models import compiled
 from finetunekit.models.temporary_injection import TemporaryInjection
 from finetunekit.resuming.resume_point import check_can_be_kept
 from finetunekit.resuming.run import Run
-from finetunekit.training import label_form
+from finetunekit.training import checks, label_form
 
 if TYPE_CHECKING:
     from finetunekit.training.plan import FitPlan
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 def run(plan: "FitPlan") -> keras.callbacks.History:
     """Trains the model of a plan, in place."""
     model = plan.model
+    checks.check_trains(model)  # It may have been frozen since it was planned.
     if compiled.renew_if_stale(model):
         say(f"{model.name!r} has changed since it was compiled: its functions are traced anew")
     with _callbacks_undone(plan), _labels_followed(plan), _run_ended(plan) as kept:
@@ -91,7 +92,7 @@ def _run_ended(plan: "FitPlan") -> Iterator[Run | None]:
             kept.end(whole=False)
 
 
-def _cache_of_run(plan: "FitPlan", kept: Run) -> Settings:
+def _cache_of_run(plan: "FitPlan", kept: Run) -> CacheOptions:
     """Where features of a run are kept that may be interrupted.
 
     Features of a pipeline are computed as batches come, so other batches after the interruption
@@ -107,7 +108,7 @@ def _cache_of_run(plan: "FitPlan", kept: Run) -> Settings:
 
 
 def _execute(
-    plan: "FitPlan", loop: LoopOptions, callbacks: list[Any], cache: Settings, kept: Run | None
+    plan: "FitPlan", loop: LoopOptions, callbacks: list[Any], cache: CacheOptions, kept: Run | None
 ) -> keras.callbacks.History:
     """Trains on features where a part is frozen, else as `model.fit` does."""
     model, batches, validation = plan.model, plan.batches, plan.validation

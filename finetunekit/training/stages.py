@@ -25,7 +25,7 @@ from finetunekit.resuming.resume_point import Resume, StageState, read_checkpoin
 from finetunekit.resuming.run import Run
 from finetunekit.training import checks
 from finetunekit.training.plan import FitPlan
-from finetunekit.training.planning import check_model, plan_fit
+from finetunekit.training.planning import plan_fit
 
 _WARMUP = 0.1  # Share of a stage's steps in which late variables reach their rate.
 _STEPS = 100  # Of an epoch, where their number is not known.
@@ -162,16 +162,18 @@ def fit_in_stages(
         ```
     """
     stages = _read(stages, fit_options)
-    check_model(model)
+    checks.check_model(model)
     for stage in stages:
         if stage.trainable is not None:
             freezing.targets_of(model, stage.trainable, batch_norm=stage.batch_norm)
     rate_multipliers.check_rate_is_a_number(model.optimizer, "fit_in_stages")
     resume = fit_options.pop("resume", None)
     described = _described(model, stages)
-    joined, current, seed = _resumed(described, resume)
+    joined, current, known = _resumed(described, resume)
     if fit_options.get("seed") is None:
-        fit_options["seed"] = drawn_seed(seed)
+        fit_options["seed"] = drawn_seed(known.get("seed"))
+    if known:  # It may decide the order, so all stages go on with the one that the run began with.
+        fit_options["memory_limit"] = known["memory limit"]
     last = sum(stage.epochs for stage in stages)
     plan = plan_fit(model, x, y, epochs=last, **fit_options)
     return _Staging(plan, stages, described, joined, _Resumed(resume, current)).run()
@@ -227,13 +229,14 @@ class _Staging:
             self._path if number == self._current else None,
             _state(number, self.joined, self._described),
         )
+        run = Run.of(list(callbacks), point)
+        cache = plan.cache.for_stage(number)
+        loop = dataclasses.replace(plan.loop, initial_epoch=first, epochs=first + stage.epochs)
         return plan.replace(
-            loop=dataclasses.replace(
-                plan.loop, initial_epoch=first, epochs=first + stage.epochs
-            ).checked(),
+            loop=loop.checked(),
             callbacks=callbacks,
-            cache=plan.cache.for_stage(number),
-            resume=Run.of(list(callbacks), point),
+            cache=cache if run is None else run.cache(cache),
+            resume=run,
         )
 
     def _begin(self, stage: Stage, name: str) -> list[Any]:
@@ -282,15 +285,15 @@ def _read(stages: Any, options: dict[str, Any]) -> list[Stage]:
     return rows
 
 
-def _resumed(described: list[Any], resume: Any) -> tuple[StagedHistory, int | None, int | None]:
-    """The history of the stages that are done, the number of the next one, and the seed.
+def _resumed(described: list[Any], resume: Any) -> tuple[StagedHistory, int | None, dict[str, Any]]:
+    """The history of the stages that are done, the number of the next one, and the run's facts.
 
     Raises:
         ValueError: If the file is of other stages, or of a run without.
     """
     held = None if resume is None else read_checkpoint(resume)
     if held is None:
-        return StagedHistory({}, [], []), None, None
+        return StagedHistory({}, [], []), None, {}
     known = held["stage"]
     if known is None:
         raise ValueError(
@@ -299,7 +302,7 @@ def _resumed(described: list[Any], resume: Any) -> tuple[StagedHistory, int | No
         )
     check_same({"stages": known["plan"]}, {"stages": described}, "resume", resume)
     done = StagedHistory(known["history"], known["epoch"], [tuple(s) for s in known["stages"]])
-    return done, known["number"], held["facts"]["seed"]
+    return done, known["number"], held["facts"]
 
 
 def _state(number: int, joined: StagedHistory, described: list[Any]) -> StageState:

@@ -175,6 +175,11 @@ def _divided(
 ) -> tuple[Any, Any]:
     """What trains, and what is held out of it."""
     whole = (known.x,) if known.is_pipeline else (known.x, y)
+    if validation_data is not None and share not in ("auto", 0):
+        raise ValueError(
+            "`validation_split` and `validation_data` both say what to validate on; give one. "
+            f"Received: validation_split={share!r}"
+        )
     if validation_data is not None:
         return whole, None
     if share == "auto":

@@ -8,7 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-from finetunekit.data.array_batches import ArrayBatches, MixedArrayBatches, TextBatches
+import finetunekit as ftk
+from finetunekit.data.array_batches import ArrayBatches, Cutting, MixedArrayBatches, TextBatches
 from finetunekit.data.arrays import Arrays
 from finetunekit.foundation import hashing
 
@@ -20,7 +21,7 @@ GIVEN = Arrays({"a": X, "b": X[:, :1]}, Y, WEIGHTS)
 
 def cut(arrays: Arrays, size: int | None = None, **options: Any) -> ArrayBatches:
     """The arrays in batches."""
-    return ArrayBatches(arrays, size, **options)
+    return ArrayBatches(arrays, Cutting(size=size, **options))
 
 
 def test_what_they_say_of_themselves() -> None:
@@ -39,7 +40,7 @@ def test_without_a_seed_samples_come_in_their_order() -> None:
         rows = [batches.rows(epoch, number).tolist() for number in range(3)]
         assert rows == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     given = batches.for_keras(0)
-    assert given.x is GIVEN.x
+    assert given.x["a"] is X
     assert given.y is Y
     assert given.sample_weight is WEIGHTS
     assert (given.batch_size, given.shuffle, given.class_weight) == (4, False, None)
@@ -66,11 +67,11 @@ def test_a_seed_gives_an_order_for_each_epoch_that_keras_is_given_too() -> None:
 
 
 def test_keras_counts_the_steps_if_it_is_to() -> None:
-    batches = cut(GIVEN, 4, seed=3, keras_steps=2, shuffle=True)
+    batches = cut(GIVEN, 4, seed=3, keras_steps=2, keras_shuffles=True)
     assert batches.order is None
     assert batches.batch(0, 0) is None, "which samples Keras takes is not known"
     assert batches.for_keras(0).shuffle is True
-    assert batches.for_keras(0).x is GIVEN.x
+    assert batches.for_keras(0).x["a"] is X
 
 
 @pytest.mark.parametrize("part", ["x", "y", "weights"])
@@ -99,7 +100,7 @@ TOKENS = (np.arange(1, 6) <= LENGTHS[:, None]) * np.arange(1, 11)[:, None]  # Sa
 
 
 def test_texts_come_with_those_of_like_length() -> None:
-    batches = TextBatches(Arrays(TOKENS, Y), LENGTHS, 2, seed=1)
+    batches = TextBatches(Arrays(TOKENS, Y), LENGTHS, Cutting(size=2, seed=1))
     assert batches.lengths is LENGTHS
     given = batches.for_keras(0).x
     given.on_epoch_begin()
@@ -117,7 +118,7 @@ def test_texts_come_with_those_of_like_length() -> None:
 
 
 def test_texts_without_a_seed_and_to_validate_on() -> None:
-    batches = TextBatches(Arrays(TOKENS, Y), LENGTHS, 4)
+    batches = TextBatches(Arrays(TOKENS, Y), LENGTHS, Cutting(size=4))
     assert batches.rows(0, 1).tolist() == [4, 5, 6, 7]
     held_out = batches.for_validation()
     held_out.on_epoch_begin()
@@ -135,7 +136,7 @@ class Doubles:
 def test_mixed_batches_go_through_the_layers_in_turn() -> None:
     layers = [Doubles(), Doubles()]
     for seed in (None, 3):
-        batches = MixedArrayBatches(Arrays(X, Y), layers, 4, seed=seed)
+        batches = MixedArrayBatches(Arrays(X, Y), layers, Cutting(size=4, seed=seed))
         assert batches.random_layers == tuple(layers)
         given = batches.for_keras(1).x
         given.on_epoch_begin()
@@ -143,3 +144,39 @@ def test_mixed_batches_go_through_the_layers_in_turn() -> None:
         wanted = batches.rows(1, 1)
         assert np.array_equal(y, wanted)
         assert np.array_equal(x, 4 * X[wanted])
+
+
+WORDS = np.array(["good", "bad", "good", "ugly", "bad", "ugly"])
+LABELS = np.array([1, 0, 1, 0, 0, 0])
+
+
+def of_words() -> keras.Model:
+    """A model that takes texts, with a frozen part."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((1,), dtype="string")
+    x = keras.layers.StringLookup(vocabulary=["good", "bad"], output_mode="multi_hot")(inputs)
+    x = keras.layers.Dense(4, trainable=False)(x)
+    model = keras.Model(inputs, keras.layers.Dense(1, activation="sigmoid")(x))
+    model.compile("sgd", "binary_crossentropy")
+    return model
+
+
+@pytest.mark.parametrize("dtype", ["<U4", object])
+@pytest.mark.parametrize(
+    "options",
+    [{"cache": False}, {"cache": "auto"}, {"cache": "auto", "validation_steps": 1}],
+    ids=str,
+)
+def test_texts_in_their_own_order(dtype: Any, options: dict[str, Any]) -> None:
+    words = WORDS[:, None].astype(dtype)
+    history = ftk.fit(
+        of_words(), words, LABELS, batch_size=2, epochs=2, shuffle=False, verbose=0,
+        engine="keras", validation_data=(words[:2], LABELS[:2]), **options,
+    ).history  # fmt: skip
+    tensors = keras.ops.convert_to_tensor(words.astype(object), dtype="string")
+    expected = of_words().fit(
+        tensors, LABELS, batch_size=2, epochs=2, shuffle=False, verbose=0,
+        validation_data=(tensors[:2], LABELS[:2]),
+    ).history  # fmt: skip
+    np.testing.assert_allclose(history["loss"], expected["loss"], rtol=1e-6)
+    np.testing.assert_allclose(history["val_loss"], expected["val_loss"], rtol=1e-6)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import finetunekit as ftk
-from finetunekit.data.array_batches import MixedArrayBatches
+from finetunekit.data.array_batches import Cutting, MixedArrayBatches
 from finetunekit.data.arrays import Arrays
 from models import L, images, labels, small_backbone
 
@@ -25,7 +25,7 @@ def test_pictures_and_labels_are_mixed_in_the_same_shares() -> None:
     x = np.broadcast_to(numbers[:, None, None, None], (8, 4, 4, 3))
     y = np.eye(8, dtype="float32")
     layer = L.MixUp(alpha=1.0, seed=3)
-    found = MixedArrayBatches(Arrays(x, y), [layer], 8).for_keras(0).x[0]
+    found = MixedArrayBatches(Arrays(x, y), [layer], Cutting(size=8)).for_keras(0).x[0]
     mixed, shares = (np.array(part) for part in found)
     np.testing.assert_allclose(mixed.mean(axis=(1, 2, 3)), shares @ numbers, rtol=1e-5)
     np.testing.assert_allclose(shares.sum(axis=1), 1.0, rtol=1e-5)
@@ -34,7 +34,7 @@ def test_pictures_and_labels_are_mixed_in_the_same_shares() -> None:
 
 def test_batches_differ_from_epoch_to_epoch() -> None:
     x, y = images(8), np.eye(2, dtype="float32")[labels(8)]
-    batches = MixedArrayBatches(Arrays(x, y), [L.CutMix(seed=1)], 8).for_keras(0).x
+    batches = MixedArrayBatches(Arrays(x, y), [L.CutMix(seed=1)], Cutting(size=8)).for_keras(0).x
     one, other = np.array(batches[0][0]), np.array(batches[0][0])
     assert (one != other).any()
 
@@ -88,6 +88,16 @@ def test_other_tasks(task: str, classes: int | None) -> None:
 def test_what_cannot_be_mixed_is_told(options: dict, error: type, message: str) -> None:
     with pytest.raises(error, match=message):
         ftk.fit(classifier(), images(), labels(classes=3), verbose=0, **options)
+
+
+def test_a_validation_pipeline_of_integer_labels_is_told() -> None:
+    import tensorflow as tf
+
+    y = labels(classes=3)
+    data = tf.data.Dataset.from_tensor_slices((images(), y)).batch(8)
+    options = {"mix": L.MixUp(), "validation_data": data, "verbose": 0}
+    with pytest.raises(ValueError, match=r"`mix` .* one-hot.*tf.one_hot\(y, 3\)"):
+        ftk.fit(classifier(), images(), y, **options)
 
 
 def test_a_pipeline_or_a_loss_of_class_numbers_is_told() -> None:

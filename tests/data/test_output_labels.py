@@ -116,3 +116,9 @@ def test_weights_follow_the_labels() -> None:
         output_labels.read_weights({"a": ONE, "b": TWO[:3]}, labels, 24)
     with pytest.raises(ValueError, match=r"each of the labels: 'a', 'b'.*keys \['a'\]"):
         output_labels.read_weights({"a": ONE}, labels, 24)
+
+
+def test_weights_without_labels_are_told_and_not_taken_for_labels() -> None:
+    with pytest.raises(ValueError, match="`sample_weight` weights the loss of labels"):
+        output_labels.read_weights(np.ones(4), None, 4)
+    assert output_labels.read_weights(None, None, 4) is None

@@ -492,6 +492,20 @@ def test_afterwards_the_model_is_keras_again() -> None:
     assert same(values(models[0]), values(models[1]))
 
 
+def test_the_model_is_keras_again_though_a_file_cannot_be_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Any) -> None:
+        raise OSError("No space left on device")
+
+    model = small()
+    monkeypatch.setattr(FeatureStore, "close", full)
+    with pytest.raises(OSError, match="No space"):
+        ftk.fit(model, X, Y, validation_split=0.25, cache=tmp_path / "f.h5", verbose=0)
+    assert "make_train_function" not in vars(model)
+    assert "make_test_function" not in vars(model)
+
+
 def test_the_bar_shows_every_step(capfd: pytest.CaptureFixture[str]) -> None:
     ftk.fit(small(), **ARRAYS, epochs=2, verbose=1)
     shown = capfd.readouterr().out

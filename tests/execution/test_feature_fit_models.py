@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import finetunekit as ftk
-from finetunekit.caching.options import Settings
+from finetunekit.caching.options import CacheOptions
 from finetunekit.execution import feature_fit
 from frozen_dense import frozen_backbone, same_training, samples
 
@@ -19,7 +19,7 @@ X, Y = samples(24)
 WEIGHTS = np.linspace(0, 1, 24).astype("float32")
 
 
-def two_outputs(loss: dict[str, str]) -> keras.Model:
+def two_outputs(loss: dict[str, str | None]) -> keras.Model:
     inputs = keras.Input((6,))
     features = frozen_backbone()(inputs)
     outputs = {name: L.Dense(1, name=name)(features) for name in ("a", "b")}
@@ -43,16 +43,27 @@ CASES: dict[str, tuple[Callable[[], keras.Model], Any, Any]] = {
         LABELS,
         {"a": WEIGHTS, "b": WEIGHTS[::-1].copy()},
     ),
+    "labels of one output": (
+        lambda: two_outputs({"a": "mse", "b": None}),
+        {"a": LABELS["a"]},
+        None,
+    ),
+    "None for an output without a loss": (
+        lambda: two_outputs({"a": "mse", "b": None}),
+        {"a": LABELS["a"], "b": None},
+        None,
+    ),
     "a fixed batch": (lambda: fixed_batch(stateful=False), LABELS["a"], None),
     "a state": (lambda: fixed_batch(stateful=True), LABELS["a"], None),
 }
 
 
+@pytest.mark.filterwarnings("ignore:Gradients do not exist for variables")
 @pytest.mark.parametrize("case", CASES)
 def test_as_model_fit(case: str) -> None:
     make, y, sample_weight = CASES[case]
     models, losses = [], []
-    settings = Settings(engine="keras", memory_limit=1 << 20, verbose=0)
+    cache = CacheOptions(engine="keras", memory_limit=1 << 20, verbose=0)
     options = {"epochs": 2, "initial_epoch": 0, "verbose": 0}
     for cached in (False, True):
         ftk.clear_cache()
@@ -60,7 +71,7 @@ def test_as_model_fit(case: str) -> None:
         model = make()
         given = {"sample_weight": sample_weight, "batch_size": 8, "shuffle": False, **options}
         if cached:
-            assert feature_fit.find_cut(model, settings, X)[0] is not None
+            assert feature_fit.find_cut(model, cache, X)[0] is not None
             history = ftk.fit(model, X, y, engine="keras", memory_limit=1 << 20, **given)
         else:
             history = model.fit(X, y, **given)

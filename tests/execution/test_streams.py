@@ -127,6 +127,13 @@ def test_a_second_fit_that_repeats_its_data_is_deterministic_too() -> None:
     assert same_training(plain, ours)
 
 
+def test_epochs_that_are_a_part_of_the_pipeline_do_not_repeat_themselves() -> None:
+    # Keras begins an epoch where the one before has ended.
+    with pytest.raises(ValueError, match=r"the same batches.*steps_per_epoch=2.* of 3"):
+        ftk.fit(dense(), pipeline(24), steps_per_epoch=2, deterministic=True, verbose=0)
+    ftk.fit(dense(), pipeline(24), steps_per_epoch=3, deterministic=True, verbose=0)
+
+
 def test_validation_on_streams_of_their_own() -> None:
     plain, ours = dense(), dense()
     for seed in (0, 1):
@@ -160,3 +167,20 @@ def test_a_pass_that_was_cut_short_is_not_repeated() -> None:
         options = {"validation_data": pipeline(20, 5), "epochs": 4, "verbose": 0, "shuffle": False}
         histories.append(fit(**options, callbacks=[StopValidation()]).history)
     assert histories[0] == histories[1]
+
+
+@pytest.mark.parametrize("repeated", [False, True])
+def test_a_pass_that_ends_within_an_execution(repeated: bool) -> None:
+    models = []
+    data, epochs = pipeline(20), {"epochs": 3, "verbose": 0}  # Three batches.
+    if repeated:
+        data, epochs = data.repeat(), {**epochs, "steps_per_epoch": 3}
+    for cached in (False, True):
+        model = dense(steps_per_execution=2)
+        if cached:
+            ftk.fit(model, data, engine="keras", deterministic=True, **epochs)
+        else:
+            model.fit(data, shuffle=False, **epochs)
+        models.append(model)
+    assert int(models[1].optimizer.iterations) == int(models[0].optimizer.iterations)
+    assert all(map(functools.partial(np.allclose, atol=1e-6), *map(weights, models)))

@@ -46,6 +46,7 @@ def test_it_is_seen_until_the_program_sets_up_logging(
         (2, "class", "2 classes"),
         (4, "batch", "4 batches"),
         (1, "class", "1 class"),
+        (3, "epoch", "3 epochs"),
     ],
 )
 def test_plural(count: int, noun: str, text: str) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import finetunekit as ftk
+from finetunekit.caching import memory
 from finetunekit.models.label_smoothing import smooth
 from finetunekit.resuming import fingerprint
 from finetunekit.resuming.describing import describe
@@ -349,6 +350,14 @@ def test_each_change_of_a_stage_is_told(
 def test_another_number_of_stages_and_the_same_stages(staged: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="other stages"):
         in_stages(tmp_path / "a.ckpt", STAGE, STAGE, resume=staged)
+    assert in_stages(tmp_path / "a.ckpt", STAGE, resume=staged).epoch == [0]
+
+
+def test_stages_go_on_with_another_amount_of_free_memory(
+    staged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = memory.available()
+    monkeypatch.setattr(memory, "available", lambda: free // 3)
     assert in_stages(tmp_path / "a.ckpt", STAGE, resume=staged).epoch == [0]
 
 

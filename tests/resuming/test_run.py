@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -16,6 +17,8 @@ import numpy as np
 import pytest
 
 import finetunekit as ftk
+from finetunekit.caching import memory
+from finetunekit.foundation import keras_internals
 from models import L, images, labels, small_backbone
 
 CHILD = Path(__file__).with_name("resume_child.py")
@@ -264,6 +267,52 @@ def test_stages(cut: int, tmp_path: Path) -> None:
         return model, found
 
     check(train, tmp_path, cut)
+
+
+def test_stages_go_on_with_the_memory_that_the_run_began_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = str(tmp_path / "run.ckpt")
+    for free, resume, cut in ((1 << 30, None, 5), (1 << 29, keep, None)):
+        monkeypatch.setattr(memory, "available", lambda free=free: free)
+        stages = [ftk.Stage(epochs=1), ftk.Stage(epochs=1)]
+        callbacks = [ftk.callbacks.Checkpoint(keep), CutAt(cut)]
+        options = {"stages": stages, "callbacks": callbacks, "verbose": 0, "batch_size": 8}
+        with contextlib.nullcontext() if resume else pytest.raises(Cut):
+            found = ftk.fit_in_stages(dropping(), images(), labels(), resume=resume, **options)
+    assert found.epoch == [0, 1]
+
+
+def test_a_plan_of_a_resumed_run_runs_again_from_the_same_state(tmp_path: Path) -> None:
+    keep = str(tmp_path / "run.ckpt")
+    data = images(), labels()
+    options = {"batch_size": 8, "verbose": 0}
+    ftk.fit(dropping(), *data, callbacks=[ftk.callbacks.Checkpoint(keep)], **options)
+    plan = ftk.plan_fit(dropping(), *data, epochs=3, resume=keep, **options)
+    one, two = plan.run(), plan.run()
+    assert one.epoch == two.epoch == [0, 1, 2]
+    assert one.history == two.history
+
+
+def test_interrupted_while_it_is_fast_forwarded_the_model_skips_nothing_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(*_: Any) -> None:
+        raise Cut
+
+    keep, data = str(tmp_path / "run.ckpt"), (images(), labels())
+    options = {"batch_size": 8, "cache": False, "verbose": 0}
+    callbacks = [CutAt(3), ftk.callbacks.Checkpoint(keep, every=2)]
+    with pytest.raises(Cut):
+        ftk.fit(dropping("sgd"), *data, callbacks=callbacks, **options)
+    model = dropping("sgd")
+    with monkeypatch.context() as patched:
+        patched.setattr(keras_internals, "build_metrics", cut)  # After the first step.
+        with pytest.raises(Cut):
+            ftk.fit(model, *data, callbacks=[CutAt(None)], resume=keep, **options)
+    before = int(model.optimizer.iterations)
+    model.fit(*data, batch_size=8, verbose=0)
+    assert int(model.optimizer.iterations) == before + -(-len(data[0]) // 8)
 
 
 def test_a_run_that_has_ended_gives_its_end_again(tmp_path: Path) -> None:

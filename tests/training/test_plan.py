@@ -14,6 +14,7 @@ import pytest
 
 import finetunekit as ftk
 from finetunekit.foundation import hashing
+from finetunekit.models import inputs
 from finetunekit.text import attach
 from finetunekit.training import fitting
 from models import images, labels, same, small_backbone, values
@@ -62,6 +63,19 @@ def test_planning_changes_nothing() -> None:
     assert np.array_equal(y, data[1])
 
 
+def test_arrays_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, names = inputs.read, []
+
+    def counted(x: Any, model: keras.Model, name: str = "x", **options: Any) -> Any:
+        names.append(name)
+        return read(x, model, name, **options)
+
+    model = compiled()
+    monkeypatch.setattr(inputs, "read", counted)
+    ftk.plan_fit(model, images(16), labels(16), validation_split=0.25, **OPTIONS)
+    assert names == ["x"]
+
+
 def test_a_plan_says_what_will_happen() -> None:
     model = compiled()
     text = str(
@@ -107,6 +121,14 @@ def test_what_is_frozen_after_planning_counts() -> None:
     plan.run()
     after = values(model)
     assert same(before, {name: after[name] for name in before})
+
+
+def test_what_is_all_frozen_after_planning_is_told() -> None:
+    model = compiled()
+    plan = ftk.plan_fit(model, images(16), labels(16), **OPTIONS)
+    model.trainable = False
+    with pytest.raises(ValueError, match=r"Nothing in .* is trainable"):
+        plan.run()
 
 
 def test_fit_is_one_statement_with_the_arguments_of_plan_fit() -> None:

@@ -167,6 +167,11 @@ def small_texts() -> keras.Model:
         ((images(4), labels(4)), {"top": 0}, "`top` must be a share"),
         ((images(4), labels(4)), {"epochs": -1}, "`epochs` must be at least 0"),
         ((images(4), labels(4)), {"validation_split": 2.0}, "`validation_split` must be a share"),
+        (
+            (images(4), labels(4)),
+            {"validation_split": 0.5, "validation_data": (images(4), labels(4))},
+            "both say what to validate on",
+        ),
         ((images(4), labels(3)), {}, "same number of samples"),
         ((images(4), labels(3)), {"validation_split": 0.5}, "same number of samples and labels"),
         ((images(4), labels(4)), {"validation_split": 1.0}, "leave samples on both sides"),
