@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import finetunekit as ftk
-from finetunekit.data.class_weights import sample_weights
+from finetunekit.data.class_weights import check_pipeline_weights, sample_weights
+from finetunekit.models.metadata import Task
 
 MULTI = ftk.Task(name="multiclass", num_classes=3)
 # Class 0 six times, 1 three times, 2 once: weights 10 / (3 * count).
@@ -96,3 +97,13 @@ def test_fit_multiplies_with_sample_weights_and_leaves_validation_alone(shape: t
     weights = np.where(y == 1, 2.0, 2 / 3) * given.ravel()
     assert history["loss"][0] == pytest.approx((losses * weights).mean(), rel=1e-4)
     assert history["val_loss"][0] == pytest.approx(losses.mean(), rel=1e-4)
+
+
+def test_class_weights_of_a_pipeline() -> None:
+    check_pipeline_weights(None, Task(name="binary", num_classes=1))
+    check_pipeline_weights({0: 1.0, 1: 2.0}, Task(name="binary", num_classes=1))
+    check_pipeline_weights({7: 1.0}, None)
+    with pytest.raises(ValueError, match="needs arrays, to count the classes"):
+        check_pipeline_weights("balanced", Task(name="binary", num_classes=1))
+    with pytest.raises(ValueError, match="`class_weight`"):
+        check_pipeline_weights({7: 1.0}, Task(name="binary", num_classes=1))

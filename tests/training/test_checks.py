@@ -8,11 +8,9 @@ import keras
 import numpy as np
 import pytest
 
-from finetunekit.models.metadata import Task
 from finetunekit.training import checks
 
 C = keras.callbacks
-BINARY = Task(name="binary", num_classes=1)
 
 
 def test_callbacks_of_any_form() -> None:
@@ -76,28 +74,3 @@ def test_who_may_watch_what_nobody_knows() -> None:
     checks.check_monitors(compiled(), [C.ModelCheckpoint("a.keras")], validated=False)
     with pytest.raises(ValueError, match="need `validation_data`"):
         checks.check_monitors(compiled(), [C.EarlyStopping("val_my_own"), own], validated=False)
-
-
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        ((None, None, 0, None), "`x` is missing"),
-        (("data", [1], 0, None), "leave `y` out"),
-        (("data", None, 0, [1]), "leave `sample_weight` out"),
-        (("data", None, 0.1, None), "`validation_split` needs arrays"),
-    ],
-)
-def test_arguments_that_go_with_arrays(given: tuple[Any, ...], words: str) -> None:
-    checks.check_pipeline("data", None, 0.0, None)
-    with pytest.raises(ValueError, match=words):
-        checks.check_pipeline(*given)
-
-
-def test_class_weights_of_a_pipeline() -> None:
-    checks.check_pipeline_weights(None, BINARY)
-    checks.check_pipeline_weights({0: 1.0, 1: 2.0}, BINARY)
-    checks.check_pipeline_weights({7: 1.0}, None)
-    with pytest.raises(ValueError, match="needs arrays, to count the classes"):
-        checks.check_pipeline_weights("balanced", BINARY)
-    with pytest.raises(ValueError, match="`class_weight`"):
-        checks.check_pipeline_weights({7: 1.0}, BINARY)

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import finetunekit as ftk
 from finetunekit.data import pipeline_batches
-from finetunekit.data.array_batches import ArrayBatches
+from finetunekit.data.array_batches import ArrayBatches, Cutting
 from finetunekit.data.arrays import Arrays
 from finetunekit.data.batches import Batches
 from finetunekit.models import metadata
@@ -30,7 +30,7 @@ def compiled(task: str = "multiclass", **options: Any) -> keras.Model:
 
 
 def arrays(y: Any) -> Batches:
-    return ArrayBatches(Arrays(X, y))
+    return ArrayBatches(Arrays(X, y), Cutting())
 
 
 def pipeline(y: Any) -> Batches:
