@@ -125,3 +125,18 @@ def test_lengths(data: Any, words: str, validates: bool) -> None:
     else:
         with pytest.raises(ValueError, match="Give `validation_steps=`"):
             pipelines.check_length(data(), None, "validation_data", "validation_steps")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ((None, None, 0, None), "`x` is missing"),
+        (("data", [1], 0, None), "leave `y` out"),
+        (("data", None, 0, [1]), "leave `sample_weight` out"),
+        (("data", None, 0.1, None), "`validation_split` needs arrays"),
+    ],
+)
+def test_arguments_that_go_with_arrays(given: tuple[Any, ...], words: str) -> None:
+    pipelines.check_alone("data", None, 0.0, None)
+    with pytest.raises(ValueError, match=words):
+        pipelines.check_alone(*given)
