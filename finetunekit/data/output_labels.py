@@ -67,6 +67,8 @@ def read_weights(sample_weight: Any, y: Any, count: int) -> Any:
     several = isinstance(y, (dict, tuple))
     if several and isinstance(sample_weight, (dict, list, tuple)) and _alike(sample_weight, y):
         return _by_output(sample_weight, "sample_weight", one)
+    if isinstance(sample_weight, dict) and len(sample_weight) == 1 and not several:
+        (sample_weight,) = sample_weight.values()  # As the labels of a model with one output.
     if isinstance(sample_weight, dict):
         raise ValueError(
             "`sample_weight` must have one array for each of the labels: "
