@@ -53,7 +53,7 @@ class Subclassed(keras.Model):
 
 
 def images(count: int = 32, seed: int = 0, size: int = 16) -> np.ndarray:
-    """Random pictures of 0 to 255, float32."""
+    """Random images of 0 to 255, float32."""
     random = np.random.default_rng(seed)
     return random.uniform(0, 255, (count, size, size, 3)).astype("float32")
 

@@ -37,7 +37,7 @@ def pretrained_model() -> keras.Model:
 
 
 def examples(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return `count` pictures in 0..255 and their classes, 0 and 1 in turn."""
+    """Return `count` images in 0..255 and their classes, 0 and 1 in turn."""
     random = np.random.default_rng(seed)
     y = np.arange(count) % 2
     x = random.uniform(0, 155, (count, 32, 32, 3)) + 100 * y[:, None, None, None]

@@ -37,6 +37,6 @@ def cropped(image: np.ndarray) -> np.ndarray:
     return image[top : top + side, left : left + side]
 
 
-def pictures(size: int) -> np.ndarray:
+def images(size: int) -> np.ndarray:
     """Two inputs `(2, size, size, 3)`, normalised already."""
     return np.random.default_rng(1).normal(0, 1, (2, size, size, 3)).astype("float32")

@@ -16,7 +16,7 @@ import torchvision
 
 TESTS = Path(__file__).parents[1] / "tests"
 sys.path.insert(0, str(TESTS))
-from torch_states import cropped, pictures, state  # noqa: E402
+from torch_states import cropped, images, state  # noqa: E402
 
 SIZES = {
     "resnet18": 64,
@@ -37,7 +37,7 @@ def reference(name: str, size: int) -> dict[str, object]:
     found = {key: torch.from_numpy(array) for key, array in state(shapes).items()}
     net.load_state_dict(found, strict=False)
     net.eval()
-    x = torch.from_numpy(pictures(size)).permute(0, 3, 1, 2)
+    x = torch.from_numpy(images(size)).permute(0, 3, 1, 2)
     with torch.no_grad():
         outputs = features(net, name, x)
     print(name, float(outputs.abs().max()), tuple(outputs.shape))

@@ -1,4 +1,4 @@
-"""What does BatchNormalization see with other weights? Its statistics, estimated anew."""
+"""Statistics of BatchNormalization, estimated anew for other weights."""
 
 import contextlib
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Which weights does a fit with averages validate and keep? The averages, not the running ones."""
+"""EMA weights in a fit: what is validated and kept, while the trained weights go on."""
 
 from typing import Any
 

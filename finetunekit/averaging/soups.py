@@ -1,4 +1,4 @@
-"""Which weights after the run? Those between start and end, or the mean of several runs."""
+"""Averages of weights: between start and end of a run, or over several runs."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What are averaged weights worth? A copy of a model that takes weights in and is evaluated."""
+"""A copy of a model that takes candidate weights and is evaluated with each."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

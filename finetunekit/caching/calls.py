@@ -1,4 +1,4 @@
-"""Which calls does a model consist of, once nested models are opened?"""
+"""The calls that a model consists of, with nested models opened."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Which part of a model gives the same in every epoch? The frozen prefix, and where it ends."""
+"""The frozen prefix of a model: where it ends, and what blocks going further."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -143,7 +143,7 @@ def split_frozen(
         blocked going further. A prefix without layers means that nothing can be computed once.
 
     Raises:
-        TypeError: If it is no Keras model.
+        TypeError: If it is not a Keras model.
 
     Example:
         ```python

@@ -1,4 +1,4 @@
-"""Does a layer give the same for the same input, in every epoch? If not, what changes?"""
+"""Whether a layer gives the same for the same input in every epoch, and if not, why."""
 
 import keras
 

@@ -1,4 +1,4 @@
-"""Who runs the frozen prefix? Keras, a graph with constant weights, XLA, or LiteRT."""
+"""Engines that run the frozen prefix: Keras, a graph with constant weights, XLA, LiteRT."""
 
 import importlib.util
 import time

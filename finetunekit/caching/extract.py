@@ -1,4 +1,4 @@
-"""How do samples become features? In batches, by the engine that saves most, into a store."""
+"""Extraction of features in batches, by the engine that saves most, into a store."""
 
 import contextlib
 import time

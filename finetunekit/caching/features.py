@@ -1,4 +1,4 @@
-"""How are features had for other tools? `cache_features`, `load_features`, `clear_cache`."""
+"""Features for other tools: `cache_features`, `load_features`, `clear_cache`."""
 
 import functools
 import os
@@ -145,8 +145,8 @@ def load_features(path: str | os.PathLike[str]) -> CachedFeatures:
         `CachedFeatures`; they are read when asked for.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is no such file, or unfinished.
+        FileNotFoundError: If there is not such a file.
+        ValueError: If it is not such a file, or is unfinished.
 
     Example:
         ```python
@@ -176,8 +176,8 @@ def clear_cache(path: str | os.PathLike[str] | None = None) -> None:
             beside it, of the validation samples, goes too. By default what is kept in memory.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is no file of features; it is left as it is.
+        FileNotFoundError: If there is not such a file.
+        ValueError: If it is not a file of features; it is left as it is.
         StoreBusy: If another process is writing it.
 
     Example:

@@ -1,4 +1,4 @@
-"""How does a table survive a kill? An HDF5 file of full size, of which only numbers change."""
+"""A table in an HDF5 file that survives a kill: of full size, only numbers change."""
 
 import contextlib
 import errno
@@ -137,7 +137,7 @@ def open_table(
     Raises:
         FileNotFoundError: If there is no file.
         StoreBusy: If another process is writing it.
-        ValueError: If it is no file of ours, damaged, or of a newer version.
+        ValueError: If it is not a file of ours, is damaged, or is of a newer version.
     """
     if not os.path.exists(path):
         raise FileNotFoundError(
@@ -184,8 +184,8 @@ def _opened(path: str | os.PathLike[str], mode: str) -> Any:
 
 def _damaged(path: Any) -> str:
     return (
-        "`path` is no HDF5 file of features, or it was cut off. It is left as it is; give another "
-        f"path, or delete it. Received: path={os.fspath(path)!r}"
+        "`path` is not an HDF5 file of features, or is truncated. It is left as it is; give "
+        f"another path, or delete it. Received: path={os.fspath(path)!r}"
     )
 
 
@@ -335,7 +335,7 @@ def read_key(path: str | os.PathLike[str]) -> dict[str, str]:
     """What the features in a file are of.
 
     Raises:
-        ValueError: If it is no such file.
+        ValueError: If it is not such a file.
     """
     table, key, _ = open_table(path, write=False)
     table.close()

@@ -1,4 +1,4 @@
-"""Of which weights and which data are these features? The key of a store."""
+"""The key of a store: of which weights and data its features are."""
 
 import json
 from collections.abc import Iterable

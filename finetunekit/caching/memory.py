@@ -1,4 +1,4 @@
-"""How much memory may features take?"""
+"""The memory that features may take."""
 
 import re
 from typing import Any

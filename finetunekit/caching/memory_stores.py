@@ -1,4 +1,4 @@
-"""Which features are still in memory? Those of the last fits, as long as their layers live."""
+"""Stores in memory: the features of the last fits, as long as their layers live."""
 
 import weakref
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""How shall features be computed and kept? The arguments of `fit` that say it, checked."""
+"""The arguments of `fit` about caching, checked."""
 
 import os
 from dataclasses import dataclass, replace
@@ -39,7 +39,7 @@ class CacheOptions:
         """
         if self.insists:
             raise ValueError(
-                f"`cache` cannot be had: {reason}. Leave it out. Received: cache={self.cache!r}"
+                f"`cache` is not possible: {reason}. Leave it out. Received: cache={self.cache!r}"
             )
         return replace(self, cache=False)
 

@@ -1,4 +1,4 @@
-"""How long will the features still take? A bar with rate and time left, for long work only."""
+"""A progress bar for long extraction, with rate and time left."""
 
 import time
 from typing import Any

@@ -1,4 +1,4 @@
-"""Where are features kept? A table of them, a row a sample, in memory or in one HDF5 file."""
+"""Stores of features: a table with a row for each sample, in memory or in an HDF5 file."""
 
 import os
 from collections.abc import Mapping
@@ -126,7 +126,7 @@ class FeatureStore:
         Raises:
             StoreMismatch: If it holds features of something else than `key` says.
             StoreBusy: If another process is writing it.
-            ValueError: If it is no such file.
+            ValueError: If it is not such a file.
             FileNotFoundError: If there is none.
         """
         table, found, description = hdf5_table.open_table(path, write)

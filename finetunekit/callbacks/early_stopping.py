@@ -1,4 +1,4 @@
-"""When to stop, and which weights to keep? The best ones, by the task's own metric."""
+"""Early stopping by the task's own metric, with the best weights put back."""
 
 import weakref
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which layer gives NaN first? One batch goes through the model, and each output is looked at."""
+"""The first layer that gives NaN: one batch goes through the model, layer by layer."""
 
 import contextlib
 from collections.abc import Callable, Iterator

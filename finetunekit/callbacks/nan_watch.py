@@ -1,4 +1,4 @@
-"""What made the loss NaN? The first bad batch and layer are named, and no update is spoilt."""
+"""`NaNWatch`: the first bad batch and layer are named, and non-finite updates are skipped."""
 
 from collections.abc import Callable
 from typing import Any

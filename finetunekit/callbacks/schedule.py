@@ -1,4 +1,4 @@
-"""How does the rate rise and fall over a run? Schedules that find out the number of steps."""
+"""Schedules of the learning rate over a run, which find out the number of steps."""
 
 import functools
 import math

@@ -1,4 +1,4 @@
-"""How do arrays become training and validation data? Checked, weighted, split."""
+"""Arrays as training and validation data: read, checked, weighted, split."""
 
 import dataclasses
 import math
@@ -76,7 +76,7 @@ def weighted(arrays: Arrays, class_weight: Any, model: keras.Model, task: Task |
     """The same with class weights in the sample weights.
 
     Raises:
-        ValueError: If there are no classes to weigh.
+        ValueError: If there are no classes to weight.
     """
     if class_weight is None:
         return arrays

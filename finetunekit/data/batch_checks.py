@@ -1,4 +1,4 @@
-"""Does this batch fit this model? `check_batch`, and what `fit` asks before the first step."""
+"""`check_batch`: whether a batch fits a model; `fit` asks it before the first step."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ def check_batch(model: keras.Model, x: Any, y: Any = None, *, verbose: Any = 1) 
 
     Raises:
         ValueError: If inputs or labels cannot be right.
-        TypeError: If the model is no Keras model, or the inputs are no data.
+        TypeError: If the model is not a Keras model, or the inputs are not data.
 
     Example:
         ```python

@@ -51,7 +51,7 @@ def check_pipeline_weights(class_weight: Any, task: Task | None) -> None:
     if isinstance(class_weight, str):
         raise ValueError(
             f"`class_weight={class_weight!r}` needs arrays, to count the classes. Give a dict of "
-            "class number -> weight, or the data as arrays. "
+            "integer label -> weight, or the data as arrays. "
             f"Received: class_weight={class_weight!r}"
         )
     if class_weight is not None and task is not None:

@@ -1,4 +1,4 @@
-"""Do the labels fit the task, and does a split leave each class on both sides?"""
+"""Checks of labels for a task, and of splits that leave a class on one side only."""
 
 from typing import Any
 

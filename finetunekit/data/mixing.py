@@ -1,4 +1,4 @@
-"""How are the samples of a batch mixed? By Keras' MixUp and CutMix, pictures with labels."""
+"""Batches mixed by Keras' MixUp and CutMix, images with labels."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ ops = keras.ops
 
 
 class MixedBatches(OrderedBatches):
-    """Batches of pictures and labels that Keras layers mix, anew each time."""
+    """Batches of images and labels that Keras layers mix, anew each time."""
 
     def __init__(self, layers: Sequence[Any], *rest: Any, **options: Any) -> None:
         super().__init__(*rest, **options)
@@ -44,7 +44,7 @@ def layers_of(mix: Any) -> list[Any]:
     ):
         raise TypeError(
             "`mix` must be keras.layers.MixUp(...), keras.layers.CutMix(...), or a list of them; "
-            f"layers that change pictures alone go into the model. Received: mix={mix!r}"
+            f"layers that change images alone go into the model. Received: mix={mix!r}"
         )
     return layers
 
@@ -63,7 +63,7 @@ def check(model: keras.Model, x: Any, task: Task | None, unfit: dict[str, Any]) 
     """
     if task is None or not family_of(task).can_mix:
         raise ValueError(
-            "`mix` mixes pictures and the labels of classes, so the model needs a task with "
+            "`mix` mixes images and the labels of classes, so the model needs a task with "
             f"classes: `compile_for_task(model, 'multiclass')`. Received: task={task!r}"
         )
     if not inputs.is_array_like(x):
@@ -81,7 +81,7 @@ def check(model: keras.Model, x: Any, task: Task | None, unfit: dict[str, Any]) 
     shapes = [tuple(t.shape) for t in keras.tree.flatten(getattr(model, "inputs", None) or [])]
     if len(shapes) != 1 or len(shapes[0]) != 4:
         raise ValueError(
-            "`mix` mixes pictures: the model must have one input of shape (batch, height, width, "
+            "`mix` mixes images: the model must have one input of shape (batch, height, width, "
             f"channels). Received: inputs of shape {shapes}"
         )
 
@@ -95,7 +95,7 @@ def prepared(given: Arrays, held_out: Any, task: Task, model: keras.Model) -> tu
     """Training and validation data with labels as rows.
 
     Raises:
-        ValueError: If the model's loss takes class numbers only.
+        ValueError: If the model's loss takes integer labels only.
     """
     picked = metadata.choices(model)
     ours = picked is not None and picked.automatic_loss

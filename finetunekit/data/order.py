@@ -1,4 +1,4 @@
-"""In which order do the samples come? Ours: seeded, and another one in every epoch.
+"""The order of samples: seeded, and another one in every epoch.
 
 On TensorFlow, a seeded Keras `fit` on arrays repeats one order in every epoch and every later fit.
 """

@@ -1,4 +1,4 @@
-"""What does a data pipeline hold? tf.data and PyDatasets, as far as it can be seen beforehand."""
+"""What can be seen of tf.data pipelines and PyDatasets before they are read."""
 
 import inspect
 from typing import Any

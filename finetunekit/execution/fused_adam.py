@@ -1,4 +1,4 @@
-"""How is Adam's step made in one pass? By TensorFlow's own kernel, on the optimizer's own state.
+"""Adam's step in one pass, by TensorFlow's own kernel on the optimizer's own state.
 
 Keras writes the step as a dozen operations, each of which reads and writes all weights; of a small
 head on cached features that is four fifths of the time. The kernel computes the same, but for

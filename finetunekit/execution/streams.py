@@ -74,7 +74,7 @@ class Stream(Reader):
 
     def stop(self, why: str) -> None:
         """No features are kept from now on."""
-        warn(f"{self.name}: features are no longer kept, and training goes on without: {why}")
+        warn(f"{self.name}: features are no longer cached, training goes on without: {why}")
         self._stopped = True
 
 

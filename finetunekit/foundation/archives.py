@@ -1,4 +1,4 @@
-"""Is this zip archive safe to unpack? Looks at its table of contents before anything is read."""
+"""Zip archives, whose table of contents is checked before anything is unpacked."""
 
 import os
 import stat
@@ -29,8 +29,9 @@ def check(path: str, name: str) -> None:
             members = archive.infolist()
     except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError) as error:
         raise ValueError(
-            f"`{name}` is no whole '.keras' archive: it is damaged, cut short, or of another kind "
-            f"({type(error).__name__}: {error}). Copy or save it again. Received: {name}={path!r}"
+            f"`{name}` is not a complete '.keras' archive: it is corrupt, truncated, or of another "
+            f"kind ({type(error).__name__}: {error}). Copy or save it again. "
+            f"Received: {name}={path!r}"
         ) from error
     if len(members) > _MOST_MEMBERS:
         raise _refusal(path, name, f"it holds {len(members):,} members")

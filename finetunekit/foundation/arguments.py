@@ -1,4 +1,4 @@
-"""Are arguments what they should be? One check and one error text for each kind."""
+"""Checks of arguments: one function and one error text for each kind."""
 
 import math
 import numbers

@@ -1,4 +1,4 @@
-"""Is it the same? Digests of arrays and files."""
+"""Digests of arrays and files."""
 
 import hashlib
 import os

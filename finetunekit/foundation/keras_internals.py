@@ -1,4 +1,4 @@
-"""Which private names of Keras does the library use, and why? All of them stand here.
+"""The private names of Keras that the library uses, each with its reason.
 
 Those of optimizers stand in `_keras_optimizers.py`. Each has a test in `tests/test_keras_facts.py`
 that fails first when Keras changes.

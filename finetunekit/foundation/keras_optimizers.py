@@ -1,4 +1,4 @@
-"""Which private names of Keras' optimizers does the library use, and why? See `_keras.py`."""
+"""The private names of Keras' optimizers that the library uses; see `keras_internals.py`."""
 
 import contextlib
 import functools

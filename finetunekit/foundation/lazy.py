@@ -1,4 +1,4 @@
-"""How are public names loaded only when they are used? Module functions after PEP 562."""
+"""Public names that are loaded when they are first used (PEP 562)."""
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""How does the library speak to its user? Through the logger "finetunekit", never through print."""
+"""Messages to the user, through the logger "finetunekit" and never through print."""
 
 import difflib
 import logging

@@ -1,4 +1,4 @@
-"""How is a file written whole or not at all? Beside its target, whose place it takes then."""
+"""Files that are written whole or not at all: beside their target, then in its place."""
 
 import contextlib
 import os

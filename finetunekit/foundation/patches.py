@@ -1,4 +1,4 @@
-"""What is changed for a time? Attributes of an instance, exchanged here and nowhere else.
+"""Attributes of an instance that are exchanged for a time, here and nowhere else.
 
 A patch gives one object another method (or plain attribute) than its class does. Several patches
 of one attribute stand on each other and may be undone in any order; whoever has to know what an

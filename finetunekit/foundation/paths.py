@@ -1,4 +1,4 @@
-"""Is there such a file? Looks before anything is opened."""
+"""Paths of files, checked before anything is opened."""
 
 import os
 from pathlib import Path
@@ -12,8 +12,8 @@ def check_source(path: Any, name: str) -> str:
     """A file that is there, as a string.
 
     Raises:
-        TypeError: If it is no path.
-        OSError: If there is no such file.
+        TypeError: If it is not a path.
+        OSError: If there is not such a file.
     """
     target = arguments.check_path(path, name)
     if os.path.isdir(target):

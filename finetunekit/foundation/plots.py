@@ -1,4 +1,4 @@
-"""How is a picture drawn? With matplotlib, an extra, into a figure of its own."""
+"""Plots with matplotlib, an extra, each in a figure of its own."""
 
 import importlib
 from typing import Any

@@ -1,4 +1,4 @@
-"""When does Keras learn of our serializable objects? With Keras itself, whoever imports it.
+"""Registration of our serializable objects with Keras, as soon as Keras is imported.
 
 `import finetunekit` promises that files with our layers and functions open with
 `keras.saving.load_model`. Since the package does not import Keras, the registering modules are

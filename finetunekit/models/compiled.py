@@ -1,4 +1,4 @@
-"""What must follow when a compiled model changes? Traced functions, optimizer state, compile()."""
+"""A compiled model whose layers change: its traced functions and optimizer follow."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Does a model's file hold what its configuration asks for? Checked before memory is taken."""
+"""Sizes that a file's configuration declares, checked before memory is taken."""
 
 import json
 import math
@@ -112,7 +112,7 @@ def _guess(config: Any) -> int:
         for key in ("batch_shape", "batch_input_shape"):
             shape = inner.get(key)
             if isinstance(shape, (list, tuple)) and shape:
-                # All of a picture meets one kernel only if it is flattened.
+                # All of a image meets one kernel only if it is flattened.
                 widest = max(widest, _product(shape if flattens else shape[-1:]))
     return sum(own) * max([widest, *own])
 

@@ -1,4 +1,4 @@
-"""Which of the layers train? Freezes, thaws, shows it, and proves that frozen ones stood still."""
+"""Freezing and unfreezing of layers, a summary of what trains, and a guard of what does not."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -64,7 +64,7 @@ def unfreeze_layers(
     params: float | None = None,
     batch_norm: bool = False,
 ) -> keras.Model:
-    """Thaws layers in place; BatchNormalization stays as it is unless asked for.
+    """Unfreezes layers in place; BatchNormalization stays as it is unless asked for.
 
     The layers around the chosen ones let them train again, and nothing else changes: variables
     that were frozen one by one (the base of a LoRA layer, a bias) stay frozen.
@@ -74,8 +74,8 @@ def unfreeze_layers(
         layers: Which layers, as in `find_layers`; `-0.3` means the last 30 % of the layers with
             weights, `-20` the last 20 layers.
         params: Instead of `layers`, a fraction of the parameters; negative: the last ones.
-        batch_norm: Whether BatchNormalization layers thaw too. Their statistics are those of the
-            pretraining data; small batches of new data often spoil them.
+        batch_norm: Whether BatchNormalization layers are unfrozen too. Their statistics are those
+            of the pretraining data; small batches of new data often spoil them.
 
     Returns:
         The same model.
@@ -108,7 +108,7 @@ def unfreeze_layers(
         compiled.check_refittable(affected)
     _thaw(model, targets)
     compiled.renew_all(targets, model)
-    say(f"thawed {_count(targets)} of {model.name!r}; {balance(model)}")
+    say(f"unfrozen {_count(targets)} of {model.name!r}; {balance(model)}")
     return model
 
 
@@ -138,7 +138,7 @@ def train_only(model: keras.Model, layers: Selector, *, batch_norm: bool = False
 def targets_of(
     model: keras.Model, layers: Selector, *, batch_norm: bool
 ) -> list[keras.layers.Layer]:
-    """The layers that `train_only` would thaw; changes nothing.
+    """The layers that `train_only` would unfreeze; changes nothing.
 
     Raises:
         ValueError: If the selector matches nothing that can train.
@@ -170,12 +170,12 @@ def _thaw(model: keras.Model, targets: list[keras.layers.Layer]) -> None:
     again from the top down.
     """
     places = list(graph.walk(model))
-    thawed = {id(layer) for layer in targets}
-    around = {id(a) for place in places if id(place.layer) in thawed for a in place.ancestors}
+    unfrozen = {id(layer) for layer in targets}
+    around = {id(a) for place in places if id(place.layer) in unfrozen for a in place.ancestors}
     layers = [model, *(place.layer for place in places)]
-    layer_flags = [layer.trainable or id(layer) in thawed | around for layer in layers]
+    layer_flags = [layer.trainable or id(layer) in unfrozen | around for layer in layers]
     variable_flags = [
-        (variable, _thawed_flag(layer, variable) if id(layer) in thawed else variable.trainable)
+        (variable, _unfrozen_flag(layer, variable) if id(layer) in unfrozen else variable.trainable)
         for layer in layers
         for variable in keras_internals.own_trainable_variables(layer)
     ]
@@ -185,10 +185,10 @@ def _thaw(model: keras.Model, targets: list[keras.layers.Layer]) -> None:
         variable.trainable = flag
 
 
-def _thawed_flag(layer: keras.layers.Layer, variable: Any) -> bool:
+def _unfrozen_flag(layer: keras.layers.Layer, variable: Any) -> bool:
     if layer.trainable:
         return bool(variable.trainable)
-    # `enable_lora` freezes the base weight; thawing the layer must not bring it back.
+    # `enable_lora` freezes the base weight; unfreezing the layer must not bring it back.
     is_lora_base = getattr(layer, "lora_enabled", False) and variable.name in _LORA_BASES
     return variable.name not in metadata.frozen_variables(layer) and not is_lora_base
 
@@ -278,7 +278,7 @@ def trainable_summary(model: keras.Model) -> TrainableSummary:
         A summary that prints as a table: one row for each layer that owns weights.
 
     Raises:
-        TypeError: If it is no Keras model.
+        TypeError: If it is not a Keras model.
 
     Example:
         ```python

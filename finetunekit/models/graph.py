@@ -1,4 +1,4 @@
-"""How are the layers of a model wired? Walks the tree of layers and rebuilds models from them."""
+"""The graph of a model: walks the tree of its layers, and rebuilds models from them."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -103,7 +103,7 @@ def insert_after(model: keras.Model, additions: Mapping[int, keras.layers.Layer]
         A model that shares all layers but the nested models that had to be rebuilt.
 
     Raises:
-        ValueError: If a layer to follow stands inside something that is no graph.
+        ValueError: If a layer to follow stands inside something that is not a graph.
     """
     rebuilt: dict[int, keras.layers.Layer] = {}
 
@@ -159,7 +159,7 @@ def catch_outputs(model: keras.Model, wanted: set[int]) -> tuple[Any, dict[int, 
 
     Returns:
         The new symbolic inputs, and `id(operation)` -> its output tensors for each of its calls.
-        What stands inside of something that is no graph, or is never called, is missing there.
+        What stands inside of something that is not a graph, or is never called, is missing there.
     """
     inputs = new_inputs(model)
     return inputs, _rerun(model, inputs, wanted, whole=False)[1]

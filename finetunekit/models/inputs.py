@@ -1,4 +1,4 @@
-"""Do these inputs fit the model? Arrays in the structure that it takes, or an error."""
+"""Inputs as arrays in the structure that a model takes, checked against it."""
 
 import os
 from typing import Any
@@ -30,13 +30,13 @@ def read(x: Any, model: keras.Model, name: str = "x", *, compare: bool = True) -
 
     Raises:
         ValueError: If structure, shapes, lengths or values do not fit.
-        TypeError: If it is no array.
+        TypeError: If it is not an array.
     """
     if isinstance(x, (str, bytes, os.PathLike)):
         remedy = (
             "Give a list of texts, `[text]`. "
             if metadata.of(model).tokenizer is not None
-            else "Read pictures with `keras.utils.image_dataset_from_directory(path)`, arrays with "
+            else "Read images with `keras.utils.image_dataset_from_directory(path)`, arrays with "
             "`np.load(path)`. "
         )
         raise TypeError(f"`{name}` is a path or text, not data. {remedy}Received: {name}={x!r}")
@@ -111,7 +111,7 @@ def doubt_range(
                 "`preprocessing='outside'`"
             )
         if high > 2 * end:
-            return f"{found}pixels of 0 to 255. Scale 16-bit pictures down: `{name} = {name} / 257`"
+            return f"{found}pixels of 0 to 255. Scale 16-bit images down: `{name} = {name} / 257`"
         return None
     found += f"pixels that you have scaled to {start:.3g} to {end:.3g} before. "
     if high > end + width / 4 or low < start - width / 4:
@@ -201,7 +201,7 @@ def _not_numbers(array: np.ndarray, name: str) -> str:
         remedy = "Turn dates into numbers: `values.astype('datetime64[s]').astype('float32')`."
     elif name.endswith("y") and array.dtype.kind in "OUS":
         remedy = (
-            "Turn class names into class numbers, "
+            "Turn class names into integer labels, "
             "`y = np.array([class_names.index(name) for name in y])`; numbers written as text "
             "into numbers, `np.asarray(y, dtype='float32')`."
         )

@@ -1,4 +1,4 @@
-"""How is cross-entropy of class numbers smoothed? Keras smooths rows of 0 and 1 only."""
+"""Label smoothing for integer labels; Keras smooths one-hot labels only."""
 
 from typing import Any
 

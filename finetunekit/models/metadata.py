@@ -1,4 +1,4 @@
-"""What do we know about this model? Task, roles, input contract, origin, frozen variables."""
+"""Metadata of a model: task, roles, input contract, origin, frozen variables."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ class Task:
         name: `"binary"`, `"multiclass"`, `"multilabel"` or `"regression"`.
         num_classes: How many outputs: classes, labels or values. 1 for `"binary"`.
         class_names: One name a class; for `"binary"` the negative class first.
-        one_hot: Whether multiclass labels are rows of 0 and 1 rather than class numbers; None
+        one_hot: Whether multiclass labels are one-hot rather than integers; None
             leaves it to `fit`, which looks at the labels.
 
     Example:

@@ -1,4 +1,4 @@
-"""How is what we know of a model handed on to another, and written down?"""
+"""Metadata handed on to another model, and written to a file."""
 
 import dataclasses
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What state has a model that Keras has no place for, and how does it go with the model?
+"""The state of a model that Keras has no place for: facets that go with the model.
 
 A facet for each kind. Surgery carries them to the new model, `save` writes them down, `load` puts
 them back, all by the loops below; a new kind of state is one facet more in `FACETS`.

@@ -1,4 +1,4 @@
-"""What does an optimizer remember of each variable? Its slots, kept while a variable is frozen."""
+"""Optimizer slots by variable, stashed while a variable is frozen."""
 
 from typing import Any
 

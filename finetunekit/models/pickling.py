@@ -1,4 +1,4 @@
-"""What do `copy.deepcopy` and pickle take along? All that `save` keeps.
+"""`copy.deepcopy` and pickle of models, which keep all that `save` keeps.
 
 Keras pickles a model as its own file, in which our state has no place. Python asks its table of
 reducers before the class, so no class and no model is changed; models without such state go Keras'

@@ -1,4 +1,4 @@
-"""How large a step does each variable take? Factors on the rate of one optimizer object."""
+"""Learning-rate multipliers of one optimizer, by variable."""
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping
@@ -49,7 +49,7 @@ def check(optimizer: Any, name: str = "optimizer") -> None:
     """Raises for what has no steps of its own.
 
     Raises:
-        TypeError: If it is no optimizer.
+        TypeError: If it is not an optimizer.
         ValueError: If it is made of several.
     """
     if not isinstance(optimizer, keras.optimizers.Optimizer):
@@ -68,7 +68,7 @@ def check_rate_is_a_number(optimizer: Any, name: str) -> None:
     """Raises for an optimizer that cannot take another schedule.
 
     Raises:
-        TypeError: If it is no optimizer.
+        TypeError: If it is not an optimizer.
         ValueError: If it is made of several, or has a schedule as its rate.
     """
     check(optimizer)

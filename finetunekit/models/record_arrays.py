@@ -1,4 +1,4 @@
-"""How do arrays get into a JSON member of an archive? Each is a member of its own, beside it."""
+"""Arrays beside a JSON record in an archive, a member each."""
 
 import json
 import zipfile

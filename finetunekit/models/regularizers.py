@@ -1,4 +1,4 @@
-"""Which regularizers did a layer have before a penalty was injected into it?"""
+"""The regularizers that layers had before a penalty was injected."""
 
 from dataclasses import dataclass
 from typing import Any

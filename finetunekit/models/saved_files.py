@@ -1,4 +1,4 @@
-"""What is inside a saved model? Reads `.keras` and HDF5 files, and the member that `save` adds."""
+"""The contents of `.keras` and HDF5 files, and the member that `save` adds."""
 
 import json
 import re
@@ -88,8 +88,8 @@ def read_member(path: str, name: str) -> dict[str, Any] | None:
             record = json.loads(file.read(MEMBER))
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError) as error:
         raise ValueError(
-            f"`{name}` is no whole '.keras' archive: it is damaged, cut short, or of another kind "
-            f"({_first_line(error)}). Copy or save it again. Received: {name}={path!r}"
+            f"`{name}` is not a complete '.keras' archive: it is corrupt, truncated, or of another "
+            f"kind ({_first_line(error)}). Copy or save it again. Received: {name}={path!r}"
         ) from error
     if not isinstance(record, dict) or not isinstance(record.get("version"), int):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What is kept, and how does it come back? A `.keras` file with one more member inside."""
+"""Saving and loading: a `.keras` file with one more member inside."""
 
 import os
 import tempfile

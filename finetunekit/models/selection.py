@@ -1,4 +1,4 @@
-"""Which layers? Turns a selector into layers of a model, through nested models."""
+"""Selectors: which layers of a model are meant, through nested models."""
 
 import numbers
 import re
@@ -156,7 +156,7 @@ def _string_tester(model: keras.Model, text: str) -> Callable[[graph.Place], boo
             pattern = re.compile(text)
         except re.error as error:
             raise ValueError(
-                f"`layers` has regex characters but is no valid regular expression ({error})."
+                f"`layers` has regex characters but is not a valid regular expression ({error})."
                 f"{_shell_hint(text)} Received: layers={text!r}"
             ) from error
 

@@ -1,4 +1,4 @@
-"""Where is kept what Keras has no place for? In weak tables by model, layer or optimizer.
+"""Weak tables by model, layer or optimizer, for what Keras has no place for.
 
 All of them are here; `model_state.py` says what becomes of each when a model is copied or saved.
 """

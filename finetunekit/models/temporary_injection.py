@@ -1,4 +1,4 @@
-"""How is a change of the model undone when training ends, however it ends?"""
+"""Callbacks that change a model for the time of training, however it ends."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which variable of one model is which of another? Models of equal layers, or one's backbone."""
+"""Variables of one model paired with those of another of equal layers."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def weights(model: keras.Model, other: Any, name: str) -> list[Pair]:
         name: The argument that the other one was given as, for messages.
 
     Raises:
-        TypeError: If the other one is no model.
+        TypeError: If the other one is not a model.
         ValueError: If it is a model of other layers.
     """
     if not isinstance(other, keras.Model) or not other.built:

@@ -1,4 +1,4 @@
-"""How deep does a layer lie? Groups of layers from the input to the output, a block each."""
+"""Groups of layers by depth, from the input to the output, one for each block."""
 
 import re
 from typing import Any
@@ -26,8 +26,9 @@ Group = tuple[str, list[keras.layers.Layer]]
 def groups(model: keras.Model) -> list[Group]:
     """Groups of the layers with weights by depth, the ones nearest to the input first.
 
-    Blocks are told by their names; what comes before them is one group, what comes after them is
-    another, and the head is the last. Without such names each layer with a kernel begins a group.
+    Blocks are recognised by their names; what comes before them is one group, what comes after them
+    is another, and the head is the last. Without such names each layer with a kernel begins a
+    group.
     """
     head = metadata.roles(model).get("head")
     of_head = {id(v) for v in head.weights} if head is not None else set()

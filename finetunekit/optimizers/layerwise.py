@@ -1,4 +1,4 @@
-"""Which layer learns how fast? Rates by depth and by selector, for any optimizer of Keras."""
+"""Learning rates by layer, by depth and by selector, for any optimizer of Keras."""
 
 from collections.abc import Mapping
 from typing import Any

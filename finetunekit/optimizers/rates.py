@@ -1,4 +1,4 @@
-"""Which optimizer, at which small learning rate? A rule from what is trainable.
+"""The optimizer and its small learning rate: a rule from what is trainable.
 
 The smaller the part that trains, the larger the steps it takes: a new head starts from random
 numbers, a pretrained layer from good ones. For Adam, 1e-3 for a head alone and 1e-5 for the whole
@@ -35,8 +35,9 @@ def trainable_part(model: keras.Model) -> str:
         )
     if not trains:
         raise ValueError(
-            f"Nothing in {model.name!r} is trainable, so there is nothing to fit. Thaw something "
-            f"with `unfreeze_layers(model, 'head')`, or add a head. Received: model={model!r}"
+            f"Nothing in {model.name!r} is trainable, so there is nothing to fit. Unfreeze "
+            "something with `unfreeze_layers(model, 'head')`, or add a head. "
+            f"Received: model={model!r}"
         )
     if metadata.of(model).is_head:
         return "head"

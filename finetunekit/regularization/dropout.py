@@ -1,4 +1,4 @@
-"""Which activations are dropped in training? Dropout put into a model that exists already."""
+"""Dropout put into an existing model."""
 
 import functools
 import re
@@ -35,7 +35,7 @@ def inject_dropout(
 
     Raises:
         ValueError: If the rate is out of range, a chosen layer gives the task's probabilities, or
-            it stands inside something that is no graph.
+            it stands inside something that is not a graph.
 
     Example:
         ```python
@@ -181,7 +181,7 @@ class DropoutInjection(TemporaryInjection):
 
     @property
     def variables(self) -> list[Any]:
-        """The states of the Dropout layers, which are no part of the model, for a checkpoint."""
+        """The states of the Dropout layers, which are not part of the model, for a checkpoint."""
         dropouts = [patch.tag for patch in self._patches]
         return [state for layer in dropouts for state in keras_internals.seed_states(layer)]
 

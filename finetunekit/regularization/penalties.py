@@ -1,4 +1,4 @@
-"""How large may weights grow, how far from the start? Penalties put into an existing model."""
+"""L1, L2 and L2-SP penalties put into an existing model."""
 
 from collections.abc import Callable
 from typing import Any
@@ -39,7 +39,7 @@ def inject_regularizer(
             starts from. The head has none: `l1` and `l2` given beside it act on the head alone.
         start: For `l2_sp`, a model of the same layers, or a backbone like the model's, whose
             weights are `w0`. Defaults to the model's own as they are now.
-        layers: Which layers, as in `find_layers`; those without a kernel are passed over.
+        layers: Which layers, as in `find_layers`; those without a kernel are skipped.
 
     Returns:
         The same model.

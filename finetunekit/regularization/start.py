@@ -1,4 +1,4 @@
-"""How far may weights wander from where they started? The L2-SP penalty."""
+"""The L2-SP penalty: the distance of weights from where they started."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ def starts_of(model: keras.Model, start: Any) -> dict[int, np.ndarray]:
             those of the task's head left out.
 
     Raises:
-        TypeError: If `start` is no model.
+        TypeError: If `start` is not a model.
         ValueError: If it is a model of other layers.
     """
     if start is not None:

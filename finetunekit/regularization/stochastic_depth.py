@@ -1,4 +1,4 @@
-"""Which residual blocks are left out in training? Stochastic depth, in a model that exists."""
+"""Stochastic depth put into an existing model: residual blocks left out in training."""
 
 import collections
 from typing import Any
@@ -25,7 +25,7 @@ def inject_stochastic_depth(
     Args:
         model: A Functional model with residual blocks, or one around it.
         rate: Share of the samples that skip the last block, in (0, 1).
-        layers: Which additions, as in `find_layers`; what is no addition is passed over.
+        layers: Which additions, as in `find_layers`; what is not an addition is skipped.
         seed: Seed of the Dropout layers; drawn from Keras' global generator if None.
 
     Returns:

@@ -1,4 +1,4 @@
-"""When is the state of a run kept? At the end of each epoch, or every so many steps."""
+"""`Checkpoint`: the state of a run, kept at the end of each epoch or every so many steps."""
 
 import os
 from collections.abc import Callable
@@ -95,7 +95,7 @@ def check_target(path: Any) -> str:
     """The path of a checkpoint that can be written.
 
     Raises:
-        TypeError: If it is no path.
+        TypeError: If it is not a path.
         OSError: If its folder is missing or cannot be written to.
     """
     if not isinstance(path, (str, os.PathLike)):

@@ -1,4 +1,4 @@
-"""How is a checkpoint written? A zip of JSON and raw arrays, whole or not at all."""
+"""Checkpoint files: a zip of JSON and arrays, written whole or not at all."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def read(path: str, name: str) -> dict[str, Any]:
     """The state in a file.
 
     Raises:
-        ValueError: If it is no checkpoint, or damaged.
+        ValueError: If it is not a checkpoint, or is damaged.
     """
     try:
         with zipfile.ZipFile(path) as file:
@@ -44,7 +44,7 @@ def read(path: str, name: str) -> dict[str, Any]:
             return state
     except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, EOFError) as error:
         raise ValueError(
-            f"`{name}` is no whole checkpoint of `callbacks.Checkpoint` "
+            f"`{name}` is not a complete checkpoint of `callbacks.Checkpoint` "
             f"({type(error).__name__}: {str(error)[:200]}). Begin "
             f"anew without it, or with {Path(path).name}.previous if there is one. "
             f"Received: {name}={path!r}"

@@ -1,4 +1,4 @@
-"""What has a `CSVLogger` written that is done again? The rows after the checkpoint."""
+"""Rows that a `CSVLogger` wrote after the checkpoint, taken out on resume."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""How is an object said in plain values that are the same in each process?"""
+"""Objects described in plain values that are the same in each process."""
 
 import functools
 import hashlib

@@ -1,4 +1,4 @@
-"""How do values become JSON and back? As they were: type, byte order, order in memory."""
+"""Values as JSON and back: type, byte order and memory order as they were."""
 
 import base64
 import collections

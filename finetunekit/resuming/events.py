@@ -1,4 +1,4 @@
-"""What do callbacks hear in a run that goes on? Only what is done now, in the right order."""
+"""Callbacks of a resumed run: what the others are told, and in which order."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ class PutBack(keras.callbacks.Callback):
 
 
 class Unseen(keras.callbacks.CallbackList):
-    """Callbacks that hear nothing of the steps that are passed over."""
+    """Callbacks that hear nothing of the steps that are skipped."""
 
     def __init__(self, callbacks: list[Any], skip: int, **options: Any) -> None:
         self._skip, self._passing = skip, False

@@ -1,4 +1,4 @@
-"""Is it the same run? All that decides its bits beside data and weights, in plain values."""
+"""All that decides the bits of a run beside data and weights, in plain values."""
 
 from typing import Any
 

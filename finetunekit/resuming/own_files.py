@@ -1,4 +1,4 @@
-"""Which files beside a checkpoint are its own? Whatever was there before is set aside."""
+"""Files beside a checkpoint that belong to it; what was there before is set aside."""
 
 import contextlib
 import glob

@@ -1,4 +1,4 @@
-"""Which random numbers come next? The states of all generators that a run may draw from."""
+"""The states of all generators of random numbers that a run may draw from."""
 
 import random
 from typing import Any

@@ -1,4 +1,4 @@
-"""From where does a run go on? From the state in a file, in one of its stages."""
+"""The point that a run is resumed from: the state in a file, and its stage."""
 
 import os
 from dataclasses import dataclass
@@ -30,11 +30,11 @@ class Resume:
 
 
 def read_checkpoint(path: Any) -> dict[str, Any] | None:
-    """The state in a file; None, said aloud, if there is no such file yet.
+    """The state in a file; None, logged, if there is not such a file yet.
 
     Raises:
-        TypeError: If it is no path.
-        ValueError: If it is no checkpoint, or damaged.
+        TypeError: If it is not a path.
+        ValueError: If it is not a checkpoint, or is damaged.
     """
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(

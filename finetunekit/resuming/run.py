@@ -1,4 +1,4 @@
-"""What does `fit` do for a run that is kept or goes on? Checks, gathers, puts back, skips."""
+"""A run that is checkpointed or resumed: checks, gathers its state, puts it back."""
 
 import copy
 import dataclasses
@@ -165,7 +165,7 @@ class Run:
                 own_files.remove_features(self._checkpoint.path, self._stage_number)
 
     def _check(self, state: dict[str, Any], epochs: int) -> None:
-        """Raises if the checkpoint is of another run; afterwards it is told by how it began."""
+        """Raises if the checkpoint is of another run, which is described by how it began."""
         if state["epoch"] > epochs:
             raise ValueError(
                 f"`resume` is of a run that has done {state['epoch']} epochs. Give at least as "

@@ -1,4 +1,4 @@
-"""What does a training run depend on? All of it, taken from the objects and put back into them."""
+"""The state of training, taken from model, optimizer and callbacks, and put back."""
 
 import inspect
 from typing import Any

@@ -1,4 +1,4 @@
-"""How does a backbone become a model for a task? Puts a head on it, or another one."""
+"""`add_head` and `replace_head`: a head on a backbone, or another one."""
 
 import dataclasses
 from collections.abc import Sequence

@@ -61,7 +61,7 @@ class Binary(ClassFamily):
         if not one_each(labels, output_shape):
             raise ValueError(
                 f"`y` must have shape {text(output_shape[:-1])} or "
-                f"{text((*output_shape[:-1], 1))} for task 'binary'. For rows of 0 and 1 with one "
+                f"{text((*output_shape[:-1], 1))} for task 'binary'. For one-hot labels with one "
                 "1 each use task 'multiclass', with several 'multilabel'. "
                 f"Received: y of shape {labels.shape}"
             )

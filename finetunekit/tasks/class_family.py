@@ -40,7 +40,8 @@ class ClassFamily(TaskFamily):
             return
         if not isinstance(class_weight, Mapping):
             raise ValueError(
-                f"`class_weight` must be 'balanced' or a dict of class number -> weight. {received}"
+                "`class_weight` must be 'balanced' or a dict of integer label -> weight. "
+                f"{received}"
             )
         classes = self.class_count(task)
         unknown = [number for number in class_weight if number not in range(classes)]

@@ -1,4 +1,4 @@
-"""Which kinds of task are there? One file a family, one row here."""
+"""The registry of task families: one file a family, one row here."""
 
 import dataclasses
 from typing import Any
@@ -109,7 +109,7 @@ def checked_names(class_names: Any) -> tuple[str, ...] | None:
     is_list = isinstance(class_names, (list, tuple, np.ndarray))
     if not is_list or not all(isinstance(name, str) for name in class_names):
         raise TypeError(
-            "`class_names` must be a list of strings, in the order of the class numbers. "
+            "`class_names` must be a list of strings, in the order of the integer labels. "
             f"Received: class_names={class_names!r}"
         )
     names = tuple(str(name) for name in class_names)

@@ -1,4 +1,4 @@
-"""What sits on the backbone? Pooling, and the dense layers that end in the task's activation."""
+"""Heads: pooling, and dense layers that end in the task's activation."""
 
 import numbers
 from collections.abc import Sequence

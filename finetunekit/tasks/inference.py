@@ -1,4 +1,4 @@
-"""What task is this model for? Read from the metadata, else from its loss and how it ends."""
+"""The task of a model: from its metadata, its loss, or its output."""
 
 from typing import Any
 

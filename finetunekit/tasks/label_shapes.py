@@ -1,4 +1,4 @@
-"""Which shapes may labels have beside the model's output? One per sample or per pixel."""
+"""Shapes that labels may have beside the model's output: one per sample or per pixel."""
 
 from typing import TypeAlias
 

@@ -1,4 +1,4 @@
-"""What do the predictions say in words? Class names with probabilities."""
+"""`predict_labels`: class names with probabilities."""
 
 import os
 from typing import Any

@@ -60,7 +60,7 @@ class Multiclass(ClassFamily):
             return
         if not one_each(labels, output_shape):
             raise ValueError(
-                f"`y` must hold class numbers of shape {text(output_shape[:-1])} or rows of shape "
+                f"`y` must hold integer labels of shape {text(output_shape[:-1])} or rows of shape "
                 f"{text(output_shape)} for {task.num_classes} classes. If the number of classes is "
                 f"wrong, build the head with another num_classes. Received: y of shape "
                 f"{labels.shape}"
@@ -78,8 +78,8 @@ class Multiclass(ClassFamily):
         return _with_form(task, one_hot=_TAKES_ONE_HOT[loss]) if known else task
 
     def label_form(self, task: Task) -> str:
-        """One-hot rows, or class numbers."""
-        return "one-hot rows" if task.one_hot else "class numbers"
+        """One-hot labels, or integer labels."""
+        return "one-hot labels" if task.one_hot else "integer labels"
 
     def count_in_labels(self, labels: np.ndarray) -> int | None:
         """The columns of one-hot labels; else one more than the largest."""
@@ -162,7 +162,7 @@ def _check_rows(labels: np.ndarray) -> None:
 def _check_integers(labels: np.ndarray, task: Task) -> None:
     if (labels != np.floor(labels)).any():
         raise ValueError(
-            "`y` must hold whole class numbers for task 'multiclass'; for numbers to predict use "
+            "`y` must hold integer labels for task 'multiclass'; for numbers to predict use "
             f"task 'regression'. Received: y with values {np.unique(labels)[:8].tolist()}"
         )
     low, high = labels.min(), labels.max()

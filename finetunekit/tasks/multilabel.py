@@ -44,7 +44,7 @@ class Multilabel(ClassFamily):
         if not fits(labels, output_shape):
             raise ValueError(
                 "`y` must have one column a label for task 'multilabel': shape "
-                f"{text(output_shape)} of 0 and 1. For class numbers use task 'multiclass'. "
+                f"{text(output_shape)} of 0 and 1. For integer labels use task 'multiclass'. "
                 f"Received: y of shape {labels.shape}"
             )
         if ((labels < 0) | (labels > 1)).any():

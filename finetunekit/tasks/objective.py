@@ -1,4 +1,4 @@
-"""Which loss and metrics does a model need? Those of its task, for the labels at hand."""
+"""The loss and metrics of a task, for the form of the labels."""
 
 from dataclasses import dataclass, field
 

@@ -88,4 +88,4 @@ class Regression(TaskFamily):
         """Several numbers a sample that are not all 0 and 1, or fractions."""
         whole = bool(np.all(labels == np.round(labels)))
         several = is_wide(labels) and not has_rows_of_0_and_1(labels)
-        return "the labels are no whole numbers" if several or not whole else None
+        return "the labels are not whole numbers" if several or not whole else None

@@ -1,4 +1,4 @@
-"""With which loss, metrics and optimizer is the model compiled? Those of its task."""
+"""`compile_for_task`: loss, metrics and optimizer of a model's task."""
 
 import dataclasses
 import inspect
@@ -30,7 +30,7 @@ def compile_for_task(
     """Compiles a model in place with what fits its task; underneath it is one `model.compile`.
 
     Binary and multilabel models get binary cross-entropy, multiclass ones cross-entropy (for
-    class numbers or one-hot rows: `fit` looks at the labels), regression the mean squared error.
+    integer labels or one-hot labels: `fit` looks at the labels), regression the mean squared error.
     Probabilities and logits are told apart by the output's activation.
 
     Args:
@@ -45,7 +45,7 @@ def compile_for_task(
         loss: `"auto"`, or whatever `compile` takes.
         metrics: `"auto"`, or whatever `compile` takes.
         label_smoothing: The share of each label that is spread over all classes, such as 0.1. A
-            file keeps it for `finetunekit.load`; in plain Keras, the loss of class numbers is the
+            file keeps it for `finetunekit.load`; in plain Keras, the loss of integer labels is the
             one without it then.
         ema_momentum: Averages the weights over about `1 / (1 - ema_momentum)` steps, such as
             0.99: `fit` validates and ends with the averages.
@@ -145,7 +145,7 @@ def _check_options(options: dict[str, Any], metrics: Any, loss: Any) -> None:
         if name not in known:
             hint = "Did you mean `learning_rate`? " if name == "lr" else closest(name, known)
             raise TypeError(
-                f"`{name}` is no argument of `compile_for_task` or `model.compile`. {hint}"
+                f"`{name}` is not an argument of `compile_for_task` or `model.compile`. {hint}"
                 f"Received: {name}={options[name]!r}"
             )
     for metric in keras.tree.flatten(metrics) if metrics is not None else []:

@@ -67,7 +67,7 @@ def explain(
     Args:
         model: A model, compiled or not.
         data: The inputs that `fit` would get, as arrays, or a pipeline.
-        epochs: For how many epochs to reckon.
+        epochs: For how many epochs to estimate.
         batch_size: Samples a step, for arrays.
         frozen_dropout: As for `fit`.
 
@@ -75,7 +75,7 @@ def explain(
         A `FitEstimate`; it is also logged.
 
     Raises:
-        TypeError: If it is no Keras model.
+        TypeError: If it is not a Keras model.
         ValueError: If the data do not fit the model.
 
     Example:

@@ -36,7 +36,7 @@ def fit(model: keras.Model, x: Any, y: Any = None, **options: Any) -> keras.call
     optimizer and callbacks. `explain` says beforehand what that saves.
 
     Before the first step it checks inputs and labels as `check_batch` does, and renews
-    train functions that have gone stale since layers were frozen or thawed. Arrays are shuffled
+    train functions that have gone stale since layers were frozen or unfrozen. Arrays are shuffled
     by an order that depends on `seed` and the epoch alone and differs in every epoch; Keras on
     TensorFlow repeats one order once it is seeded.
 
@@ -55,7 +55,7 @@ def fit(model: keras.Model, x: Any, y: Any = None, **options: Any) -> keras.call
         shuffle: Whether to reorder arrays, and the batches of a PyDataset; False takes them as
             they come.
         class_weight: `"balanced"` weighs each class by how rare it is, for labels of any shape;
-            or class number -> weight.
+            or integer label -> weight.
         sample_weight: A weight for each sample; multiplied with the class weights.
         initial_epoch: The epoch at which to start.
         seed: Seed of the order. Defaults to a number drawn from Python's `random`, which
@@ -71,7 +71,7 @@ def fit(model: keras.Model, x: Any, y: Any = None, **options: Any) -> keras.call
             layers cannot be computed once then.
         deterministic: Whether a pipeline is known to give the same batches in each epoch, so that
             it need not be read again.
-        mix: `keras.layers.MixUp` or `CutMix`, or a list of them, to mix the pictures and labels of
+        mix: `keras.layers.MixUp` or `CutMix`, or a list of them, to mix the images and labels of
             each training batch; nothing can be computed once then, and training metrics compare
             with mixed labels.
         memory_limit: Bytes, or a text such as `"2 GB"`, that features may take in memory; beyond,

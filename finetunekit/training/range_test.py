@@ -1,4 +1,4 @@
-"""Which learning rate? One short run over all of them, and everything is as it was before."""
+"""`find_learning_rate`: a short run over many rates, after which all is as before."""
 
 import contextlib
 import dataclasses
@@ -74,7 +74,7 @@ class RateCurve:
         """Draws loss by rate; needs matplotlib, `finetunekit[plots]`.
 
         Args:
-            path: Where to write the picture; None for nowhere.
+            path: Where to write the image; None for nowhere.
 
         Returns:
             The `Figure` of matplotlib, which notebooks show.

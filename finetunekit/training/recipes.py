@@ -1,4 +1,4 @@
-"""In which stages do others train? Known recipes, as lists of stages to look at and change."""
+"""Known recipes, as lists of stages to look at and change."""
 
 from typing import Any
 
@@ -73,7 +73,7 @@ def gradual_unfreezing(
         epochs: Epochs for each stage.
         last_epochs: Epochs for the last, in which everything trains.
         layer_decay: As for `layerwise_optimizer`, in each stage.
-        most: How many stages; blocks are then thawed several at a time. None for one a block.
+        most: How many stages; blocks are then unfrozen several at a time. None for one a block.
 
     Returns:
         Stages for `fit_in_stages`, each with a slanted triangular rate.
@@ -97,22 +97,22 @@ def gradual_unfreezing(
     found = _by_depth(model)
     if len(found) < 2 or (most is not None and (isinstance(most, bool) or most < 2)):
         raise ValueError(
-            "`most` must be at least 2, and the model must have two blocks to thaw in turn. "
+            "`most` must be at least 2, and the model must have two blocks to unfreeze in turn. "
             f"Received: most={most!r}, {len(found)} blocks"
         )
     count = min(most or len(found), len(found))
     stages = []
     for number in range(count):
         # The first stage is the head alone, the last one everything.
-        thawed = 1 + round(number * (len(found) - 1) / (count - 1))
-        layers = [layer for group in found[len(found) - thawed :] for layer in group]
+        unfrozen = 1 + round(number * (len(found) - 1) / (count - 1))
+        layers = [layer for group in found[len(found) - unfrozen :] for layer in group]
         stages.append(
             Stage(
                 trainable=layers,
                 epochs=last_epochs if number == count - 1 else epochs,
                 schedule="slanted_triangular",
                 layer_decay=layer_decay,
-                name="all" if number == count - 1 else f"last {thawed}",
+                name="all" if number == count - 1 else f"last {unfrozen}",
             )
         )
     return stages
@@ -139,7 +139,7 @@ def head_then_top_then_all(
         Three stages for `fit_in_stages`.
 
     Raises:
-        ValueError: If `top` is no share between 0 and 1.
+        ValueError: If `top` is not a share between 0 and 1.
 
     Example:
         ```python

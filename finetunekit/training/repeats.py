@@ -1,4 +1,4 @@
-"""How much of a result is chance? The same experiment with several seeds."""
+"""`repeat`: the same experiment with several seeds."""
 
 import numbers
 from collections.abc import Callable, Mapping, Sequence
@@ -69,7 +69,7 @@ def repeat(
         `Repeats`, with `mean`, `std` and `runs`.
 
     Raises:
-        TypeError: If `fn` is no function, or returns something else.
+        TypeError: If `fn` is not a function, or returns something else.
         ValueError: If there are no seeds, or the runs give different names.
 
     Example:

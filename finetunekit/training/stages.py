@@ -1,4 +1,4 @@
-"""What trains when? Stages, one after the other, with one optimizer and one history."""
+"""Training in stages, with one optimizer and one history."""
 
 import dataclasses
 import os
@@ -92,7 +92,7 @@ class StagedHistory:
         """Draws a value by epoch, with the stages marked; needs matplotlib, `finetunekit[plots]`.
 
         Args:
-            path: Where to write the picture; None for nowhere.
+            path: Where to write the image; None for nowhere.
             value: Which value; that of the validation data is drawn too if there is one.
 
         Returns:
@@ -145,7 +145,7 @@ def fit_in_stages(
 
     Raises:
         ValueError: If a stage does not fit the model; found before training.
-        TypeError: If `stages` is no list of `Stage`.
+        TypeError: If `stages` is not a list of `Stage`.
 
     Example:
         ```python

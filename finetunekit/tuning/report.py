@@ -1,4 +1,4 @@
-"""What was done, and what came of it? A report to read, keep, and compute with."""
+"""The report of `fine_tune`."""
 
 from dataclasses import dataclass
 from typing import Any

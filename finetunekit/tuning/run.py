@@ -1,4 +1,4 @@
-"""How is a model tuned with one call? A probe of the head, then the top of the backbone."""
+"""`fine_tune`: a probe of the head, then the top of the backbone."""
 
 import dataclasses
 import numbers
@@ -85,15 +85,15 @@ def fine_tune(
     Args:
         source: What `load_backbone` takes, or a model without a head.
         train: `(x, y)`: arrays, or a list of texts or a pair of lists `(first, second)`, with
-            labels: class numbers, names, rows, or values; or a folder with a subfolder of
-            pictures for each class; or a tf.data pipeline or PyDataset of `(inputs, labels)`.
+            labels: integer labels, names, rows, or values; or a folder with a subfolder of
+            images for each class; or a tf.data pipeline or PyDataset of `(inputs, labels)`.
         validation_data: The same, held out.
         task: `"auto"` goes by the labels; or as for `add_head`.
         test_data: The same, to measure the result on.
         class_names: One name a class; of names as labels, their order.
         validation_split: Without validation data, the share of the samples to hold out, drawn by
             class; `"auto"` holds out a tenth from 1,000 samples on, and none of fewer.
-        image_size: Height and width of pictures in a folder; the backbone's by default.
+        image_size: Height and width of images in a folder; the backbone's by default.
         dropout: Rate of the Dropout of the head.
         probe_epochs: Epochs for the head, at most; `"auto"` is 10, and 5 for texts. A
             head that is trained to the end leaves the backbone little to learn.

@@ -1,4 +1,4 @@
-"""What are the data? Arrays, texts, a folder of pictures or a pipeline, made ready to train on."""
+"""Data for `fine_tune`: arrays, texts, a folder of images, or a pipeline."""
 
 import os
 from collections.abc import Sequence
@@ -48,8 +48,8 @@ def read(
     Args:
         given: A folder, `(x, y)`, or a pipeline.
         name: The argument's name, for errors.
-        model: The backbone, which says how large pictures are.
-        size: Height and width of pictures, or None for the backbone's.
+        model: The backbone, which says how large images are.
+        size: Height and width of images, or None for the backbone's.
         class_names: Names of the classes in the order of their numbers; None takes the data's.
         labels: Whether a pipeline is walked for its labels.
 
@@ -65,7 +65,7 @@ def read(
     parts = pipelines.batch_parts(given)
     if parts is None or parts[1] is None:
         raise TypeError(
-            f"`{name}` must be a folder with a subfolder of pictures for each class, a pair "
+            f"`{name}` must be a folder with a subfolder of images for each class, a pair "
             "(x, y) of samples and labels, or a tf.data pipeline or PyDataset of (inputs, labels). "
             f"Received: {name} of type {type(given).__name__}"
         )
@@ -105,7 +105,7 @@ def _size(model: keras.Model, size: int | None) -> tuple[int, int]:
     shape = model.inputs[0].shape if getattr(model, "inputs", None) else (None, None, None, 3)
     if len(shape) != 4:
         raise ValueError(
-            "`train` is a folder of pictures, and the backbone takes no pictures. "
+            "`train` is a folder of images, and the backbone takes no images. "
             f"Received: a backbone with input {tuple(shape)}"
         )
     if shape[1] and shape[2]:
@@ -119,13 +119,13 @@ def _folder(
 ) -> Source:
     if not os.path.isdir(path):
         raise FileNotFoundError(
-            f"`{name}` must be a folder with a subfolder of pictures for each class; there is no "
+            f"`{name}` must be a folder with a subfolder of images for each class; there is no "
             f"such folder. Received: {name}={path!r}"
         )
     classes = sorted(entry.name for entry in os.scandir(path) if entry.is_dir())
     if len(classes) < 2:
         raise ValueError(
-            f"`{name}` must have a subfolder of pictures for each class, at least two. Its "
+            f"`{name}` must have a subfolder of images for each class, at least two. Its "
             f"subfolders are: {listed(classes) or 'none'}. Received: {name}={path!r}"
         )
     if class_names is not None:
@@ -141,8 +141,8 @@ def _folder(
         verbose=False,
     )
     batches = [(keras.ops.convert_to_numpy(x), keras.ops.convert_to_numpy(y)) for x, y in read_in]
-    pictures = np.concatenate([np.clip(x, 0, 255).astype("uint8") for x, _ in batches])
-    return Source(pictures, np.concatenate([y for _, y in batches]), tuple(classes), False)
+    images = np.concatenate([np.clip(x, 0, 255).astype("uint8") for x, _ in batches])
+    return Source(images, np.concatenate([y for _, y in batches]), tuple(classes), False)
 
 
 def _in_order(found: list[str], class_names: Sequence[str], path: str, name: str) -> list[str]:

@@ -49,7 +49,7 @@ def backbone() -> keras.Model:
 
 @pytest.fixture(scope="module")
 def image() -> np.ndarray:
-    """One picture of 64x64 pixels with edges and waves of all lengths, the same everywhere."""
+    """One image of 64x64 pixels with edges and waves of all lengths, the same everywhere."""
     row, column, channel = np.indices((64, 64, 3))
     return (127.5 + 127.5 * np.sin(row * column / (40 + 20 * channel)))[None].astype("float32")
 

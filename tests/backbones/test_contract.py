@@ -26,18 +26,18 @@ MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 
 
 def crops(names: str, count: int = 16, size: int = 96) -> np.ndarray:
-    """Crops of scikit-image's pictures, uint8 RGB."""
+    """Crops of scikit-image's images, uint8 RGB."""
     import skimage.data
 
     generator, found = np.random.default_rng(0), []
     for name in names.split():
-        picture = np.asarray(getattr(skimage.data, name)())
-        picture = picture.astype("uint8") * (255 if picture.dtype == bool else 1)
-        if picture.ndim == 2:
-            picture = np.repeat(picture[..., None], 3, axis=-1)
+        image = np.asarray(getattr(skimage.data, name)())
+        image = image.astype("uint8") * (255 if image.dtype == bool else 1)
+        if image.ndim == 2:
+            image = np.repeat(image[..., None], 3, axis=-1)
         for _ in range(count // len(names.split())):
-            top, left = (generator.integers(0, side - size + 1) for side in picture.shape[:2])
-            found.append(picture[top : top + size, left : left + size, :3])
+            top, left = (generator.integers(0, side - size + 1) for side in image.shape[:2])
+            found.append(image[top : top + size, left : left + size, :3])
     return np.stack(found)
 
 
@@ -182,7 +182,7 @@ def test_token_ids_are_checked_input_by_input() -> None:
 
 
 def spectrograms() -> np.ndarray:
-    """Decibels of chirps as pictures of 0 to 255, as people feed them to picture models."""
+    """Decibels of chirps as images of 0 to 255, as people feed them to image models."""
     moments = np.linspace(0, 1, 96 * 64)
     rows = []
     for speed in range(8):
@@ -209,7 +209,7 @@ HEALTHY: dict[str, Callable[[], np.ndarray]] = {
     "masks as bytes": lambda: crops("horse") // 255,
     "nearly black bytes": lambda: crops(PHOTOS) // 100,
     "resized beyond 255": lambda: crops(PHOTOS).astype("float32") * 1.1 - 5,
-    "one picture": lambda: crops("rocket", 1),
+    "one image": lambda: crops("rocket", 1),
     "zeros": lambda: np.zeros((4, 96, 96, 3), "float32"),
     "noise": lambda: images(8, size=96),
 }
@@ -382,7 +382,7 @@ def test_a_record_of_an_older_version_is_read(tmp_path: Path) -> None:
 
 
 def zipped(path: Path, count: int, size: int = 96) -> np.ndarray:
-    """Every n-th picture of a zip file, resized."""
+    """Every n-th image of a zip file, resized."""
     from PIL import Image
 
     with zipfile.ZipFile(path) as file:
@@ -391,7 +391,7 @@ def zipped(path: Path, count: int, size: int = 96) -> np.ndarray:
             Image.open(io.BytesIO(file.read(name))).convert("RGB").resize((size, size))
             for name in names[:: max(1, len(names) // count)][:count]
         ]
-    return np.stack([np.asarray(picture) for picture in found])
+    return np.stack([np.asarray(image) for image in found])
 
 
 @pytest.mark.real

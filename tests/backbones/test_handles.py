@@ -439,7 +439,7 @@ def page(handler: http.server.BaseHTTPRequestHandler) -> None:
     reply(handler, b"<!doctype html><p>Log in", kind="text/html; charset=utf-8")
 
 
-def picture(handler: http.server.BaseHTTPRequestHandler) -> None:
+def image(handler: http.server.BaseHTTPRequestHandler) -> None:
     reply(handler, b"\x89PNG and so on", kind="image/png")
 
 
@@ -452,7 +452,7 @@ BROKEN: dict[str, tuple[Answer | None, type[Exception], str]] = {
     "no http": (no_http, OSError, "cannot be downloaded"),
     "huge": (huge, OSError, "at most 21,474.8 MB are taken"),
     "page": (page, ValueError, "the answer is a web page"),
-    "picture": (picture, ValueError, "of type 'image/png', is neither gzip nor tar"),
+    "image": (image, ValueError, "of type 'image/png', is neither gzip nor tar"),
     "empty": (lambda handler: reply(handler, b""), ValueError, "the answer is empty"),
 }
 

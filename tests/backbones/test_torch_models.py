@@ -13,7 +13,7 @@ import pytest
 
 import finetunekit as ftk
 import torch_writer
-from torch_states import cropped, pictures, state
+from torch_states import cropped, images, state
 
 REFERENCES: dict[str, Any] = json.loads(
     (Path(__file__).parent / "torch_references.json").read_text("utf-8")
@@ -33,7 +33,7 @@ def shapes(name: str) -> dict[str, tuple[int, ...]]:
 def test_outputs_are_those_of_torchvision(tmp_path: Path, name: str) -> None:
     path = torch_writer.save(tmp_path / f"{name}.pth", state(shapes(name)))
     model = ftk.load_backbone(path, preprocessing="outside")
-    found = model.predict(pictures(REFERENCES[name]["size"]), verbose=0).ravel()[::97][:200]
+    found = model.predict(images(REFERENCES[name]["size"]), verbose=0).ravel()[::97][:200]
     wanted = np.array(REFERENCES[name]["outputs"])
     assert np.abs(found - wanted).max() <= 1e-4 * max(1.0, float(np.abs(wanted).max()))
     kinds = {type(layer).__module__.split(".")[0] for layer in model.layers}

@@ -18,8 +18,8 @@ def stripes(samples: int = 80) -> tuple[np.ndarray, np.ndarray]:
     random = np.random.default_rng(0)
     x = random.uniform(0, 100, (samples, 16, 16, 3)).astype("float32")
     y = random.integers(0, 2, samples)
-    for picture, label in zip(x, y, strict=True):
-        picture[8 * label : 8 * label + 8] += 100
+    for image, label in zip(x, y, strict=True):
+        image[8 * label : 8 * label + 8] += 100
     return x, y
 
 

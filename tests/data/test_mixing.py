@@ -1,4 +1,4 @@
-"""Are pictures and labels mixed by Keras' layers, the same ones, and is all as before after?"""
+"""Are images and labels mixed by Keras' layers, the same ones, and is all as before after?"""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_class_numbers_go_in_and_evaluate_takes_them_after(mix: object) -> None:
 
 
 def test_without_mixing_shares_it_is_the_plain_training() -> None:
-    """Beta(a, a) for tiny a gives 0 or 1: each picture keeps a whole label, its own."""
+    """Beta(a, a) for tiny a gives 0 or 1: each image keeps a whole label, its own."""
     model = classifier()
     losses = []
     for mix in (L.MixUp(1e-6, seed=1), None):
@@ -82,7 +82,7 @@ def test_other_tasks(task: str, classes: int | None) -> None:
     [
         ({"mix": L.RandomFlip()}, TypeError, "`mix` must be keras.layers.MixUp"),
         ({"mix": L.MixUp(), "class_weight": "balanced"}, ValueError, "do not go together"),
-        ({"mix": L.MixUp(), "cache": True}, ValueError, "`cache` cannot be had: mixed samples"),
+        ({"mix": L.MixUp(), "cache": True}, ValueError, "`cache` is not possible: mixed samples"),
     ],
 )
 def test_what_cannot_be_mixed_is_told(options: dict, error: type, message: str) -> None:
@@ -108,5 +108,5 @@ def test_a_pipeline_or_a_loss_of_class_numbers_is_told() -> None:
     with pytest.raises(ValueError, match="`mix` needs arrays"):
         ftk.fit(model, data, mix=L.MixUp(), verbose=0)
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(), metrics=[])
-    with pytest.raises(ValueError, match="takes class numbers"):
+    with pytest.raises(ValueError, match="takes integer labels"):
         ftk.fit(model, images(), y, mix=L.MixUp(), verbose=0)

@@ -241,16 +241,16 @@ def test_a_deterministic_pipeline_is_read_once() -> None:
         reads.append(int(number))
         return X[int(number)]
 
-    def pictures() -> tf.data.Dataset:
+    def images() -> tf.data.Dataset:
         numbers = tf.data.Dataset.range(21)
         x = numbers.map(
             lambda n: tf.ensure_shape(tf.py_function(read, [n], tf.float32), (16, 16, 3))
         )
         return tf.data.Dataset.zip((x, tf.data.Dataset.from_tensor_slices(Y))).batch(8)
 
-    ftk.fit(small(), pictures(), epochs=3, verbose=0, deterministic=True)
+    ftk.fit(small(), images(), epochs=3, verbose=0, deterministic=True)
     assert sorted(reads) == list(range(21))
-    ftk.fit(small(), pictures(), epochs=3, verbose=0)
+    ftk.fit(small(), images(), epochs=3, verbose=0)
     assert len(reads) == 21 * 4
 
 
@@ -347,7 +347,7 @@ def test_a_generator_is_trained_on_as_ever(caplog: pytest.LogCaptureFixture) -> 
             yield X[part], Y[part]
 
     ftk.fit(small(), batches(), steps_per_epoch=2)
-    assert "can be walked only once" in caplog.text
+    assert "can be read only once" in caplog.text
 
 
 class Watcher(keras.callbacks.Callback):
@@ -678,8 +678,8 @@ def test_what_was_done_is_said(caplog: pytest.LogCaptureFixture) -> None:
     caplog.clear()
     ftk.fit(small(), X, Y, verbose=0)
     assert "computed once" not in caplog.text
-    thawed = small_backbone()
-    model = keras.Sequential([thawed, L.Dense(1)])
+    unfrozen = small_backbone()
+    model = keras.Sequential([unfrozen, L.Dense(1)])
     model.compile("sgd", "mse")
     ftk.fit(model, X, Y.astype("float32"), verbose=2)
     assert "computed" not in caplog.text

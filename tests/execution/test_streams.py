@@ -107,7 +107,7 @@ def test_each_fit_trains_on_all_its_batches(
         assert len(found.history["loss"]) == epochs
         assert all(map(close, found.history.values(), history.values()))
         assert all(map(close, weights(model), wanted))
-    assert "no longer kept" not in caplog.text
+    assert "no longer cached" not in caplog.text
 
 
 @pytest.mark.parametrize("limit", [None, 900])

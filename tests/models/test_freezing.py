@@ -1,4 +1,4 @@
-"""Do frozen layers stand still to the last bit, thawed ones move, and all else stay as it is?"""
+"""Do frozen layers stand still to the last bit, unfrozen ones move, and all else stay as it is?"""
 
 from __future__ import annotations
 

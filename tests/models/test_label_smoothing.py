@@ -1,4 +1,4 @@
-"""Is label smoothing that of Keras' rows, for class numbers too, and does a file keep it?"""
+"""Is label smoothing that of Keras' rows, for integer labels too, and does a file keep it?"""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from models import L, images, labels, same, small_backbone, values
 
 def zoo() -> keras.Model:
     """Every kind of kernel in one model."""
-    image = keras.Input((8, 8, 3), name="picture")
+    image = keras.Input((8, 8, 3), name="image")
     x = L.Conv2D(4, 3, name="conv")(image)
     x = L.DepthwiseConv2D(3, name="depthwise")(x)
     x = L.SeparableConv2D(4, 3, name="separable")(x)

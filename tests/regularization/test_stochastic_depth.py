@@ -21,7 +21,7 @@ def residual(blocks: int = 3, project: bool = False) -> keras.Model:
     return keras.Model(inputs, L.GlobalAveragePooling2D()(x), name="residual")
 
 
-def pictures(count: int = 400) -> np.ndarray:
+def images(count: int = 400) -> np.ndarray:
     return np.random.default_rng(0).normal(size=(count, 8, 8, 4)).astype("float32")
 
 
@@ -35,7 +35,7 @@ def test_the_last_block_is_skipped_by_its_share_of_the_samples(project: bool) ->
     """Reference: by hand, a sample's output is one of two, with the branch scaled up or absent."""
     model = residual(1, project)
     new = ftk.inject_stochastic_depth(model, 0.3, seed=1)
-    x = pictures()
+    x = images()
     np.testing.assert_array_equal(new.predict(x, verbose=0), model.predict(x, verbose=0))
     inner = {name: model.get_layer(name) for name in ("a0", "b0")}
     branch = inner["b0"](inner["a0"](x))
@@ -61,7 +61,7 @@ def test_through_a_head_and_training_and_a_file(tmp_path) -> None:
     model = ftk.compile_for_task(ftk.add_head(residual(), "binary"))
     new = ftk.inject_stochastic_depth(model, 0.5)
     assert len(dropouts(new)) == 3
-    x = pictures(32)
+    x = images(32)
     ftk.fit(new, x, labels(), verbose=0)
     np.testing.assert_array_equal(new.predict(x, verbose=0), model.predict(x, verbose=0))
     loaded = keras.saving.load_model(ftk.save(new, tmp_path / "model.keras"))

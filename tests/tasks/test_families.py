@@ -219,7 +219,7 @@ def test_labels_taken(task: Task, labels: Any) -> None:
         (MULTICLASS, [-1, 0, 1], r"`y = y \+ 1`"),
         (MULTICLASS, [-1, 0, 2], "Drop the samples"),
         (MULTICLASS, [-2, 0, 1], "Drop the samples"),
-        (MULTICLASS, [0, 0.5], "whole class numbers"),
+        (MULTICLASS, [0, 0.5], "integer labels"),
         (MULTICLASS, [[0.0, 1.0, 0.01]], "sum to 1.*from 1.01 to 1.01"),
         (MULTICLASS, [[0.0, 1.0, -0.01], [0, 1.01, -0.01]], "sum to 1"),
         (MULTICLASS, [[0, 1], [1, 0]], "shape .n,. or rows of shape .n, 3."),
@@ -286,7 +286,7 @@ def test_label_form(shape: Any, one_hot: bool) -> None:
         found = family.task_for_labels(task, shape, (None, 3))
         assert bool(found.one_hot) is one_hot
         assert (found is task) == (bool(known) == one_hot)
-        assert family.label_form(found) == ("one-hot rows" if one_hot else "class numbers")
+        assert family.label_form(found) == ("one-hot labels" if one_hot else "integer labels")
         assert family.mixed(task).one_hot is True
         assert (family.mixed(task) is task) == bool(known)
     for other in (BINARY, MULTILABEL, REGRESSION):

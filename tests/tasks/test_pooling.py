@@ -55,9 +55,9 @@ def test_what_the_head_does_not_use_rests() -> None:
 
 
 def test_tokens_need_a_sequence() -> None:
-    pictures = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
+    images = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
     with pytest.raises(ValueError, match="one of the tokens"):
-        ftk.add_head(pictures, "binary", pooling="first")
+        ftk.add_head(images, "binary", pooling="first")
     with pytest.raises(ValueError, match="pooling"):
         ftk.add_head(text_backbone(), "binary", pooling="middle")
 

@@ -138,7 +138,7 @@ def test_grades_train_save_load_and_predict(tmp_path: Path) -> None:
     np.testing.assert_allclose(wanted[5].probabilities["fair"], p[5, 0] - p[5, 1], rtol=1e-5)
     with pytest.raises(ValueError, match="must hold grades"):
         ftk.fit(again, x, y + 1, verbose=0)
-    with pytest.raises(ValueError, match="mixes pictures and the labels of classes"):
+    with pytest.raises(ValueError, match="mixes images and the labels of classes"):
         ftk.fit(again, x, y, mix=keras.layers.MixUp(), verbose=0)
 
 

@@ -30,14 +30,14 @@ def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, brightness in (("cat", 20), ("dog", 200)):
         (folder / name).mkdir()
         for number in range(3):
-            picture = np.full((8, 8, 3), brightness + number, "uint8")
-            keras.utils.save_img(folder / name / f"{number}.png", picture, scale=False)
+            image = np.full((8, 8, 3), brightness + number, "uint8")
+            keras.utils.save_img(folder / name / f"{number}.png", image, scale=False)
     return folder
 
 
 def names_by_pixels(source: sources.Source, task: ftk.Task) -> list[tuple[str, str]]:
-    """What each picture shows, and what its label says."""
-    shown = ["dog" if picture.mean() > 100 else "cat" for picture in source.x]
+    """What each image shows, and what its label says."""
+    shown = ["dog" if image.mean() > 100 else "cat" for image in source.x]
     return [(name, (task.class_names or ())[n]) for name, n in zip(shown, source.y, strict=True)]
 
 
@@ -67,7 +67,7 @@ def test_a_folder_is_read_in_the_order(
 
 @pytest.mark.parametrize("task", ["auto", ftk.Task(name="multiclass", num_classes=2)])
 def test_a_folder_in_an_order_is_tuned_on(pets: Path, task: Any) -> None:
-    """The test loss is measured against what the pictures show."""
+    """The test loss is measured against what the images show."""
     order = ["dog", "cat"]
     model, report = ftk.fine_tune(
         backbone(), pets, task=task, class_names=order, test_data=pets, **SHORT

@@ -18,7 +18,7 @@ SHORT: dict[str, Any] = {"probe_epochs": 2, "epochs": 1, "verbose": 0}
 
 
 def bright(count: int = 64, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Dark and bright pictures: a task that a small model learns."""
+    """Dark and bright images: a task that a small model learns."""
     y = np.arange(count) % 2
     return images(count, seed) / 255 * (0.4 + 0.6 * y[:, None, None, None]), y
 
@@ -120,10 +120,10 @@ def test_the_same_seed_gives_the_same_model() -> None:
 @pytest.mark.slow
 def test_a_folder_of_pictures(tmp_path: Path) -> None:
     x, y = bright(24)
-    for number, (picture, label) in enumerate(zip(x, y, strict=True)):
+    for number, (image, label) in enumerate(zip(x, y, strict=True)):
         folder = tmp_path / ("train" if number < 16 else "test") / ("bright" if label else "dark")
         folder.mkdir(parents=True, exist_ok=True)
-        keras.utils.save_img(folder / f"{number}.png", 255 * picture, scale=False)
+        keras.utils.save_img(folder / f"{number}.png", 255 * image, scale=False)
     model, report = ftk.fine_tune(
         small_backbone(),
         tmp_path / "train",
