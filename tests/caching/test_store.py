@@ -125,7 +125,7 @@ def test_files_of_others_are_refused_and_left_alone(tmp_path: Path) -> None:
     text.write_text("no HDF5")
     FeatureStore.create(cut, COLUMNS, 400, KEY).close()
     cut.write_bytes(cut.read_bytes()[:-3000])
-    for path, words in ((theirs, "not one of features"), (text, "no HDF5"), (cut, "cut off")):
+    for path, words in ((theirs, "not one of features"), (text, "not an HDF5"), (cut, "truncated")):
         before = path.read_bytes()
         with pytest.raises(ValueError, match=words):
             FeatureStore.open(path, KEY, write=True)

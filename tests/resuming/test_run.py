@@ -437,7 +437,7 @@ class TestRefusals:
         data = Path(keep).read_bytes()
         for part in (data[: len(data) // 2], b"no zip", data[:200] + b"\0" * 9 + data[209:]):
             Path(keep).write_bytes(part)
-            with pytest.raises(ValueError, match="no whole checkpoint"):
+            with pytest.raises(ValueError, match="not a complete checkpoint"):
                 tried(dropping(), str(tmp_path / "new.ckpt"), resume=keep)
         history = tried(dropping(), keep, resume=str(tmp_path / "missing.ckpt"))
         assert history.epoch == [0, 1]
