@@ -101,8 +101,8 @@ def prepared(given: Arrays, held_out: Any, task: Task, model: keras.Model) -> tu
     ours = picked is not None and picked.automatic_loss
     if not ours and isinstance(model.loss, keras.losses.SparseCategoricalCrossentropy):
         raise ValueError(
-            "`mix` makes rows of probabilities of the labels, and the model's loss takes class "
-            "numbers. Compile with `compile_for_task(model)` or CategoricalCrossentropy. "
+            "`mix` makes rows of probabilities of the labels, and the model's loss takes "
+            "integer labels. Compile with `compile_for_task(model)` or CategoricalCrossentropy. "
             f"Received: loss={model.loss!r}"
         )
     if isinstance(held_out, tuple):

@@ -23,6 +23,7 @@ _SMOOTH = 0.9  # Of the running mean of losses.
 _HELD = ("train_function", "test_function", "stop_training", "steps_per_execution", "history")
 _DIVERGED = 4.0  # Times the smallest loss: the run ends.
 _CLEAR = 2.0  # Times the noise from batch to batch.
+_DEVIATION = 1.4826  # Of normal numbers, in medians of their absolute values.
 _ROUNDING = 1e-6  # Of a loss in float32.
 RULE = "where the smoothed loss has made half of its fall"
 
@@ -141,7 +142,7 @@ def find_learning_rate(
 
         model = ftk.add_head(ftk.freeze_layers(ftk.load_backbone("pretrained_model.h5")), "binary")
         ftk.compile_for_task(model)
-        found = ftk.find_learning_rate(model, x_train, y_train, steps=40)
+        found = ftk.find_learning_rate(model, x_train, y_train)
         ftk.compile_for_task(model, learning_rate=found.suggestion)
         ```
 
@@ -300,8 +301,9 @@ def _half_way(rates: np.ndarray, losses: np.ndarray, means: np.ndarray) -> float
     if not np.isfinite(means[first:]).any():
         return None
     least = first + int(np.nanargmin(means[first:]))
-    # Neighbours differ by the noise of two batches, and hardly by the rate.
-    noise = float(np.sqrt(np.mean(np.diff(losses[: least + 1]) ** 2) / 2))
+    # Most neighbours differ by the noise of two batches and hardly by the rate; where the loss
+    # falls steeply they differ by that, which a median leaves out.
+    noise = float(np.median(np.abs(np.diff(losses[: least + 1])))) * _DEVIATION / math.sqrt(2)
     fall = start - float(means[least])
     if not fall > max(_CLEAR * noise, _ROUNDING * abs(start)):
         return None

@@ -19,7 +19,7 @@ import pytest
 import finetunekit as ftk
 from finetunekit.backbones import contract, statistics
 from finetunekit.data.batch_checks import check_batch
-from finetunekit.models import metadata, saved_files
+from finetunekit.models import metadata, metadata_record
 from models import L, images, labels, same, small_backbone, values
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
@@ -374,7 +374,7 @@ def test_a_record_of_an_older_version_is_read(tmp_path: Path) -> None:
         "preprocessing": "inside",
         "note": "",
     }
-    saved_files.apply(made, saved_files.describe(made) | {"contract": old}, "old.keras", "path")
+    metadata_record.from_record(made, metadata_record.to_record(made) | {"contract": old})
     assert metadata.of(made).contract == ftk.InputContract(value_range=(0.0, 255.0))
 
 

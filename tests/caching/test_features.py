@@ -134,7 +134,7 @@ def test_what_cannot_be_cached_says_why(tmp_path: Path) -> None:
         ftk.clear_cache(tmp_path / "nothing.h5")
     ours = tmp_path / "model.h5"
     ours.write_bytes(b"weights")
-    with pytest.raises(ValueError, match="no HDF5 file of features"):
+    with pytest.raises(ValueError, match="not an HDF5 file of features"):
         ftk.clear_cache(ours)
     assert ours.exists()
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import finetunekit as ftk
-from finetunekit.models import compiled, rate_multipliers
+from finetunekit.models import optimizer_state, rate_multipliers
 from models import L
 from text_models import letters, with_tokenizer
 
@@ -90,7 +90,9 @@ def test_stages_with_stashed_and_warming_variables(tmp_path: Path) -> None:
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             inner = rate_multipliers.innermost(self.model.optimizer)
             kernel = self.model.get_layer("network").get_layer("dense2").kernel
-            seen.append((rate_multipliers.warming(inner, kernel), bool(compiled.parked(inner))))
+            seen.append(
+                (rate_multipliers.warming(inner, kernel), bool(optimizer_state.stashed(inner)))
+            )
 
     def train(callbacks: list[Any], **options: Any) -> Any:
         model = network()

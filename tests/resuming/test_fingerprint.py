@@ -251,7 +251,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("model", "changes", "words"),
     [
         ({}, {"frozen_dropout": True}, "another frozen_dropout.*: True instead of False"),
-        ({}, {"validation_freq": 2}, "another validation_freq.*: 2 instead of None"),
+        ({}, {"validation_freq": 2}, "another validation_freq.*: 2 instead of 1"),
         ({}, {"engine": "keras"}, "another engine.*: 'keras' instead of 'auto'"),
         ({"settings": {"weight_decay": 0.1}}, {}, "another optimizer"),
         ({"settings": {"learning_rate": 0.1}}, {}, "another learning rate"),
