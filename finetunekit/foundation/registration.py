@@ -38,18 +38,20 @@ def _register() -> None:
 
 
 class _AfterKeras(importlib.abc.MetaPathFinder):
-    """Waits for the import of Keras, takes itself out of the way, and registers after it."""
+    """Waits for the import of Keras, takes itself out of the way, and registers after it.
+
+    Where a module of ours is imported first, it is that module's import that is waited for: the
+    registering modules must not meet one of ours that is half imported.
+    """
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname.startswith("finetunekit.") and fullname not in _WITHOUT_KERAS:
-            # Keras first: the registering modules must not meet one of ours that is half imported.
-            importlib.import_module("keras")
-        if fullname != "keras":
+        ours = fullname.startswith("finetunekit.") and fullname not in _WITHOUT_KERAS
+        if fullname != "keras" and not ours:
             return None
         sys.meta_path.remove(self)
-        spec = importlib.util.find_spec("keras")
+        spec = importlib.util.find_spec(fullname)
         if spec is not None and spec.loader is not None:
             spec.loader = _Loader(spec.loader)
         return spec

@@ -301,9 +301,10 @@ def _half_way(rates: np.ndarray, losses: np.ndarray, means: np.ndarray) -> float
     if not np.isfinite(means[first:]).any():
         return None
     least = first + int(np.nanargmin(means[first:]))
-    # Most neighbours differ by the noise of two batches and hardly by the rate; where the loss
-    # falls steeply they differ by that, which a median leaves out.
-    noise = float(np.median(np.abs(np.diff(losses[: least + 1])))) * _DEVIATION / math.sqrt(2)
+    # Neighbours differ by the noise of two batches; where the loss falls steeply by the fall too,
+    # which a median leaves out.
+    steps = np.abs(np.diff(losses[: least + 1])) / math.sqrt(2)
+    noise = min(math.sqrt(np.mean(steps**2)), _DEVIATION * float(np.median(steps)))
     fall = start - float(means[least])
     if not fall > max(_CLEAR * noise, _ROUNDING * abs(start)):
         return None

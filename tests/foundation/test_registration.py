@@ -68,24 +68,20 @@ def test_without_keras_it_waits_for_it(
     monkeypatch.setitem(sys.modules, "keras", own)
 
 
-def test_keras_comes_before_a_module_of_ours_that_needs_it(
-    tmp_path: Path,
-    finders: list[object],
-    registered: list[int],
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_module_of_ours_that_is_imported_first_is_whole_before_others_are(
+    finders: list[object], registered: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = sys.modules["keras"]
-    stand_in(tmp_path, monkeypatch)
+    monkeypatch.delitem(sys.modules, "keras")
+    before = list(finders)
     registration.register_with_keras()
-    for name in ("finetunekit.foundation.messages", "finetunekit.foundation.lazy"):
-        assert importlib.util.find_spec(name) is not None
     waiting = finders[0]
     assert waiting.find_spec("finetunekit.foundation.lazy", None) is None  # type: ignore[attr-defined]
     assert not registered
-    assert waiting.find_spec("finetunekit.models", None) is None  # type: ignore[attr-defined]
+    spec = waiting.find_spec("finetunekit.models", None)  # type: ignore[attr-defined]
+    assert not registered, "it is not loaded yet"
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
     assert registered == [1]
-    assert sys.modules["keras"].toy
-    monkeypatch.setitem(sys.modules, "keras", own)
+    assert finders == before, "who has waited is gone"
 
 
 def test_all_modules_that_register_are_named() -> None:
