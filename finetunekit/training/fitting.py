@@ -1,6 +1,7 @@
 """`fit`: a plan that is run at once."""
 
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -22,9 +23,19 @@ def _same_arguments(
         returned = inspect.signature(function).return_annotation
         own = inspect.signature(other).replace(return_annotation=returned)
         function.__signature__ = own  # type: ignore[attr-defined]
+        function.__doc__ = _with_options(function.__doc__ or "", other.__doc__ or "")
         return function
 
     return sign
+
+
+def _with_options(text: str, other: str) -> str:
+    """A docstring whose `**options` are those that another docstring explains."""
+    explained = other[other.index("    batch_size:") : other.index("    **unknown:")].strip()
+    indent = other.split("    batch_size:")[0].rpartition("\n")[2] + "    "
+    return re.sub(
+        r"^ *\*\*options:.*$", lambda _: f"{indent}{explained}", text, count=1, flags=re.M
+    )
 
 
 @_same_arguments(plan_fit)
@@ -46,39 +57,7 @@ def fit(model: keras.Model, x: Any, y: Any = None, **options: Any) -> keras.call
             `(first, second)`, if the model has a tokenizer; or a tf.data pipeline or PyDataset
             of `(inputs, labels)`, whose samples keep their order.
         y: Labels, if `x` is arrays.
-        batch_size: Samples a step. Defaults to 32.
-        epochs: The epoch at which to stop.
-        verbose: As for `model.fit`.
-        callbacks: As for `model.fit`.
-        validation_split: Share of the samples, from the end, to validate on.
-        validation_data: `(x, y)` or a dataset to validate on.
-        shuffle: Whether to reorder arrays, and the batches of a PyDataset; False takes them as
-            they come.
-        class_weight: `"balanced"` weighs each class by how rare it is, for labels of any shape;
-            or integer label -> weight.
-        sample_weight: A weight for each sample; multiplied with the class weights.
-        initial_epoch: The epoch at which to start.
-        seed: Seed of the order. Defaults to a number drawn from Python's `random`, which
-            `keras.utils.set_random_seed` seeds.
-        cache: `"auto"` computes the frozen part once where there is one and keeps its features in
-            memory; True says why if that cannot be; False is `model.fit`. The path of an HDF5
-            file keeps them there, for this run if it is interrupted and for later ones; those of
-            validation samples go into `features.validation.h5` beside `features.h5`.
-        engine: Who computes the features: `"auto"` takes what is fastest for this amount of work;
-            `"keras"` gives what `model.fit` gives, bit for bit, unless it shuffles; `"graph"`,
-            `"xla"`, and `"litert"`, which needs `finetunekit[fast]`, agree with Keras to 1e-4.
-        frozen_dropout: Whether Dropout inside frozen layers stays active, as in Keras; those
-            layers cannot be computed once then.
-        deterministic: Whether a pipeline is known to give the same batches in each epoch, so that
-            it need not be read again.
-        mix: `keras.layers.MixUp` or `CutMix`, or a list of them, to mix the images and labels of
-            each training batch; nothing can be computed once then, and training metrics compare
-            with mixed labels.
-        memory_limit: Bytes, or a text such as `"2 GB"`, that features may take in memory; beyond,
-            they go to a temporary file. Defaults to half of what is free.
-        resume: The file of a `callbacks.Checkpoint`, to go on where that run was interrupted, with
-            the same data and settings; if there is none yet, the run begins at its beginning.
-        **options: The other arguments of `model.fit`.
+        **options: Those of `plan_fit`, under the same names; `help(fit)` lists them.
 
     Returns:
         The `History` that `model.fit` returns.

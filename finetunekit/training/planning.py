@@ -49,30 +49,46 @@ def plan_fit(
 
     Args:
         model: A compiled model.
-        x: As for `fit`.
-        y: As for `fit`.
-        batch_size: As for `fit`.
-        epochs: As for `fit`.
-        verbose: As for `fit`.
-        callbacks: As for `fit`.
-        validation_split: As for `fit`.
-        validation_data: As for `fit`.
-        shuffle: As for `fit`.
-        class_weight: As for `fit`.
-        sample_weight: As for `fit`.
-        initial_epoch: As for `fit`.
-        steps_per_epoch: As for `fit`.
-        validation_steps: As for `fit`.
-        validation_batch_size: As for `fit`.
-        validation_freq: As for `fit`.
-        seed: As for `fit`.
-        cache: As for `fit`.
-        engine: As for `fit`.
-        frozen_dropout: As for `fit`.
-        deterministic: As for `fit`.
-        mix: As for `fit`.
-        memory_limit: As for `fit`.
-        resume: As for `fit`.
+        x: Inputs `(n, ...)` as arrays, or a dict or list of them; texts, or pairs of texts
+            `(first, second)`, if the model has a tokenizer; or a tf.data pipeline or PyDataset
+            of `(inputs, labels)`, whose samples keep their order.
+        y: Labels, if `x` is arrays.
+        batch_size: Samples a step. Defaults to 32.
+        epochs: The epoch at which to stop.
+        verbose: As for `model.fit`.
+        callbacks: As for `model.fit`.
+        validation_split: Share of the samples, from the end, to validate on.
+        validation_data: `(x, y)` or a dataset to validate on.
+        shuffle: Whether to reorder arrays, and the batches of a PyDataset; False takes them as
+            they come.
+        class_weight: `"balanced"` weighs each class by how rare it is, for labels of any shape;
+            or integer label -> weight.
+        sample_weight: A weight for each sample; multiplied with the class weights.
+        initial_epoch: The epoch at which to start.
+        steps_per_epoch: As for `model.fit`; the order of arrays is then left to Keras.
+        validation_steps: As for `model.fit`.
+        validation_batch_size: As for `model.fit`.
+        validation_freq: As for `model.fit`.
+        seed: Seed of the order. Defaults to a number drawn from Python's `random`, which
+            `keras.utils.set_random_seed` seeds.
+        cache: `"auto"` computes the frozen part once where there is one and keeps its features in
+            memory; True says why if that cannot be; False is `model.fit`. The path of an HDF5
+            file keeps them there, for this run if it is interrupted and for later ones; those of
+            validation samples go into `features.validation.h5` beside `features.h5`.
+        engine: Who computes the features: `"auto"` takes what is fastest for this amount of work;
+            `"keras"` gives what `model.fit` gives, bit for bit, unless it shuffles; `"graph"`,
+            `"xla"`, and `"litert"`, which needs `finetunekit[fast]`, agree with Keras to 1e-4.
+        frozen_dropout: Whether Dropout inside frozen layers stays active, as in Keras; those
+            layers cannot be computed once then.
+        deterministic: Whether a pipeline is known to give the same batches in each epoch, so that
+            it need not be read again.
+        mix: `keras.layers.MixUp` or `CutMix`, or a list of them, to mix the images and labels of
+            each training batch; nothing can be computed once then, and training metrics compare
+            with mixed labels.
+        memory_limit: Bytes, or a text such as `"2 GB"`, that features may take in memory; beyond,
+            they go to a temporary file. Defaults to half of what is free.
+        resume: The file of a `callbacks.Checkpoint`, to go on where that run was interrupted, with
+            the same data and settings; if there is none yet, the run begins at its beginning.
         **unknown: Nothing else is an argument of `fit`; a misspelt one is an error.
 
     Returns:
