@@ -10,7 +10,7 @@ from finetunekit.callbacks import monitors
 from finetunekit.foundation.messages import say, warn
 
 
-class EarlyStopping(keras.callbacks.EarlyStopping):
+class EarlyStopping(monitors.Monitoring, keras.callbacks.EarlyStopping):
     """Stops when the task's metric no longer improves and puts the best weights back.
 
     Keras' own keeps the last weights by default. The rest is Keras'.
@@ -59,15 +59,8 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
             restore_best_weights=restore_best_weights,
             **options,
         )
-        self._wanted, self._wanted_mode = monitor, mode
-        self._before = ""
-        self._validated: bool | None = None
+        self._watch(monitor, mode)
         self._last_run: tuple[Any, str, float] = (None, "", 0.0)
-
-    def attach_validation(self, validated: bool) -> None:
-        """Says whether the fit to come has validation data; `fit` does."""
-        self._validated = validated
-        self.monitor, self.mode = self._wanted, self._wanted_mode
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Begins anew; the best weights of an earlier run are not kept."""
@@ -82,14 +75,7 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Compares with the best epoch so far."""
-        found = monitors.watched(
-            self.model,
-            self._wanted,
-            self._wanted_mode,
-            logs,
-            before=self._before,
-            validated=self._validated,
-        )
+        found = self._watched(logs)
         if found is None:
             return
         if found[0] != self._before:

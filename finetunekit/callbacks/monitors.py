@@ -110,3 +110,36 @@ def _direction(name: str, mode: str) -> str:
         f"`mode` must say whether more or less of {name!r} is better: give mode='min' or "
         f"mode='max'. Received: monitor={name!r}, mode='auto'"
     )
+
+
+class Monitoring:
+    """What callbacks share that watch a logged value: which one, and the fit's validation.
+
+    The state is plain attributes of the callback, so that a checkpoint holds them.
+    """
+
+    model: keras.Model
+    monitor: str
+    mode: str
+
+    def _watch(self, monitor: str, mode: str) -> None:
+        """Notes what was asked for; `check_mode` has checked it."""
+        self._wanted, self._wanted_mode = monitor, mode
+        self._before = ""
+        self._validated: bool | None = None
+
+    def attach_validation(self, validated: bool) -> None:
+        """Says whether the fit to come has validation data; `fit` does."""
+        self._validated = validated
+        self.monitor, self.mode = self._wanted, self._wanted_mode
+
+    def _watched(self, logs: dict[str, Any] | None) -> tuple[str, str] | None:
+        """The value to watch in an epoch and its direction; None if the epoch does not have it."""
+        return watched(
+            self.model,
+            self._wanted,
+            self._wanted_mode,
+            logs,
+            before=self._before,
+            validated=self._validated,
+        )

@@ -61,15 +61,9 @@ class NaNWatch(TemporaryInjection):
         self._source: tuple[Callable[[int, int], Any], int] = (_unknown, 0)
         self._now = self._before = 0
 
-    def attach(self, batch_of: Callable[[int, int], Any] | None, *, first: int = 0) -> None:
-        """Says how to get a batch of the running epoch; `fit` does.
-
-        Args:
-            batch_of: Numbers of epoch and batch -> the numbers of its samples, and inputs, labels
-                and weights; None if that is not known.
-            first: How many batches of the first epoch were done before, in a run that is resumed.
-        """
-        self._source = (batch_of or _unknown, first)
+    def attach_batches(self, batch_of: Callable[[int, int], Any], *, first: int) -> None:
+        """Says how to get a batch again, as `protocol.attach_batches` explains; `fit` does."""
+        self._source = (batch_of, first)
 
     def _change(self, model: keras.Model) -> list[Patch]:
         self.epoch = self.batch = self.layer = None

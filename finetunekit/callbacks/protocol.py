@@ -10,6 +10,8 @@ from typing import Any
 
 import keras
 
+BatchOf = Callable[[int, int], Any]
+
 _BATCH_EVENTS = {
     True: ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end"),
     False: ("on_test_batch_begin", "on_test_batch_end"),
@@ -45,9 +47,13 @@ def needs_batches(callback: Any, training: bool) -> bool:
     )
 
 
-def training_settings(callback: Any) -> dict[str, Any]:
-    """What a run that goes on must share with the run before: names -> plain values."""
-    return dict(_said(callback, "training_settings", {}))
+def training_settings(callback: Any) -> dict[str, Any] | None:
+    """What a resumed run must share with the run before: names -> plain values; None if unsaid.
+
+    A subclass inherits it: more methods do not undo what the callback does to training.
+    """
+    said = getattr(callback, "training_settings", None)
+    return None if said is None else dict(said)
 
 
 def attach_validation(callback: Any, validated: bool) -> None:
@@ -55,6 +61,20 @@ def attach_validation(callback: Any, validated: bool) -> None:
     hears = getattr(callback, "attach_validation", None)
     if hears is not None:
         hears(validated)
+
+
+def attach_batches(callback: Any, batch_of: BatchOf, *, first: int) -> None:
+    """Tells a callback that asks for it how to get a batch of the running epoch once more.
+
+    Args:
+        callback: The callback.
+        batch_of: Numbers of epoch and batch -> the numbers of its samples, and inputs, labels and
+            weights; None if that batch cannot be had again.
+        first: How many batches of the first epoch were done before, in a run that is resumed.
+    """
+    hears = getattr(callback, "attach_batches", None)
+    if hears is not None:
+        hears(batch_of, first=first)
 
 
 def _hears_batches(callback: Any, training: bool) -> bool:

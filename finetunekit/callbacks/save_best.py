@@ -11,7 +11,7 @@ from finetunekit.foundation.messages import say, warn
 from finetunekit.models import saving
 
 
-class SaveBest(keras.callbacks.Callback):
+class SaveBest(monitors.Monitoring, keras.callbacks.Callback):
     """Saves the model, metadata included, whenever the task's metric is better than ever.
 
     Each file is written beside the old one and then takes its place, so that a run that dies
@@ -49,25 +49,11 @@ class SaveBest(keras.callbacks.Callback):
         self.best: float | None = None
         self.best_epoch: int | None = None
         self.monitor, self.mode = monitor, mode
-        self._wanted, self._wanted_mode = monitor, mode
-        self._before = ""
-        self._validated: bool | None = None
-
-    def attach_validation(self, validated: bool) -> None:
-        """Says whether the fit to come has validation data; `fit` does."""
-        self._validated = validated
-        self.monitor, self.mode = self._wanted, self._wanted_mode
+        self._watch(monitor, mode)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Saves if this epoch is the best, of earlier runs that watched the same too."""
-        found = monitors.watched(
-            self.model,
-            self._wanted,
-            self._wanted_mode,
-            logs,
-            before=self._before,
-            validated=self._validated,
-        )
+        found = self._watched(logs)
         if found is None:
             return
         if found[0] != self._before:

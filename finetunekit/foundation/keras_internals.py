@@ -198,12 +198,6 @@ def graph_calls(model: keras.Model) -> list[tuple[Any, tuple[Any, ...], dict[str
     ]
 
 
-def standardized(model: keras.Model, x: Any) -> list[Any]:
-    """Inputs as the graph's own call makes them: in order, converted, with the rank it takes."""
-    function = model._functional if isinstance(model, keras.Sequential) else model
-    return list(function._standardize_inputs(x))
-
-
 @contextlib.contextmanager
 def one_call(model: keras.Model, training: bool) -> Iterator[None]:
     """Layers called inside belong to one call of the model, as if the model had called them.

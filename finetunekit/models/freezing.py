@@ -45,11 +45,7 @@ def freeze_layers(
     """
     chosen = list(find_layers(model, layers, params=params).values())
     targets = graph.with_descendants(chosen)
-    for affected in (model, *metadata.models_with(targets)):
-        compiled.check_refittable(affected)
-    for layer in targets:
-        if layer.trainable:
-            metadata.remember_frozen_variables(layer, _individually_frozen(layer))
+    _before_freezing(model, targets)
     for layer in chosen:
         layer.trainable = False
     compiled.renew_all(targets, model)
@@ -106,7 +102,7 @@ def unfreeze_layers(
         )
     for affected in (model, *metadata.models_with(targets)):
         compiled.check_refittable(affected)
-    _thaw(model, targets)
+    _unfreeze(model, targets)
     compiled.renew_all(targets, model)
     say(f"unfrozen {_count(targets)} of {model.name!r}; {balance(model)}")
     return model
@@ -124,15 +120,20 @@ def train_only(model: keras.Model, layers: Selector, *, batch_norm: bool = False
     """
     targets = targets_of(model, layers, batch_norm=batch_norm)
     every = [place.layer for place in graph.walk(model)]
-    for affected in (model, *metadata.models_with(every)):
-        compiled.check_refittable(affected)
-    for layer in every:
-        if layer.trainable:
-            metadata.remember_frozen_variables(layer, _individually_frozen(layer))
+    _before_freezing(model, every)
     for layer in every:
         layer.trainable = False
-    _thaw(model, targets)
+    _unfreeze(model, targets)
     compiled.renew_all(every, model)
+
+
+def _before_freezing(model: keras.Model, layers: list[keras.layers.Layer]) -> None:
+    """Checks that all models of these layers can follow, and notes variables frozen one by one."""
+    for affected in (model, *metadata.models_with(layers)):
+        compiled.check_refittable(affected)
+    for layer in layers:
+        if layer.trainable:
+            metadata.remember_frozen_variables(layer, _individually_frozen(layer))
 
 
 def targets_of(
@@ -163,7 +164,7 @@ def _is_batch_norm(layer: keras.layers.Layer) -> bool:
     )
 
 
-def _thaw(model: keras.Model, targets: list[keras.layers.Layer]) -> None:
+def _unfreeze(model: keras.Model, targets: list[keras.layers.Layer]) -> None:
     """Sets the flags of the targets and of the layers around them, and no other.
 
     Keras' setter reaches down to everything below a layer, so all flags are noted first and set

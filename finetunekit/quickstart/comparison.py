@@ -17,7 +17,7 @@ from finetunekit.quickstart.table import Row
 EPOCHS = 12
 """Epochs of each phase, fixed beforehand: 20 images per class are too few to hold some out."""
 
-THAWED = r"block_1[3-6]_.*|Conv_1.*"
+UNFROZEN = r"block_1[3-6]_.*|Conv_1.*"
 """The layers from block_13 up; their BatchNormalization stays frozen."""
 
 _DROPOUT, _BATCH_SIZE = 0.3, 16
@@ -92,7 +92,7 @@ def compare(
     head_row, head_curve, _ = _phase("frozen backbone + head", model, examples, epochs, tell)
 
     tell("\nThe upper blocks of the backbone too:")
-    ftk.unfreeze_layers(model, THAWED)
+    ftk.unfreeze_layers(model, UNFROZEN)
     tuned_row, tuned_curve, predictions = _phase(
         "fine-tuned from block_13 up", model, examples, epochs, tell
     )

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from finetunekit.callbacks import protocol
 from finetunekit.foundation import keras_internals
 from finetunekit.models import graph, rate_multipliers
 from finetunekit.resuming.describing import describe
@@ -64,7 +65,7 @@ def describe_callbacks(callbacks: list[Any]) -> list[Any]:
 
 
 def _callback(callback: Any) -> dict[str, Any]:
-    said = getattr(callback, "training_settings", None)
+    said = protocol.training_settings(callback)
     if said is None:
         names = _SETTINGS.get(type(callback), ())
         said = {name: getattr(callback, name, None) for name in names}

@@ -2,42 +2,20 @@
 
 from collections.abc import Sequence
 
-import keras
 import numpy as np
 
 from finetunekit.models.metadata import Task
-from finetunekit.tasks.class_family import ClassFamily, sigmoid
+from finetunekit.tasks.class_family import sigmoid
 from finetunekit.tasks.label_shapes import Shape, is_wide, one_each, text
-
-HINGE = ("Hinge", "SquaredHinge")
-LOSSES = ("BinaryCrossentropy", "BinaryFocalCrossentropy", *HINGE)
+from finetunekit.tasks.sigmoid_family import SigmoidFamily
 
 
-class Binary(ClassFamily):
+class Binary(SigmoidFamily):
     """The family of `"binary"`."""
 
     name = "binary"
-    activation = "sigmoid"
-    monitor = "auc"
     fixed_count = 1
     default_count = 1
-    losses = LOSSES
-
-    def loss(
-        self, task: Task, from_logits: bool, label_smoothing: float = 0.0
-    ) -> keras.losses.Loss:
-        """Binary cross-entropy."""
-        return keras.losses.BinaryCrossentropy(
-            from_logits=from_logits, label_smoothing=label_smoothing
-        )
-
-    def metrics(self, task: Task, from_logits: bool) -> list[keras.metrics.Metric]:
-        """Accuracy and AUC."""
-        threshold = 0.0 if from_logits else 0.5
-        return [
-            keras.metrics.BinaryAccuracy(name="accuracy", threshold=threshold),
-            keras.metrics.AUC(name="auc", from_logits=from_logits),
-        ]
 
     def count_of_names(self, names: tuple[str, ...]) -> int:
         """Two names, one output."""
@@ -78,10 +56,6 @@ class Binary(ClassFamily):
                 f"Received: y with values {found[:8].tolist()}"
             )
 
-    def labels_for_check(self, labels: np.ndarray, loss: str) -> np.ndarray:
-        """The hinge losses take -1 for no, too."""
-        return hinge_labels(labels) if loss in HINGE else labels
-
     def recognises_loss(self, loss: str, activation: str | None, width: int) -> bool:
         """One output that is not a softmax, and a loss of yes or no."""
         return loss in self.losses and width == 1 and activation != "softmax"
@@ -107,10 +81,6 @@ class Binary(ClassFamily):
         """No and yes."""
         return 2
 
-    def class_ids(self, labels: np.ndarray, task: Task, output_shape: Shape) -> np.ndarray:
-        """1 for yes."""
-        return (labels > 0.5).astype("int64")
-
     def probabilities(self, outputs: np.ndarray, from_logits: bool) -> np.ndarray:
         """Outputs of shape (n, 1) to probabilities of shape (n, 2), the negative class first."""
         positive = outputs.reshape(-1, 1)
@@ -121,8 +91,3 @@ class Binary(ClassFamily):
     def holding(self, row: np.ndarray, order: np.ndarray, threshold: float) -> Sequence[int]:
         """The positive class from the threshold on, else the negative one."""
         return [int(row[1] >= threshold)]
-
-
-def hinge_labels(labels: np.ndarray) -> np.ndarray:
-    """-1 and 1 as 0 and 1; other labels as they are."""
-    return (labels + 1) / 2 if set(np.unique(labels).tolist()) <= {-1, 1} else labels

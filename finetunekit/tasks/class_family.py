@@ -2,12 +2,12 @@
 
 import abc
 import math
-import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from finetunekit.foundation import arguments
 from finetunekit.models.metadata import Task
 from finetunekit.tasks.family import TaskFamily
 from finetunekit.tasks.label_shapes import Shape
@@ -51,8 +51,7 @@ class ClassFamily(TaskFamily):
                 f"{classes - 1}. {received}"
             )
         for weight in class_weight.values():
-            good = isinstance(weight, numbers.Real) and not isinstance(weight, bool)
-            if not good or not 0 <= float(weight) < math.inf:
+            if not arguments.is_number(weight) or not 0 <= float(weight) < math.inf:
                 raise ValueError(
                     f"`class_weight` must hold finite numbers of at least 0. {received}"
                 )
@@ -70,8 +69,7 @@ class ClassFamily(TaskFamily):
         """Takes a number in [0, 1]."""
         if threshold is None:
             return
-        real = isinstance(threshold, numbers.Real) and not isinstance(threshold, bool)
-        if not real or not 0 <= float(threshold) <= 1:
+        if not arguments.is_number(threshold) or not 0 <= float(threshold) <= 1:
             raise ValueError(f"`threshold` must lie in [0, 1]. Received: threshold={threshold!r}")
 
     def decode(

@@ -177,10 +177,6 @@ class TaskFamily(abc.ABC):
         """The weight of each label under checked class weights."""
         raise self._has_no_classes(task)
 
-    def mixed(self, task: Task) -> Task:
-        """The task with labels in the form of probabilities; the same object if they are."""
-        return task
-
     def as_probabilities(self, labels: np.ndarray, task: Task, output_shape: Shape) -> np.ndarray:
         """Labels as one row of probabilities a sample, float32, which can be mixed."""
         return labels.astype("float32").reshape(len(labels), -1)

@@ -114,10 +114,6 @@ class Multiclass(ClassFamily):
             return labels.argmax(axis=-1)
         return labels.astype("int64")
 
-    def mixed(self, task: Task) -> Task:
-        """With one-hot labels."""
-        return task if task.one_hot else _with_form(task, one_hot=True)
-
     def as_probabilities(self, labels: np.ndarray, task: Task, output_shape: Shape) -> np.ndarray:
         """One-hot labels."""
         if _is_one_hot(labels.shape, task, output_shape):

@@ -7,37 +7,22 @@ import keras
 import numpy as np
 
 from finetunekit.models.metadata import Task
-from finetunekit.tasks.binary import HINGE, LOSSES, hinge_labels
-from finetunekit.tasks.class_family import ClassFamily, balanced, sigmoid
+from finetunekit.tasks.class_family import balanced, sigmoid
 from finetunekit.tasks.label_shapes import Shape, fits, has_rows_of_0_and_1, text
+from finetunekit.tasks.sigmoid_family import SigmoidFamily
 
 
-class Multilabel(ClassFamily):
+class Multilabel(SigmoidFamily):
     """The family of `"multilabel"`: `class_ids` are 0 or 1 for each label of each sample."""
 
     name = "multilabel"
-    activation = "sigmoid"
-    monitor = "auc"
-    losses = LOSSES
     can_stratify = False
 
-    def loss(
-        self, task: Task, from_logits: bool, label_smoothing: float = 0.0
-    ) -> keras.losses.Loss:
-        """Binary cross-entropy, averaged over the labels."""
-        return keras.losses.BinaryCrossentropy(
-            from_logits=from_logits, label_smoothing=label_smoothing
+    def area_under_the_curve(self, task: Task, from_logits: bool) -> keras.metrics.Metric:
+        """The mean over the labels."""
+        return keras.metrics.AUC(
+            name="auc", multi_label=True, num_labels=task.num_classes, from_logits=from_logits
         )
-
-    def metrics(self, task: Task, from_logits: bool) -> list[keras.metrics.Metric]:
-        """Accuracy over all labels, and AUC averaged over them."""
-        threshold = 0.0 if from_logits else 0.5
-        return [
-            keras.metrics.BinaryAccuracy(name="accuracy", threshold=threshold),
-            keras.metrics.AUC(
-                name="auc", multi_label=True, num_labels=task.num_classes, from_logits=from_logits
-            ),
-        ]
 
     def check_labels(self, labels: np.ndarray, task: Task, output_shape: Shape) -> None:
         """Rows of 0 and 1, one column a label."""
@@ -52,10 +37,6 @@ class Multilabel(ClassFamily):
                 "`y` must hold 0 (absent) and 1 (present) for task 'multilabel'. "
                 f"Received: y with values {np.unique(labels)[:8].tolist()}"
             )
-
-    def labels_for_check(self, labels: np.ndarray, loss: str) -> np.ndarray:
-        """The hinge losses take -1 for absent, too."""
-        return hinge_labels(labels) if loss in HINGE else labels
 
     def recognises_loss(self, loss: str, activation: str | None, width: int) -> bool:
         """Several outputs that are not a softmax, and a loss of yes or no for each."""
@@ -85,10 +66,6 @@ class Multilabel(ClassFamily):
         ids = self.class_ids(labels, task, output_shape)
         columns = [balanced(ids[..., k], 2)[ids[..., k]] for k in range(ids.shape[-1])]
         return np.mean(columns, axis=0)
-
-    def class_ids(self, labels: np.ndarray, task: Task, output_shape: Shape) -> np.ndarray:
-        """0 or 1 for each label of each sample."""
-        return (labels > 0.5).astype("int64")
 
     def probabilities(self, outputs: np.ndarray, from_logits: bool) -> np.ndarray:
         """Outputs of shape (n, labels) to probabilities."""

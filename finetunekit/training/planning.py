@@ -76,8 +76,9 @@ def plan_fit(
             file keeps them there, for this run if it is interrupted and for later ones; those of
             validation samples go into `features.validation.h5` beside `features.h5`.
         engine: Who computes the features: `"auto"` takes what is fastest for this amount of work;
-            `"keras"` gives what `model.fit` gives, bit for bit, unless it shuffles; `"graph"`,
-            `"xla"`, and `"litert"`, which needs `finetunekit[fast]`, agree with Keras to 1e-4.
+            `"keras"` gives what `model.fit` gives, bit for bit, unless it shuffles or the model is
+            compiled with `jit_compile=True`; `"graph"`, `"xla"`, and `"litert"`, which needs
+            `finetunekit[fast]`, agree with Keras to 1e-4.
         frozen_dropout: Whether Dropout inside frozen layers stays active, as in Keras; those
             layers cannot be computed once then.
         deterministic: Whether a pipeline is known to give the same batches in each epoch, so that

@@ -11,8 +11,6 @@ import keras
 from finetunekit.averaging import ema
 from finetunekit.caching.options import CacheOptions
 from finetunekit.callbacks import protocol
-from finetunekit.callbacks.nan_watch import NaNWatch
-from finetunekit.data.array_batches import MixedArrayBatches
 from finetunekit.execution import fast_forward, feature_fit
 from finetunekit.execution.fit_call import FitCall
 from finetunekit.execution.loop_options import LoopOptions
@@ -74,7 +72,7 @@ def _labels_followed(plan: "FitPlan") -> Iterator[None]:
     try:
         yield
     finally:
-        if followed and isinstance(plan.batches, MixedArrayBatches):
+        if followed and plan.batches.random_layers:
             label_form.follow_back(model, before)
 
 
@@ -119,10 +117,9 @@ def _execute(
         callbacks=callbacks,
     )
     reader = feature_fit.reader_for(model, batches, cache)
+    source = batches if reader is None else reader
     for callback in callbacks:
-        if isinstance(callback, NaNWatch):
-            source = batches if reader is None else reader
-            callback.attach(source.batch, first=0 if kept is None else kept.skip)
+        protocol.attach_batches(callback, source.batch, first=0 if kept is None else kept.skip)
     if reader is not None:
         return feature_fit.fit(model, call, reader, validation, cache, kept)
     if kept is None:

@@ -29,10 +29,6 @@ class Source:
     class_names: tuple[str, ...] | None
     is_pipeline: bool
 
-    def for_fit(self, y: Any) -> Any:
-        """As `fit` takes them for validation, with the labels that the task takes."""
-        return self.x if self.is_pipeline else (self.x, y)
-
 
 def read(
     given: Any,

@@ -27,12 +27,6 @@ L = keras.layers
 X, Y = images(21), labels(21)
 
 
-@pytest.fixture(autouse=True)
-def nothing_kept() -> None:
-    """No test finds the features of another."""
-    ftk.clear_cache()
-
-
 def built(make: Callable[[], Made]) -> Made:
     """The same model each time, compiled."""
     keras.utils.clear_session(free_memory=False)
@@ -63,20 +57,6 @@ def small(policy: str = "float32", **options: Any) -> keras.Model:
 def state(model: keras.Model) -> dict[str, np.ndarray]:
     """The optimizer's state."""
     return {str(n): np.asarray(v.numpy()) for n, v in enumerate(model.optimizer.variables)}
-
-
-@pytest.fixture
-def rows_run(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The number of rows in each batch that a prefix runs on."""
-    counts: list[int] = []
-    run = engines.Engine.__call__
-
-    def counted(self: Any, inputs: list[Any]) -> Any:
-        counts.append(len(inputs[0]))
-        return run(self, inputs)
-
-    monkeypatch.setattr(engines.Engine, "__call__", counted)
-    return counts
 
 
 QUICK = ("residual_nested", "frozen_output")

@@ -18,12 +18,6 @@ from frozen_dense import dense, pipeline, same_training, samples, weights
 X, Y = samples(24)
 
 
-@pytest.fixture(autouse=True)
-def nothing_kept() -> None:
-    """No test finds the features of another."""
-    ftk.clear_cache()
-
-
 class At(keras.callbacks.Callback):
     """Does something to the model after a training step, or after a step of the validation."""
 

@@ -13,28 +13,7 @@ import pytest
 import tensorflow as tf
 
 import finetunekit as ftk
-from finetunekit.caching import engines
 from frozen_dense import dense, pipeline, same_training, samples, weights
-
-
-@pytest.fixture(autouse=True)
-def nothing_kept() -> None:
-    """No test finds the features of another."""
-    ftk.clear_cache()
-
-
-@pytest.fixture
-def rows_run(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The number of rows in each batch that a prefix runs on."""
-    counts: list[int] = []
-    run = engines.Engine.__call__
-
-    def counted(self: Any, inputs: list[Any]) -> Any:
-        counts.append(len(inputs[0]))
-        return run(self, inputs)
-
-    monkeypatch.setattr(engines.Engine, "__call__", counted)
-    return counts
 
 
 def uneven(sizes: tuple[int, ...], seed: int = 0) -> tf.data.Dataset:

@@ -12,30 +12,9 @@ import pytest
 
 import finetunekit as ftk
 from finetunekit.models import optimizer_state, rate_multipliers
+from interruptions import Cut, CutAt, ends
 from models import L
 from text_models import letters, with_tokenizer
-
-
-class Cut(Exception):
-    """The run is cut off."""
-
-
-class CutAt(keras.callbacks.Callback):
-    """Cuts a run off after so many steps in all; None never."""
-
-    def __init__(self, steps: int | None) -> None:
-        super().__init__()
-        self.steps, self.done = steps, 0
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.done += 1
-        if self.done == self.steps:
-            raise Cut
-
-
-def ends(model: keras.Model) -> list[np.ndarray]:
-    every = [*model.variables, *model.optimizer.variables]
-    return [np.array(keras.ops.convert_to_numpy(v)) for v in every]
 
 
 def check(

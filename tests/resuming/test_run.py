@@ -19,36 +19,10 @@ import pytest
 import finetunekit as ftk
 from finetunekit.caching import memory
 from finetunekit.foundation import keras_internals
+from interruptions import Cut, CutAt, ends
 from models import L, images, labels, small_backbone
 
 CHILD = Path(__file__).with_name("resume_child.py")
-
-
-class Cut(Exception):
-    """The run is cut off."""
-
-
-class CutAt(keras.callbacks.Callback):
-    """Cuts a run off after so many steps, or as the -n-th validation begins; None never."""
-
-    def __init__(self, steps: int | None) -> None:
-        super().__init__()
-        self.steps, self.done, self.validations = steps, 0, 0
-
-    def on_test_begin(self, logs: Any = None) -> None:
-        self.validations -= 1
-        if self.validations == self.steps:
-            raise Cut
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.done += 1
-        if self.done == self.steps:
-            raise Cut
-
-
-def ends(model: keras.Model) -> list[np.ndarray]:
-    every = [*model.variables, *model.optimizer.variables]
-    return [np.array(keras.ops.convert_to_numpy(v)) for v in every]
 
 
 def dropping(optimizer: str = "adam", **options: Any) -> keras.Model:

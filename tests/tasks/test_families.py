@@ -287,11 +287,8 @@ def test_label_form(shape: Any, one_hot: bool) -> None:
         assert bool(found.one_hot) is one_hot
         assert (found is task) == (bool(known) == one_hot)
         assert family.label_form(found) == ("one-hot labels" if one_hot else "integer labels")
-        assert family.mixed(task).one_hot is True
-        assert (family.mixed(task) is task) == bool(known)
     for other in (BINARY, MULTILABEL, REGRESSION):
         assert family_of(other).task_for_labels(other, shape, (None, 3)) is other
-        assert family_of(other).mixed(other) is other
 
 
 @pytest.mark.parametrize(
