@@ -181,7 +181,7 @@ WITHOUT_TEST_FILE: dict[str, set[str]] = {
     "tasks": {"binary", "class_family", "family", "multiclass", "multilabel", "regression"},
     "text": {"basic", "roles", "tokenizer"},
     "training": {"planning", "recipes", "running"},
-    "tuning": {"judge", "labels", "run", "sources"},
+    "tuning": {"labels", "run", "sources"},
 }
 
 
