@@ -6,18 +6,12 @@ import logging
 import os
 import zipfile
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import pytest
-
-
-def often(names: Any, chosen: tuple[str, ...]) -> list[Any]:
-    """The names as parameters, those but the chosen ones marked slow."""
-    return [n if n in chosen else pytest.param(n, marks=pytest.mark.slow) for n in names]
 
 
 @pytest.fixture(autouse=True)

@@ -10,10 +10,10 @@ import keras
 import numpy as np
 import pytest
 
-from conftest import often
 from finetunekit.backbones.weights import load_weights
 from finetunekit.backbones.weights_pairing import Stored, kind_of, pair
 from models import L, Subclassed, images, same, small_backbone, values
+from parameters import often
 
 FORMATS = ("keras2.h5", "keras2_model.h5", "keras2.weights.h5", "keras3.weights.h5", "keras3.h5")
 

@@ -13,9 +13,9 @@ import pytest
 import tensorflow as tf
 
 import finetunekit as ftk
-from conftest import often
 from finetunekit.caching import cut, engines
 from finetunekit.caching.store import Column, FeatureStore
+from parameters import often
 
 L = keras.layers
 POLICIES = ("float32", "mixed_bfloat16", "mixed_float16", "bfloat16", "float64")

@@ -15,9 +15,9 @@ import tensorflow as tf
 from keras import ops
 
 import finetunekit as ftk
-from conftest import often
 from finetunekit.caching import cut, identity
 from finetunekit.caching.hdf5_table import StoreMismatch
+from parameters import often
 
 L = keras.layers
 RANDOM = np.random.default_rng(0)

@@ -16,11 +16,11 @@ import pytest
 import tensorflow as tf
 
 import finetunekit as ftk
-from conftest import often
 from finetunekit.caching import engines, hdf5_table
 from finetunekit.caching.store import FeatureStore
 from finetunekit.execution import fused_adam, tail
 from models import images, labels, same, small_backbone, values
+from parameters import often
 from topologies import ROWS, TOPOLOGIES, Made
 
 L = keras.layers

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import finetunekit as ftk
-from conftest import often
 from finetunekit.models import freezing
 from models import L, Subclassed, images, labels, same, small_backbone, values
+from parameters import often
 
 
 def tuned_model(task: str = "binary") -> keras.Model:
