@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -15,12 +17,17 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def fresh_keras() -> None:
+def fresh_keras() -> Iterator[None]:
     """No test sees the layer names, the dtype policy or the random numbers of another."""
     keras.config.set_dtype_policy("float32")
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
     logging.getLogger("finetunekit").setLevel(logging.INFO)  # A page of the docs quiets it.
+    yield
+    # An iterator of tf.data that the garbage collector finds late waits up to a minute for its
+    # tuning thread. Frozen, what is left is not gone through again after each test.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

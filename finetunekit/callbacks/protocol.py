@@ -12,10 +12,8 @@ import keras
 
 BatchOf = Callable[[int, int], Any]
 
-_BATCH_EVENTS = {
-    True: ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end"),
-    False: ("on_test_batch_begin", "on_test_batch_end"),
-}
+_TRAIN_EVENTS = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
+_TEST_EVENTS = ("on_test_batch_begin", "on_test_batch_end")
 # Keras' callbacks that leave frozen weights alone -> whether one needs its calls at each batch.
 _OF_KERAS: dict[type, Callable[[Any], bool]] = {
     keras.callbacks.CSVLogger: lambda callback: True,
@@ -81,7 +79,7 @@ def _hears_batches(callback: Any, training: bool) -> bool:
     base = keras.callbacks.Callback
     return any(
         getattr(getattr(callback, name), "__func__", None) is not getattr(base, name)
-        for name in _BATCH_EVENTS[training]
+        for name in (_TRAIN_EVENTS if training else _TEST_EVENTS)
     )
 
 

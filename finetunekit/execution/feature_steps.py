@@ -79,7 +79,8 @@ class FeatureFit:
             yield
 
     def _forget(self) -> None:
-        """Traces of the tail that hold no longer are not for the next fit."""
+        """Lets go of the data, and of traces of the tail that hold no longer."""
+        self._phases.clear()  # They know this fit, and would go with the garbage collector only.
         if self._renewed:
             kept_tail.drop(self.model)
 

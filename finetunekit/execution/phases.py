@@ -102,9 +102,10 @@ class FitPhase(ABC):
         return self._ready.told
 
     def close(self) -> None:
-        """Lets the reader write what is waiting and let go of files."""
+        """Lets the reader write what is waiting and let go of files and data."""
         if self._ready is not None:
             self._ready.close()
+        self._ready = None
 
     def take_over(self) -> None:
         """Puts steps on features in the place of the model's function."""
@@ -120,6 +121,8 @@ class FitPhase(ABC):
             self._patch.undo()
         if getattr(self.model, self.function) is self._ours:
             setattr(self.model, self.function, self.plain)
+        # Methods of its own would keep it, and the data, until the garbage collector comes.
+        self._patch = self._ours = None
 
     def go_on(self, iterator: Any, begun: Any) -> Any:
         """The rest of an epoch, by the reader made ready for the model as it is now."""

@@ -14,7 +14,7 @@ import pytest
 
 import finetunekit as ftk
 from finetunekit.execution import tail
-from frozen_dense import dense, same_training, samples
+from frozen_dense import dense, pipeline, same_training, samples
 
 X, Y = samples(16)
 OPTIONS: dict[str, Any] = {"batch_size": 8, "verbose": 0, "shuffle": False}
@@ -115,6 +115,32 @@ def test_the_model_goes_with_its_tail_and_is_saved_without(tmp_path: Path) -> No
     keras.utils.clear_session(free_memory=False)
     gc.collect()
     assert gone() is None
+
+
+# What holds data: features and samples, and the iterators of tf.data.
+HOLDERS = {
+    *("OwnedIterator", "FeaturesByContent", "Extractor", "ReadySamples", "ReadyStream"),
+    *("Samples", "Stream", "ArrayBatches", "DatasetBatches"),
+}
+
+
+def holders() -> list[str]:
+    return sorted(n for n in (type(held).__name__ for held in gc.get_objects()) if n in HOLDERS)
+
+
+@pytest.mark.parametrize("kind", ["arrays", "pipeline"])
+def test_the_data_go_with_the_fit(kind: str) -> None:
+    """Without the garbage collector, which may come late, and waits for an iterator's thread."""
+    data: Any = samples(24) if kind == "arrays" else (pipeline(24),)
+    model, held_out = dense(), pipeline(8)
+    gc.collect()
+    gc.disable()
+    try:
+        before = holders()
+        ftk.fit(model, *data, validation_data=held_out, epochs=2, verbose=0, shuffle=False)
+        assert holders() == before
+    finally:
+        gc.enable()
 
 
 def resident() -> float:
