@@ -20,6 +20,7 @@ MAY_IMPORT_TENSORFLOW: frozenset[str] = frozenset(
         "backbones/saved_model/layer.py",
         "backbones/saved_model/safety.py",
         "caching/engines.py",
+        "caching/litert.py",
         "caching/identity.py",
         "resuming/random_states.py",
         "execution/fused_adam.py",

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from finetunekit.caching import litert
 from finetunekit.caching.cut import FrozenSplit
 from finetunekit.models import graph
 
@@ -17,6 +18,9 @@ TOLERANCE = 1e-4
 # Seconds of preparation for each MiB of weights, and for each call, beside tracing: what decides
 # whether an engine is worth trying. Measured by `python benchmarks/engines.py`.
 _PREPARATION = {"graph": (0.045, 0.0005), "xla": (0.002, 0.006), "litert": (0.06, 0.004)}
+
+# Those that are made for one size of batch.
+_OF_ONE_SIZE = ("xla", "litert")
 
 # The distance from 1.0 to the next number.
 _STEPS = {"float16": 2.0**-10, "bfloat16": 2.0**-7}
@@ -60,7 +64,8 @@ class Engine:
         if key not in self.made:
             like = [_Free(x) for x in inputs] if self.varying else inputs
             self.made[key] = _MAKERS[self.name](self.split, like)
-        return self.made[key](inputs)
+        run = self.made[key]
+        return _filled_up(run, inputs, key[-1]) if self.name in _OF_ONE_SIZE else run(inputs)
 
     def is_ready_for(self, inputs: list[Any]) -> bool:
         """Whether such a batch needs no preparation, and not much filling up."""
@@ -71,7 +76,7 @@ class Engine:
         key: tuple[Any, ...] = tuple(
             (x.ndim if self.varying else tuple(x.shape[1:]), str(x.dtype)) for x in inputs
         )
-        if self.name in ("xla", "litert"):  # These are made for one size of batch.
+        if self.name in _OF_ONE_SIZE:
             key = (*key, self._size_for(inputs, key))
         return key
 
@@ -197,18 +202,13 @@ def _specs(inputs: list[Any], size: int | None) -> list[Any]:
 def _by_keras(split: FrozenSplit, inputs: list[Any], **options: Any) -> Callable[..., Any]:
     import tensorflow as tf
 
-    size = len(inputs[0]) if options else None
     function = tf.function(
         lambda *flat: split.run_prefix_flat(list(flat)),
-        input_signature=_specs(inputs, size),
+        input_signature=_specs(inputs, len(inputs[0]) if options else None),
         autograph=False,
         **options,
     )
-
-    def run(batch: list[Any]) -> Features:
-        return [feature.numpy() for feature in function(*batch)]
-
-    return _filled_up(run, size) if size else run
+    return lambda batch: [feature.numpy() for feature in function(*batch)]
 
 
 def _by_xla(split: FrozenSplit, inputs: list[Any]) -> Callable[..., Any]:
@@ -241,51 +241,16 @@ def _by_graph(split: FrozenSplit, inputs: list[Any]) -> Callable[..., Any]:
 
 
 def _by_litert(split: FrozenSplit, inputs: list[Any]) -> Callable[..., Any]:
-    import tensorflow as tf
-    from ai_edge_litert.interpreter import Interpreter
-
-    size = len(inputs[0])
-
-    function = tf.function(
-        lambda *flat: split.run_prefix_flat(list(flat)),
-        input_signature=_specs(inputs, size),
-        autograph=False,
-    )
-    # The second argument keeps the variables alive while it converts.
-    concrete = function.get_concrete_function()
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], function)
-    interpreter = Interpreter(model_content=converter.convert(), num_threads=_threads())
-    interpreter.allocate_tensors()
-    # Both lists keep the order of the concrete function's; `checked` would find out if not.
-    places = [detail["index"] for detail in interpreter.get_input_details()]
-    results = [detail["index"] for detail in interpreter.get_output_details()]
-
-    def run(batch: list[Any]) -> Features:
-        for place, x in zip(places, batch, strict=True):
-            interpreter.set_tensor(place, np.asarray(x))
-        interpreter.invoke()
-        return [interpreter.get_tensor(index) for index in results]
-
-    return _filled_up(run, size)
+    return litert.convert(split, _specs(inputs, len(inputs[0])))
 
 
-def _filled_up(run: Callable[..., Any], size: int) -> Callable[..., Any]:
-    """Runs batches of one size only: smaller ones are filled with their last row."""
-
-    def filled(batch: list[Any]) -> Features:
-        rows = len(batch[0])
-        if rows == size:
-            return run(batch)
-        order = np.minimum(np.arange(size), rows - 1)
-        return [feature[:rows] for feature in run([np.asarray(x)[order] for x in batch])]
-
-    return filled
-
-
-def _threads() -> int:
-    import os
-
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _filled_up(run: Callable[..., Any], batch: list[Any], size: int) -> Features:
+    """Runs a batch in one of a fixed size, which is filled with its last row."""
+    rows = len(batch[0])
+    if rows == size:
+        return run(batch)
+    order = np.minimum(np.arange(size), rows - 1)
+    return [feature[:rows] for feature in run([np.asarray(x)[order] for x in batch])]
 
 
 _MAKERS = {"keras": _by_keras, "graph": _by_graph, "xla": _by_xla, "litert": _by_litert}

@@ -29,6 +29,7 @@ class Extractor:
         engine: `"auto"`, or the name of one.
         varying: Whether the samples of each batch have a size of their own, such as a length.
         key: That of the prefix, under which a prepared engine is kept and found again.
+        folder: Where it is kept for other processes, too.
     """
 
     def __init__(
@@ -38,8 +39,9 @@ class Extractor:
         *,
         varying: bool = False,
         key: Mapping[str, str] | None = None,
+        folder: str | None = None,
     ) -> None:
-        self._key = key
+        self._key, self._folder = key, folder
         self.varying = varying
         self.split = split
         self.chosen = engine
@@ -109,8 +111,8 @@ class Extractor:
         """An engine that was prepared before, and found to agree with Keras, if there is one."""
         if self.varying or not self.split.layers:
             return None
-        name, made = prepared_engines.find(self.split.layers[0], self._key) or ("", {})
-        if self.chosen not in ("auto", name) or not name or not engines.available(name):
+        name, made = prepared_engines.find(self.split.layers[0], self._key, self._folder)
+        if self.chosen not in ("auto", name) or not made or not engines.available(name):
             return None
         engine = Engine(name, self.split, made=made)
         if not engine.is_ready_for(batch):
@@ -121,7 +123,9 @@ class Extractor:
     def _keep_prepared(self) -> None:
         if self.engine is not None and self._key is not None and not any(self.split.masked):
             layer = self.split.layers[0]
-            prepared_engines.keep(layer, self._key, self.engine.name, self.engine.made)
+            prepared_engines.keep(
+                layer, self._key, self.engine.name, self.engine.made, self._folder
+            )
 
     def _first_by_keras(self, batch: Batch) -> Features:
         self.engine = Engine("keras", self.split, varying=self.varying)

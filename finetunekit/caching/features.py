@@ -11,6 +11,7 @@ import numpy as np
 
 from finetunekit.caching import (
     cut,
+    engine_file,
     extract,
     hdf5_table,
     identity,
@@ -129,7 +130,9 @@ def cache_features(
     store = _existing(path, key, source)
     if store is None or not store.complete:
         progress = Progress(source.rows, verbose, "samples")
-        extractor = Extractor(split, engine, varying=source.lengths is not None, key=prefix)
+        varying = source.lengths is not None
+        folder = None if path is None else os.path.dirname(os.fspath(path))
+        extractor = Extractor(split, engine, varying=varying, key=prefix, folder=folder)
         store = _fill(store, extractor, key, source, path, dtype, progress)
         say(f"{store.done:,} samples: {memory.size_text(store.nbytes)} of features", verbose)
     return CachedFeatures(store)
@@ -172,8 +175,9 @@ def clear_cache(path: str | os.PathLike[str] | None = None) -> None:
     """Forgets the features that are kept in memory, or deletes a file of features.
 
     Args:
-        path: A file that `fit(cache=path)` or `cache_features` wrote; what the same `fit` wrote
-            beside it, of the validation samples, goes too. By default what is kept in memory.
+        path: A file that `fit(cache=path)` or `cache_features` wrote; what they wrote beside it,
+            features of validation samples and a prepared engine, goes too. By default what is kept
+            in memory.
 
     Raises:
         FileNotFoundError: If there is not such a file.
@@ -193,10 +197,11 @@ def clear_cache(path: str | os.PathLike[str] | None = None) -> None:
         memory_stores.drop_all()
         prepared_engines.drop_all()
         return
-    hdf5_table.read_key(path)
+    key = hdf5_table.read_key(path)
     beside = hdf5_table.validation_path(path)
     if beside.exists() and _belongs(beside, Path(path).name):
         beside.unlink()
+    engine_file.remove(os.path.dirname(os.fspath(path)), identity.prefix_part(key))
     Path(path).unlink()
 
 

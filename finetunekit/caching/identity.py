@@ -1,7 +1,7 @@
 """The key of a store: of which weights and data its features are."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
@@ -19,19 +19,33 @@ from finetunekit.models import metadata
 # same.
 _INCIDENTAL = {"name", "trainable", "seed", "registered_name", "build_config"}
 
+_OF_PREFIX = (
+    "prefix weights",
+    "prefix graph",
+    "layer code and attributes",
+    "input contract",
+    "versions",
+)
+
 
 def prefix_key(split: FrozenSplit) -> dict[str, str]:
     """What the features depend on beside the data, by the words in which a difference is told."""
     import tensorflow as tf
 
     contract = metadata.of(split.model).contract
-    return {
-        "prefix weights": weights_digest(split),
-        "prefix graph": _graph_digest(split),
-        "layer code and attributes": _code_digest(split),
-        "input contract": hashing.text_digest(repr(contract)),
-        "versions": f"keras {keras.__version__}, tensorflow {tf.__version__}",
-    }
+    parts = (
+        weights_digest(split),
+        _graph_digest(split),
+        _code_digest(split),
+        hashing.text_digest(repr(contract)),
+        f"keras {keras.__version__}, tensorflow {tf.__version__}",
+    )
+    return dict(zip(_OF_PREFIX, parts, strict=True))
+
+
+def prefix_part(key: Mapping[str, str]) -> dict[str, str]:
+    """Of the key of a store, the part that `prefix_key` has made."""
+    return {words: key[words] for words in _OF_PREFIX if words in key}
 
 
 def weights_digest(split: FrozenSplit) -> str:

@@ -20,6 +20,7 @@ class CacheOptions:
     memory_limit: int = 0
     verbose: Any = "auto"
     beside: str | None = None  # The path that this one was made from, of another file.
+    engines_in: str | None = None  # The folder of the path that the user gave.
 
     @property
     def mark(self) -> dict[str, str]:
@@ -100,4 +101,5 @@ def read(
         deterministic,
         memory.limit_of(memory_limit),
         verbose,
+        engines_in=None if path is None else os.path.dirname(path),
     )

@@ -138,7 +138,9 @@ class FeatureFit:
             split = cut.uncut(split, "nothing before it has weights")
         key = identity.prefix_key(split) if split.features else {}
         varying = any(reader.varies(split) for reader in self._readers)
-        extractor = Extractor(split, self.cache.engine, varying=varying, key=key)
+        extractor = Extractor(
+            split, self.cache.engine, varying=varying, key=key, folder=self.cache.engines_in
+        )
         told = [phase.make_ready(split, key, extractor) for phase in self._phases]
         if split.features:
             self._tell(split, [words for words in told if words], time.perf_counter() - start)

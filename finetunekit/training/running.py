@@ -12,6 +12,7 @@ from finetunekit.averaging import ema
 from finetunekit.caching.options import CacheOptions
 from finetunekit.callbacks import protocol
 from finetunekit.execution import fast_forward, feature_fit
+from finetunekit.execution.first_step import VariablesFirst
 from finetunekit.execution.fit_call import FitCall
 from finetunekit.execution.loop_options import LoopOptions
 from finetunekit.foundation.messages import say
@@ -122,6 +123,7 @@ def _execute(
         protocol.attach_batches(callback, source.batch, first=0 if kept is None else kept.skip)
     if reader is not None:
         return feature_fit.fit(model, call, reader, validation, cache, kept)
+    call = call.replace(callbacks=[*callbacks, VariablesFirst(batches)])
     if kept is None:
         return call.on(model)
     return fast_forward.fit(model, call, kept, batches.steps)

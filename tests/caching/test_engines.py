@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import weakref
 from typing import Any
 
 import keras
@@ -12,7 +10,7 @@ import pytest
 from keras import ops
 
 import finetunekit as ftk
-from finetunekit.caching import cut, engines, identity, prepared_engines
+from finetunekit.caching import cut, engines, prepared_engines
 from finetunekit.caching.cut import NotConstant
 from finetunekit.caching.engines import Engine
 from finetunekit.caching.extract import Extractor
@@ -175,85 +173,3 @@ def test_losses_of_the_prefix_are_not_lost(caplog: pytest.LogCaptureFixture) -> 
     history = ftk.fit(model, x, x[:, :1], batch_size=4, verbose=0)
     assert history.history["loss"][0] == pytest.approx(wanted, rel=1e-6)
     assert "adds to the loss" in caplog.text
-
-
-def test_a_prepared_engine_is_found_again_for_the_same_prefix(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    backbone, x = small_backbone(), images(12)
-    split = split_of(backbone)
-    key = identity.prefix_key(split)
-    first = Extractor(split, "litert", key=key)
-    first([x[:4]], 12)  # Those of Keras, with which it is compared.
-    wanted = first([x[:4]], 12)
-    made: list[str] = []
-    makers = {name: counted(made, name, maker) for name, maker in engines._MAKERS.items()}
-    monkeypatch.setattr(engines, "_MAKERS", makers)
-    again = split_of(backbone)  # Another head on the same backbone.
-    for name in ("auto", "litert"):
-        second = Extractor(again, name, key=identity.prefix_key(again))
-        assert np.array_equal(second([x[:4]], 12)[0], wanted[0])
-        assert (second.name, second.why) == ("litert", "prepared before")
-        assert np.allclose(second([x[4:8]], 8)[0], backbone(x[4:8]), atol=1e-5)
-        monkeypatch.setattr(engines, "promising", lambda *_: ["graph", "xla"])
-        for _ in range(2):
-            second([x[4:8]], 400)
-    assert made == []
-    assert Extractor(again, "keras", key=key)([x[:4]], 12)
-    # For batches of another kind, and for other weights, it is of no use.
-    for batch in (x[:5], x[:1]):
-        Extractor(again, "auto", key=key)([batch], 5)
-    backbone.layers[1].kernel.assign(backbone.layers[1].kernel * 2)
-    other = Extractor(again, "auto", key=identity.prefix_key(again))
-    assert np.allclose(other([x[:4]], 12)[0], backbone(x[:4]), atol=1e-5)
-    assert made == ["keras"] * 4
-    ftk.clear_cache()
-    Extractor(again, "auto", key=key)([x[:4]], 12)
-    assert made == ["keras"] * 5
-
-
-def counted(made: list[str], name: str, maker: Any) -> Any:
-    def make(*args: Any, **options: Any) -> Any:
-        made.append(name)
-        return maker(*args, **options)
-
-    return make
-
-
-def test_prepared_engines_hold_no_layers() -> None:
-    split = split_of(small_backbone())
-    Extractor(split, "litert", key=identity.prefix_key(split))([images(4)], 4)
-    seen = weakref.ref(split.layers[0])
-    assert len(prepared_engines._kept) == 1
-    del split
-    gc.collect()
-    assert seen() is None
-    assert len(prepared_engines._kept) == 0
-
-
-def test_only_the_last_engines_are_kept() -> None:
-    layers = [L.Dense(1) for _ in range(6)]
-    for number, layer in enumerate(layers):
-        prepared_engines.keep(layer, {"n": str(number)}, "litert", {})
-    prepared_engines.keep(layers[0], {"n": "g"}, "graph", {})
-    found = [prepared_engines.find(x, {"n": str(n)}) for n, x in enumerate(layers)]
-    assert [one is not None for one in found] == [False, False, True, True, True, True]
-    assert prepared_engines.find(layers[5], {"n": "4"}) is None
-
-
-def test_an_engine_that_lost_is_not_prepared_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    split, x, tried = split_of(small_backbone()), images(4), []
-    checked = engines.checked
-
-    def noted(name: str, *args: Any, **options: Any) -> Any:
-        tried.append(name)
-        return checked(name, *args, **options)
-
-    monkeypatch.setattr(engines, "checked", noted)
-    monkeypatch.setattr(engines, "promising", lambda *_: ["litert", "graph"])
-    monkeypatch.setattr(engines, "seconds_a_row", lambda engine, _: {"litert": 1e-9}[engine.name])
-    extractor = Extractor(split)
-    for left in (400, 396, 392, 388):
-        extractor([x], left)
-    assert extractor.name == "litert"
-    assert tried == ["litert"]

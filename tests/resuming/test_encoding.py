@@ -95,7 +95,8 @@ def test_arrays_of_objects() -> None:
         [1, (2, [3]), {}],
         (),
         {1: "a", (1, 2): "b", None: "c", False: "d", 1.5: "e", "list": [1], "array": 0},
-        {1, "a", (2, 3)},
+        # The order in which a set is printed differs between processes.
+        pytest.param({1, "a", (2, 3)}, id="set"),
         frozenset({1}),
         collections.OrderedDict(b=1, a=2),
         collections.Counter("aab"),
