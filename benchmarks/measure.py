@@ -16,7 +16,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 TASK = json.loads(sys.argv[1])
-if TASK["way"] != "fast":
+if TASK["way"] != "fast" and TASK["work"] != "engines":
     sys.modules["ai_edge_litert"] = None  # As if the extra were not installed.
 
 import keras  # noqa: E402
@@ -27,13 +27,14 @@ from workloads import OPTIONS, WORK, ftk  # noqa: E402
 
 def fitted(work: workloads.Work, way: str) -> dict[str, Any]:
     """The time of one fit."""
+    fit = ftk.fit  # Imports all that it needs.
     wall, cpu = time.perf_counter(), time.process_time()
     if way in ("plain", "control"):
         work.model.fit(work.x, work.y, **OPTIONS)
     elif way == "warm":
-        ftk.fit(work.model, work.x, work.y, cache=TASK["path"], **OPTIONS)
+        fit(work.model, work.x, work.y, cache=TASK["path"], **OPTIONS)
     else:
-        ftk.fit(work.model, work.x, work.y, **OPTIONS)
+        fit(work.model, work.x, work.y, **OPTIONS)
     return {"seconds": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
 
 
@@ -74,18 +75,43 @@ def scaled(times: int) -> dict[str, Any]:
     return {"seconds": time.perf_counter() - start, "peak": peak}
 
 
-def bound() -> dict[str, Any]:
-    """The parts that cannot be avoided: extraction by the same engine, and a bare tail loop."""
+def by_engine(way: str, rows: int) -> dict[str, Any]:
+    """One fit whose features an engine computes, prepared before or not; or the bound."""
+    work = workloads.mobilenet_of(rows)
+    if way == "bound":
+        return bound(work, prepared="litert")
+    if way == "prepare":  # For a process to come.
+        x, y, options = work.x[:64], work.y[:64], {"engine": "litert", "cache": TASK["path"]}
+        ftk.fit(work.model, x, y, **OPTIONS, **options)
+        return {}
+    fit = ftk.fit  # Imports all that it needs.
+    start = time.perf_counter()
+    options = {"cache": TASK["path"]} if way == "prepared" else {"engine": way}
+    fit(work.model, work.x, work.y, **OPTIONS, **options)
+    return {"seconds": time.perf_counter() - start}
+
+
+def bound(work: workloads.Work, prepared: str = "") -> dict[str, Any]:
+    """The parts that cannot be avoided: extraction by an engine, and a bare tail loop.
+
+    Args:
+        work: The model and its data.
+        prepared: An engine whose preparation is not counted; by default `auto` takes one.
+    """
     import numpy as np
     import tensorflow as tf
 
     from finetunekit.caching.cut import split_frozen
+    from finetunekit.caching.engines import Engine
     from finetunekit.caching.extract import Extractor
 
-    work = WORK["mobilenet"]()
+    split, rows = split_frozen(work.model), len(work.x)
+    extractor: Any = Extractor(split)
+    if prepared:
+        engine = Engine(prepared, split)
+        engine([work.x[:32]])
+        extractor = lambda batch, _: engine(batch)  # noqa: E731
     start = time.perf_counter()
-    extractor = Extractor(split_frozen(work.model))
-    rows = len(work.x)
     parts = [extractor([work.x[n : n + 32]], rows - n)[0] for n in range(0, rows, 32)]
     features = tf.constant(np.concatenate(parts))
     layers = work.model.layers[-2:]
@@ -118,8 +144,10 @@ def main() -> None:
         found = steps_a_second(way)
     elif name == "scaling":
         found = scaled(int(way))
+    elif name == "engines":
+        found = by_engine(way, TASK["rows"])
     elif way == "bound":
-        found = bound()
+        found = bound(WORK[name]())
     else:
         found = fitted(WORK[name](), way)
     print(json.dumps(found))

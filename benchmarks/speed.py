@@ -2,9 +2,9 @@
 
     python benchmarks/speed.py [TABLE ...] [--repeats 5] [--peer-python PATH]
 
-Tables: frozen, large, warm, partial, nothing, head, scaling, bound, peers. Each measurement is a
-process of its own; the variants of a row take turns. Tables that are not asked for stay as they are
-in the page. A full run takes about two hours on two cores.
+Tables: frozen, large, warm, partial, nothing, head, scaling, bound, engines, prepared, peers. Each
+measurement is a process of its own; the variants of a row take turns. Tables that are not asked for
+stay as they are in the page. A full run takes about three hours on two cores.
 """
 
 import argparse
@@ -168,6 +168,39 @@ def bound(repeats: int) -> list[str]:
     ]
 
 
+def engines(repeats: int) -> list[str]:
+    """A frozen MobileNetV2 by engines; the bound is one pass of LiteRT and a bare loop."""
+    rows = ["| images | auto, s | best engine, s | auto / best | bound, s | auto / bound |"]
+    rows.append("|---|---|---|---|---|---|")
+    for count in (128, 512, 2048, 8192):
+        by_hand = ["keras", "graph", "litert"]
+        runs = in_turn("engines", ["auto", *by_hand, "bound"], repeats, rows=count)
+        best = min(by_hand, key=lambda way: seconds(runs, way))
+        rows.append(
+            f"| {count:,} | {seconds(runs, 'auto'):.2f} | {seconds(runs, best):.2f} ({best}) | "
+            f"{ratio(runs, 'auto', best)} | {seconds(runs, 'bound'):.2f} | "
+            f"{ratio(runs, 'auto', 'bound')} |"
+        )
+    return rows
+
+
+def prepared(repeats: int) -> list[str]:
+    """MobileNetV2 where an earlier process has kept its engine beside its features."""
+    with tempfile.TemporaryDirectory() as folder:
+        measured({"work": "engines", "way": "prepare", "rows": 64, "path": f"{folder}/first.h5"})
+        runs: Runs = {"prepared": [], "bound": []}
+        for number in range(repeats):
+            for way in runs:
+                task = {"work": "engines", "way": way, "rows": 512}
+                runs[way].append(measured(task | {"path": f"{folder}/run_{number}.h5"}))
+    return [
+        "| images | auto, s | bound, s | auto / bound |",
+        "|---|---|---|---|",
+        f"| 512 | {seconds(runs, 'prepared'):.2f} | {seconds(runs, 'bound'):.2f} | "
+        f"{ratio(runs, 'prepared', 'bound')} |",
+    ]
+
+
 def peers(repeats: int, python: str = "") -> list[str]:
     """The same frozen MobileNetV2 in torch, with the backbone run in each epoch."""
     if not python:
@@ -184,7 +217,19 @@ def peers(repeats: int, python: str = "") -> list[str]:
 
 TABLES: dict[str, Callable[..., list[str]]] = {
     table.__name__: table
-    for table in (frozen, large, warm, partial, nothing, head, scaling, bound, peers)
+    for table in (
+        frozen,
+        large,
+        warm,
+        partial,
+        nothing,
+        head,
+        scaling,
+        bound,
+        engines,
+        prepared,
+        peers,
+    )
 }
 
 

@@ -54,6 +54,11 @@ def mobilenet() -> Work:
     return _application("MobileNetV2", 512)
 
 
+def mobilenet_of(rows: int) -> Work:
+    """MobileNetV2 frozen, so many images of 160 px."""
+    return _application("MobileNetV2", rows)
+
+
 def resnet() -> Work:
     """ResNet50 frozen, 256 images of 160 px."""
     return _application("ResNet50", 256)
@@ -173,4 +178,4 @@ WORK: dict[str, Callable[[], Work]] = {
     )
 }
 OPTIONS = {"epochs": EPOCHS, "batch_size": BATCH, "verbose": 0}
-__all__ = ["OPTIONS", "WORK", "Made", "Work", "ftk", "wide"]
+__all__ = ["OPTIONS", "WORK", "Made", "Work", "ftk", "mobilenet_of", "wide"]

@@ -85,7 +85,7 @@ class Extractor:
         if prepared is not None:
             self.engine, self.why = prepared, "prepared before"
             self._refused.update(engines.ENGINES)  # It has won against them.
-            return checked_by_sample(prepared, batch)
+            return prepared(batch)  # By sample, as was seen when it was prepared.
         if not self._starts_with_graph(rows_left):
             return self._first_by_keras(batch)
         # Outside of a graph Keras takes milliseconds for a layer: one row tells enough.
