@@ -105,13 +105,14 @@ def bound(work: workloads.Work, prepared: str = "") -> dict[str, Any]:
     from finetunekit.caching.engines import Engine
     from finetunekit.caching.extract import Extractor
 
+    start = time.perf_counter()
     split, rows = split_frozen(work.model), len(work.x)
     extractor: Any = Extractor(split)
     if prepared:
         engine = Engine(prepared, split)
         engine([work.x[:32]])
         extractor = lambda batch, _: engine(batch)  # noqa: E731
-    start = time.perf_counter()
+        start = time.perf_counter()
     parts = [extractor([work.x[n : n + 32]], rows - n)[0] for n in range(0, rows, 32)]
     features = tf.constant(np.concatenate(parts))
     layers = work.model.layers[-2:]

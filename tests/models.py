@@ -7,6 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from finetunekit.caching import cut
+
 L = keras.layers
 
 
@@ -19,6 +21,12 @@ def small_backbone(name: str = "small") -> keras.Model:
         x = L.ReLU(name=f"relu{number}")(x)
     x = L.GlobalAveragePooling2D(name="pool")(x)
     return keras.Model(inputs, L.Dense(8, activation="relu", name="features")(x), name=name)
+
+
+def split_of(backbone: keras.Model) -> cut.FrozenSplit:
+    """A model of this backbone, frozen, and a head, cut between them."""
+    backbone.trainable = False
+    return cut.split_frozen(keras.Sequential([backbone, L.Dense(1)]))
 
 
 def small_sequential() -> keras.Sequential:

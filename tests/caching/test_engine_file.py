@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import finetunekit as ftk
-from finetunekit.caching import engine_file, engines, identity, prepared_engines
+from finetunekit.caching import engine_file, identity, prepared_engines
 from finetunekit.caching.cut import split_frozen
 from models import images, small_backbone
 
@@ -23,23 +23,6 @@ def model_of(backbone: keras.Model) -> keras.Model:
     model = ftk.add_head(ftk.freeze_layers(backbone), "binary")
     ftk.compile_for_task(model)
     return model
-
-
-@pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the engines that are prepared, in their order."""
-    names: list[str] = []
-
-    def noted(name: str, maker: Any) -> Any:
-        def make(*args: Any) -> Any:
-            names.append(name)
-            return maker(*args)
-
-        return make
-
-    monkeypatch.setattr(engines, "_MAKERS", {n: noted(n, m) for n, m in engines._MAKERS.items()})
-    prepared_engines.drop_all()
-    return names
 
 
 def kept_engines(folder: Path) -> list[Path]:

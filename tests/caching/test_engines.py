@@ -10,24 +10,13 @@ import pytest
 from keras import ops
 
 import finetunekit as ftk
-from finetunekit.caching import cut, engines, prepared_engines
+from finetunekit.caching import cut, engines
 from finetunekit.caching.cut import NotConstant
 from finetunekit.caching.engines import Engine
 from finetunekit.caching.extract import Extractor
-from models import images, small_backbone
+from models import images, small_backbone, split_of
 
 L = keras.layers
-
-
-@pytest.fixture(autouse=True)
-def nothing_prepared() -> None:
-    """No test takes the engine of another."""
-    prepared_engines.drop_all()
-
-
-def split_of(backbone: keras.Model) -> cut.FrozenSplit:
-    backbone.trainable = False
-    return cut.split_frozen(keras.Sequential([backbone, L.Dense(1)]))
 
 
 @pytest.mark.parametrize("name", ["graph", "litert", pytest.param("xla", marks=pytest.mark.slow)])
@@ -173,3 +162,21 @@ def test_losses_of_the_prefix_are_not_lost(caplog: pytest.LogCaptureFixture) -> 
     history = ftk.fit(model, x, x[:, :1], batch_size=4, verbose=0)
     assert history.history["loss"][0] == pytest.approx(wanted, rel=1e-6)
     assert "adds to the loss" in caplog.text
+
+
+def test_an_engine_that_lost_is_not_prepared_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    split, x, tried = split_of(small_backbone()), images(4), []
+    checked = engines.checked
+
+    def noted(name: str, *args: Any, **options: Any) -> Any:
+        tried.append(name)
+        return checked(name, *args, **options)
+
+    monkeypatch.setattr(engines, "checked", noted)
+    monkeypatch.setattr(engines, "promising", lambda *_: ["litert", "graph"])
+    monkeypatch.setattr(engines, "seconds_a_row", lambda engine, _: {"litert": 1e-9}[engine.name])
+    extractor = Extractor(split)
+    for left in (400, 396, 392, 388):
+        extractor([x], left)
+    assert extractor.name == "litert"
+    assert tried == ["litert"]

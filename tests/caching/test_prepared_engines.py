@@ -4,33 +4,21 @@ from __future__ import annotations
 
 import gc
 import weakref
-from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
 import finetunekit as ftk
-from finetunekit.caching import cut, engines, identity, prepared_engines
+from finetunekit.caching import engines, identity, prepared_engines
 from finetunekit.caching.extract import Extractor
-from models import images, small_backbone
+from models import images, small_backbone, split_of
 
 L = keras.layers
 
 
-@pytest.fixture(autouse=True)
-def nothing_prepared() -> None:
-    """No test takes the engine of another."""
-    prepared_engines.drop_all()
-
-
-def split_of(backbone: keras.Model) -> cut.FrozenSplit:
-    backbone.trainable = False
-    return cut.split_frozen(keras.Sequential([backbone, L.Dense(1)]))
-
-
 def test_a_prepared_engine_is_found_again_for_the_same_prefix(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, made: list[str]
 ) -> None:
     backbone, x = small_backbone(), images(12)
     split = split_of(backbone)
@@ -38,9 +26,7 @@ def test_a_prepared_engine_is_found_again_for_the_same_prefix(
     first = Extractor(split, "litert", key=key)
     first([x[:4]], 12)  # Those of Keras, with which it is compared.
     wanted = first([x[:4]], 12)
-    made: list[str] = []
-    makers = {name: counted(made, name, maker) for name, maker in engines._MAKERS.items()}
-    monkeypatch.setattr(engines, "_MAKERS", makers)
+    made.clear()
     again = split_of(backbone)  # Another head on the same backbone.
     for name in ("auto", "litert"):
         second = Extractor(again, name, key=identity.prefix_key(again))
@@ -64,14 +50,6 @@ def test_a_prepared_engine_is_found_again_for_the_same_prefix(
     assert made == ["keras"] * 5
 
 
-def counted(made: list[str], name: str, maker: Any) -> Any:
-    def make(*args: Any, **options: Any) -> Any:
-        made.append(name)
-        return maker(*args, **options)
-
-    return make
-
-
 def test_prepared_engines_hold_no_layers() -> None:
     split = split_of(small_backbone())
     Extractor(split, "litert", key=identity.prefix_key(split))([images(4)], 4)
@@ -92,21 +70,3 @@ def test_only_the_last_engines_are_kept() -> None:
     assert found == [{}, {}, *[{"batch": list}] * 4]
     assert prepared_engines.find(layers[5], {"n": "4"})[1] == {}
     assert prepared_engines.find(layers[5], None)[1] == {}
-
-
-def test_an_engine_that_lost_is_not_prepared_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    split, x, tried = split_of(small_backbone()), images(4), []
-    checked = engines.checked
-
-    def noted(name: str, *args: Any, **options: Any) -> Any:
-        tried.append(name)
-        return checked(name, *args, **options)
-
-    monkeypatch.setattr(engines, "checked", noted)
-    monkeypatch.setattr(engines, "promising", lambda *_: ["litert", "graph"])
-    monkeypatch.setattr(engines, "seconds_a_row", lambda engine, _: {"litert": 1e-9}[engine.name])
-    extractor = Extractor(split)
-    for left in (400, 396, 392, 388):
-        extractor([x], left)
-    assert extractor.name == "litert"
-    assert tried == ["litert"]
