@@ -175,7 +175,7 @@ WITHOUT_TEST_FILE: dict[str, set[str]] = {
     "caching": {"calls", "determinism", "extract", "hdf5_table", "layer_fingerprint", "options"},
     "callbacks": {"nan_diagnosis"},
     "data": {"reading"},
-    "execution": {"by_content", "phases", "readers", "samples", "tail"},
+    "execution": {"by_content", "phases", "readers", "samples"},
     "models": {"metadata", "metadata_record", "optimizer_state", "regularizers", "saved_files"},
     "quickstart": {"baselines", "comparison", "examples", "plot", "reopen"},
     "resuming": {"checkpoint", "describing", "resume_point", "training_state"},

@@ -148,9 +148,10 @@ class ReadySamples(ReadyReader):
         logs = phase.steps.many(
             window.parts,
             tf.constant(window.order),
-            tf.constant(self._size),
+            self._size,
             tf.constant(step),
             tf.constant(step + count),
+            any_size=self._rows % self._size != 0,
         )
         for value in keras.tree.flatten(logs)[:1]:
             np.asarray(value)  # Waits for the device.

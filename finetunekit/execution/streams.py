@@ -34,6 +34,7 @@ class Stream(Reader):
 
     def __init__(self, like: Any, steps: int, cache: CacheOptions, name: str) -> None:
         self.like, self.steps, self.cache, self.name = like, steps, cache, name
+        self.any_size = not all(map(_is_of_known_size, keras.tree.flatten(like)))
         self._stopped = False
         self._iterator: Any = None
         self._undrawn = 0  # Batches that the iterator still has, and that were trained on.
@@ -127,7 +128,7 @@ class ReadyStream(ReadyReader):
                 break
             if parts is None:  # Caching has stopped, and the batch is Keras' to train on.
                 return phase.keras_step(iter([self._batch]))
-            logs = phase.steps.one(parts)
+            logs = phase.steps.one(parts, any_size=self._stream.any_size)
         return logs
 
     def close(self) -> None:
@@ -208,3 +209,9 @@ class ReadyStream(ReadyReader):
                 "before. If the pipeline augments them, put the augmentation into the model, "
                 "behind the frozen part, or train without a cache, `cache=False`"
             )
+
+
+def _is_of_known_size(part: Any) -> bool:
+    """Whether it says how many samples each batch holds: a spec may, one batch does not."""
+    rank = getattr(part.shape, "rank", None)  # None for arrays, and where the spec knows none.
+    return bool(rank) and not keras.ops.is_tensor(part) and part.shape[0] is not None

@@ -101,25 +101,52 @@ class Steps:
         self._step = self._compiled(step)
         self._one = tf.function(self._run_one, reduce_retracing=True, autograph=False)
         self._many = tf.function(self._run_many, reduce_retracing=True, autograph=False)
+        self._shapes: list[Any] = []  # Of the last batch, but for its size.
 
     def prepare(self, parts: Parts) -> None:
         """Makes the variables that the first step needs."""
         self._tail.prepare(parts)
 
-    def one(self, parts: Parts) -> dict[str, Any]:
-        """Runs one step on a batch; the values of the metrics afterwards."""
+    def one(self, parts: Parts, *, any_size: bool = True) -> dict[str, Any]:
+        """Runs one step on a batch; the values of the metrics afterwards.
+
+        Args:
+            parts: The batch.
+            any_size: Whether other batches may be of another size. As in Keras, the compiled step
+                then knows of none: kernels are chosen, and round, by the size that is known.
+        """
+        import tensorflow as tf
+
         self.prepare(parts)
-        results: dict[str, Any] = self._one(parts.structure)
+        structure = tf.nest.map_structure(_tensor, parts.structure)
+        shapes = [None if x is None else tuple(x.shape[1:]) for x in tf.nest.flatten(structure)]
+        if any_size and shapes != self._shapes:
+            self._shapes = shapes
+            self._one.get_concrete_function(tf.nest.map_structure(_of_any_size, structure))
+        results: dict[str, Any] = self._one(structure)
         return results
 
-    def many(self, parts: Parts, order: Any, size: Any, first: Any, last: Any) -> dict[str, Any]:
+    def many(
+        self, parts: Parts, order: Any, size: int, first: Any, last: Any, *, any_size: bool = True
+    ) -> dict[str, Any]:
         """Runs the steps from `first` to `last` on samples in a given order, in one execution.
+
+        Args:
+            parts: The samples.
+            order: Their order.
+            size: Samples in a batch; the last may hold fewer.
+            first: The number of the first step.
+            last: The number of the step after the last.
+            any_size: As in `one`.
 
         Returns:
             The values of the metrics afterwards.
         """
+        import tensorflow as tf
+
         self.prepare(parts)
-        results: dict[str, Any] = self._many(parts.structure, order, size, first, last)
+        known = tf.constant(size) if any_size else size
+        results: dict[str, Any] = self._many(parts.structure, order, known, first, last)
         return results
 
     def _run_one(self, structure: Any) -> Any:
@@ -131,6 +158,8 @@ class Steps:
 
         def body(number: Any) -> Any:
             rows = order[number * size : (number + 1) * size]
+            if isinstance(size, int):
+                rows.set_shape([size])
             self._step(_rows(structure, rows))
             return number + 1
 
@@ -153,6 +182,18 @@ def _rows(structure: Any, rows: Any) -> Any:
     import tensorflow as tf
 
     return tf.nest.map_structure(lambda x: None if x is None else tf.gather(x, rows), structure)
+
+
+def _tensor(part: Any) -> Any:
+    import tensorflow as tf
+
+    return None if part is None else tf.convert_to_tensor(part)
+
+
+def _of_any_size(part: Any) -> Any:
+    import tensorflow as tf
+
+    return None if part is None else tf.TensorSpec([None, *part.shape[1:]], part.dtype)
 
 
 def build_optimizer(model: keras.Model) -> None:
