@@ -9,5 +9,14 @@ import pytest
 
 
 def often(names: Iterable[Any], chosen: tuple[Any, ...]) -> list[Any]:
-    """The names as parameters, those but the chosen ones marked slow."""
-    return [n if n in chosen else pytest.param(n, marks=pytest.mark.slow) for n in names]
+    """The names as parameters, those but the chosen ones marked slow.
+
+    Args:
+        names: A value each, or a tuple of values for several parameters.
+        chosen: Those of the default suite.
+    """
+    values = [name if isinstance(name, tuple) else (name,) for name in names]
+    often_run = [name if isinstance(name, tuple) else (name,) for name in chosen]
+    return [
+        pytest.param(*each, marks=() if each in often_run else pytest.mark.slow) for each in values
+    ]

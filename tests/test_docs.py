@@ -20,9 +20,11 @@ import pytest
 
 import finetunekit
 import snippets
+from parameters import often
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+OFTEN = (PAGES[0], ROOT / "docs/guide/quickstart.md")  # The others take a minute.
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 FENCE = re.compile(r"^(?P<indent> *)(?P<mark>`{3,}|~{3,}) *(?P<info>[^`\n]*)$")
@@ -94,7 +96,7 @@ def namespace(
     return {name: value.copy() for name, value in names.items()} | {"__name__": "snippet"}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", often(PAGES, OFTEN), ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_code_of_a_page_runs(page: Path, namespace: dict[str, Any]) -> None:
     for number, block in enumerate(read_page(page.read_text("utf-8"))[1], start=1):
         run(block, namespace, f"{page.relative_to(ROOT)}, block {number}")

@@ -14,6 +14,7 @@ from types import ModuleType
 import pytest
 
 import finetunekit
+from parameters import often
 
 # Nothing of these may come with `import finetunekit`: tensorflow_hub is imported when a handle is
 # loaded, an extra where it is used. (A module that Keras itself imports does not count.)
@@ -84,12 +85,15 @@ def test_the_command_line_answers_without_tensorflow() -> None:
 
 @pytest.mark.parametrize(
     "first",
-    [
-        "import finetunekit, keras",
-        "import keras, finetunekit",
-        "import finetunekit; finetunekit.load",
-        "from finetunekit.models import metadata",
-    ],
+    often(
+        [
+            "import finetunekit, keras",
+            "import keras, finetunekit",
+            "import finetunekit; finetunekit.load",
+            "from finetunekit.models import metadata",
+        ],
+        ("import keras, finetunekit",),
+    ),
 )
 def test_keras_knows_our_objects_whatever_is_imported_first(first: str) -> None:
     code = (

@@ -169,6 +169,7 @@ def test_the_head_sits_on_the_tokens_and_frozen_bert_is_computed_once(
     assert "found in memory" in caplog.text
 
 
+@pytest.mark.slow
 def test_saved_models_open_again_with_their_tokenizer(tmp_path: Path) -> None:
     model = ftk.load_backbone(hugging_face_bert(tmp_path / "bert", scrambled(bert())))
     tuned = ftk.add_head(model, "binary", class_names=["no", "yes"])

@@ -20,6 +20,7 @@ import finetunekit as ftk
 import saved_model_fixtures as fixtures
 from finetunekit.backbones.saved_model import SavedModelLayer, folder, read
 from models import same, values
+from parameters import often
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(1, 2, (32, fixtures.FEATURES)).astype("float32")
@@ -45,6 +46,7 @@ KINDS = {
     "version_one": (0, 1),
     "version_one_words": (0, 1),
 }
+OFTEN = ("reusable", "with_table", "keras_export", "version_one")
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +125,7 @@ class TestKinds:
         pairs = zip(flat(model(x)), flat(wanted), strict=True)
         assert max(np.abs(mine - theirs).max() for mine, theirs in pairs) == 0
 
-    @pytest.mark.parametrize("name", KINDS)
+    @pytest.mark.parametrize("name", often(KINDS, OFTEN))
     def test_it_comes_back_without_its_folder(
         self, name: str, make: Callable[[str], str], tmp_path: Path, as_in_a_new_process: None
     ) -> None:
@@ -276,7 +278,7 @@ class TestTraining:
         [
             keras.optimizers.Adam,
             pytest.param(keras.optimizers.RMSprop, marks=pytest.mark.slow),
-            lambda: keras.optimizers.SGD(0.01, momentum=0.9),
+            pytest.param(lambda: keras.optimizers.SGD(0.01, momentum=0.9), marks=pytest.mark.slow),
             lambda: keras.optimizers.Adam(use_ema=True),
             pytest.param(keras.optimizers.Lion, marks=pytest.mark.slow),
         ],

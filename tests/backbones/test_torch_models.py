@@ -13,13 +13,14 @@ import pytest
 
 import finetunekit as ftk
 import torch_writer
+from parameters import often
 from torch_states import cropped, images, state
 
 REFERENCES: dict[str, Any] = json.loads(
     (Path(__file__).parent / "torch_references.json").read_text("utf-8")
 )
 FAMILIES = [name for name in REFERENCES if name != "photos"]
-OFTEN = ("resnet18", "mobilenet_v2", "efficientnet_b0", "vgg11")
+OFTEN = ("resnet18", "efficientnet_b0")
 
 
 def shapes(name: str) -> dict[str, tuple[int, ...]]:
@@ -28,7 +29,7 @@ def shapes(name: str) -> dict[str, tuple[int, ...]]:
 
 @pytest.mark.parametrize(
     "name",
-    [n if n in OFTEN else pytest.param(n, marks=pytest.mark.slow) for n in FAMILIES],
+    often(FAMILIES, OFTEN),
 )
 def test_outputs_are_those_of_torchvision(tmp_path: Path, name: str) -> None:
     path = torch_writer.save(tmp_path / f"{name}.pth", state(shapes(name)))
@@ -140,7 +141,7 @@ def test_position_embeddings_are_resampled(tmp_path: Path) -> None:
         ftk.load_backbone(path, input_shape=(60, 60, 3))
 
 
-@pytest.mark.parametrize("channels", [1, 4, 6])
+@pytest.mark.parametrize("channels", often([1, 4, 6], (4,)))
 def test_other_channels_have_the_same_effect_on_average(tmp_path: Path, channels: int) -> None:
     path = torch_writer.save(tmp_path / "net.pth", small_resnet())
     rgb = ftk.load_backbone(path, preprocessing="outside")

@@ -13,6 +13,7 @@ import pytest
 import finetunekit as ftk
 from finetunekit.callbacks import nan_diagnosis
 from models import L, images, labels, small_backbone, values
+from parameters import often
 
 
 class Log(L.Layer):
@@ -90,7 +91,7 @@ def test_statistics_are_those_of_the_epochs_beginning() -> None:
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("cache", ["auto", False])
+@pytest.mark.parametrize("cache", often(["auto", False], ("auto",)))
 def test_a_run_without_nan_is_the_same_with_it(cache: Any) -> None:
     found = []
     for callbacks in ([], [ftk.callbacks.NaNWatch()]):

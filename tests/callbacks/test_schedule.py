@@ -12,6 +12,7 @@ import pytest
 import finetunekit as ftk
 from finetunekit.models import rate_multipliers
 from models import images, labels, same, small_backbone
+from parameters import often
 
 Schedule = ftk.callbacks.Schedule
 
@@ -83,7 +84,7 @@ class ByUpdate(keras.optimizers.schedules.LearningRateSchedule):
         return {"accumulated": self._each}
 
 
-@pytest.mark.parametrize("accumulated", [None, 2])
+@pytest.mark.parametrize("accumulated", often([None, 2], (2,)))
 @pytest.mark.parametrize("frozen", [False, True])
 def test_a_run_is_that_of_a_keras_schedule(frozen: bool, accumulated: int | None) -> None:
     every = {"gradient_accumulation_steps": accumulated, "momentum": 0.9, "weight_decay": 0.1}

@@ -12,6 +12,7 @@ import finetunekit as ftk
 from finetunekit.data.array_batches import ArrayBatches, Cutting, MixedArrayBatches, TextBatches
 from finetunekit.data.arrays import Arrays
 from finetunekit.foundation import hashing
+from parameters import often
 
 X = np.arange(20, dtype="float32").reshape(10, 2)
 Y = np.arange(10)
@@ -161,7 +162,7 @@ def of_words() -> keras.Model:
     return model
 
 
-@pytest.mark.parametrize("dtype", ["<U4", object])
+@pytest.mark.parametrize("dtype", often(["<U4", object], ("<U4",)))
 @pytest.mark.parametrize(
     "options",
     [{"cache": False}, {"cache": "auto"}, {"cache": "auto", "validation_steps": 1}],

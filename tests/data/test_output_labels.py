@@ -12,6 +12,7 @@ import pytest
 import finetunekit as ftk
 from finetunekit.data import output_labels
 from frozen_dense import frozen_backbone, same_training, samples
+from parameters import often
 
 L = keras.layers
 X, Y = samples(24)
@@ -46,7 +47,7 @@ CASES: dict[str, tuple[Callable[[], keras.Model], Any, Any]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", often(CASES, ("in a list", "weights by output")))
 def test_as_model_fit(case: str) -> None:
     make, y, weights = CASES[case]
     models, losses = [], []

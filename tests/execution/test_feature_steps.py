@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import types
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import tensorflow as tf
 
 import finetunekit as ftk
 from frozen_dense import dense, pipeline, same_training, samples, weights
+from parameters import often
 
 X, Y = samples(24)
 
@@ -51,10 +53,17 @@ ACTS: dict[str, Callable[[], At]] = {
     "in a validation": lambda: At(4, lambda m: ftk.unfreeze_layers(m, "second"), test=True),
     "a frozen weight": lambda: At(4, double),
 }
+OFTEN = (
+    ("freezing", None),
+    ("unfreezing", 300),
+    ("in a validation", None),
+    ("a frozen weight", 300),
+)
 
 
-@pytest.mark.parametrize("memory_limit", [None, 300])
-@pytest.mark.parametrize("act", ACTS)
+@pytest.mark.parametrize(
+    ("act", "memory_limit"), often(itertools.product(ACTS, [None, 300]), OFTEN)
+)
 def test_changes_between_steps(act: str, memory_limit: int | None) -> None:
     plain, ours = dense(), dense()
     options: dict[str, Any] = {"epochs": 3, "batch_size": 8, "verbose": 0, "shuffle": False}
@@ -73,7 +82,9 @@ def test_changes_between_steps(act: str, memory_limit: int | None) -> None:
     assert same_training(plain, ours)
 
 
-@pytest.mark.parametrize("act", ["freezing", "unfreezing", "unfreezing all"])
+@pytest.mark.parametrize(
+    "act", often(["freezing", "unfreezing", "unfreezing all"], ("unfreezing",))
+)
 def test_changes_between_steps_on_a_pipeline(act: str) -> None:
     plain, ours = dense(), dense()
     options: dict[str, Any] = {"epochs": 3, "verbose": 0, "shuffle": False}
@@ -110,7 +121,7 @@ def own_test_step(model: keras.Model) -> None:
     model.test_step = lambda data: type(model).test_step(model, (data[0] * 2, data[1]))
 
 
-@pytest.mark.parametrize("change", [doubled_loss, own_step, own_test_step])
+@pytest.mark.parametrize("change", often([doubled_loss, own_step, own_test_step], (own_step,)))
 def test_steps_set_on_the_instance_are_used(
     change: Callable[[keras.Model], None], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -142,6 +153,7 @@ def test_functions_that_run_eagerly(caplog: pytest.LogCaptureFixture) -> None:
     assert "it runs eagerly" in caplog.text
 
 
+@pytest.mark.slow
 def test_xla_rounds_otherwise_and_that_is_said(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     plain, ours = dense(jit_compile=True), dense(jit_compile=True)
@@ -162,7 +174,7 @@ SIZES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("cache", [False, "auto"])
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", often(SIZES, ("of training",)))
 def test_the_size_of_validation_batches(size: str, cache: Any) -> None:
     """Keras makes `validation_steps` batches of all validation samples if no size is given."""
     plain, ours = dense(), dense()

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 import finetunekit as ftk
 from frozen_dense import dense, pipeline, same_training, samples, weights
+from parameters import often
 
 
 def uneven(sizes: tuple[int, ...], seed: int = 0) -> tf.data.Dataset:
@@ -69,10 +70,11 @@ WHERE: dict[str, Callable[[Path], dict[str, Any]]] = {
 }
 CASES = [(run, "memory") for run in RUNS]
 CASES += [(run, where) for run in ("grown data", "old and new in one batch") for where in WHERE]
+BY_DEFAULT = (("grown data", "a file"), ("old and new in one batch", "little memory"))
 
 
 @pytest.mark.parametrize("deterministic", [True, False])
-@pytest.mark.parametrize(("run", "where"), dict.fromkeys(CASES))
+@pytest.mark.parametrize(("run", "where"), often(dict.fromkeys(CASES), BY_DEFAULT))
 def test_each_fit_trains_on_all_its_batches(
     run: str, where: str, deterministic: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -136,7 +136,7 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("name", often(OPTIMIZERS, ("Adam", "SGD", "scaled")))
+@pytest.mark.parametrize("name", often(OPTIMIZERS, ("Adam", "scaled")))
 def test_the_optimizer_keeps_its_state(name: str) -> None:
     model = ftk.add_head(small_backbone(), "binary")
     ftk.compile_for_task(model, optimizer=OPTIMIZERS[name]())
@@ -161,7 +161,7 @@ def test_the_optimizer_keeps_its_state(name: str) -> None:
     assert moved(model, before) == {"features", "dense"}
 
 
-@pytest.mark.parametrize("name", ["Adam", "EMA", "scaled"])
+@pytest.mark.parametrize("name", often(["Adam", "EMA", "scaled"], ("Adam",)))
 def test_the_state_of_a_partly_frozen_model_survives_save_and_load(
     name: str, tmp_path: Path
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 import finetunekit as ftk
 from finetunekit.models import inputs
 from models import L, images, small_backbone
+from parameters import often
 
 
 def two_inputs(kind: str) -> keras.Model:
@@ -69,7 +70,7 @@ def text_model() -> keras.Model:
     return ftk.add_head(keras.Model(texts, x), "binary")
 
 
-@pytest.mark.parametrize("form", [list, np.array, keras.ops.convert_to_tensor])
+@pytest.mark.parametrize("form", often([list, np.array, keras.ops.convert_to_tensor], (list,)))
 def test_texts_for_a_model_that_takes_texts(form: object) -> None:
     model = text_model()
     ftk.compile_for_task(model, learning_rate=0.1)

@@ -20,6 +20,7 @@ from finetunekit.models import (
     rate_multipliers,
     saving,
 )
+from parameters import often
 
 L = keras.layers
 X = np.random.default_rng(0).normal(size=(32, 4)).astype("float32")
@@ -72,7 +73,7 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", often(WAYS, ("file", "deepcopy")))
 def test_stashed_slots_go_along_and_training_goes_on_bit_for_bit(way: str, tmp_path: Path) -> None:
     model = train(small())
     ftk.freeze_layers(model, "base/low")
@@ -85,7 +86,7 @@ def test_stashed_slots_go_along_and_training_goes_on_bit_for_bit(way: str, tmp_p
     assert_equal(model, other)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", often(WAYS, ("dropout",)))
 def test_variables_frozen_one_by_one_keep_the_optimizer(way: str, tmp_path: Path) -> None:
     model = train(small())
     layer(model, "base/low").kernel.trainable = False

@@ -120,6 +120,7 @@ def test_averages_accumulation_and_a_schedule(tmp_path: Path) -> None:
     check(train, tmp_path, [13, 20], every=3)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Its open file.
 def test_counters_and_a_log(tmp_path: Path) -> None:
     """The log has a row for each epoch, also if one was written after the last checkpoint."""
@@ -157,6 +158,7 @@ class Noise(keras.layers.Layer):
         return x + 0.1 * keras.random.normal(keras.ops.shape(x)) + 0.1 * drawn
 
 
+@pytest.mark.slow
 def test_the_generators_of_the_whole_process(tmp_path: Path) -> None:
     import tensorflow as tf
 

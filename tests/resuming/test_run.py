@@ -60,11 +60,11 @@ def check(
 @pytest.mark.parametrize(
     ("frozen", "cut"),
     [
-        pytest.param(False, 7, id="whole, mid-epoch"),
+        pytest.param(False, 7, id="whole, mid-epoch", marks=pytest.mark.slow),
         pytest.param(False, -3, id="whole, before validation", marks=pytest.mark.slow),
         pytest.param(False, 10, id="whole, at an epoch's end", marks=pytest.mark.slow),
         pytest.param(True, 7, id="cached, mid-epoch"),
-        pytest.param(True, -3, id="cached, before validation"),
+        pytest.param(True, -3, id="cached, before validation", marks=pytest.mark.slow),
         pytest.param(True, 10, id="cached, at an epoch's end", marks=pytest.mark.slow),
     ],
 )

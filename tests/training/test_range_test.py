@@ -18,7 +18,7 @@ from models import images, labels, small_backbone
 
 L = keras.layers
 # The others take half a minute.
-BY_DEFAULT = {("plain", False), ("cached", True)}
+BY_DEFAULT = {("cached", True)}
 
 
 def built(kind: str) -> keras.Model:

@@ -40,7 +40,7 @@ def tuned(folder: Path, cut: int | None, *, resume: bool = False) -> tuple[Any, 
     "cut",
     [
         pytest.param(5, id="in the probe", marks=pytest.mark.slow),
-        pytest.param(14, id="in fine-tuning"),
+        pytest.param(14, id="in fine-tuning", marks=pytest.mark.slow),
     ],
 )
 def test_an_interrupted_call_ends_as_a_whole_one(cut: int, tmp_path: Path) -> None:
