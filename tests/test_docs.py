@@ -140,6 +140,7 @@ DOCSTRINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n, text in DOCSTRINGS.items() if read_page(text)[1]])
 def test_the_code_of_a_docstring_runs(name: str, namespace: dict[str, Any]) -> None:
     usual = {"ftk": finetunekit, "keras": keras, "np": np}

@@ -96,6 +96,7 @@ def test_statistics_are_estimated_anew_where_they_have_trained() -> None:
 
 
 class TestSoup:
+    @pytest.mark.slow
     def test_the_mean_of_those_that_help(self) -> None:
         """Reference: the greedy rule by hand."""
         models = [tuned_model(seed, epochs=3) for seed in range(3)]

@@ -71,6 +71,7 @@ def test_the_preprocessing_is_that_of_keras(name: str) -> None:
         pytest.param("mobilenet_v3_small", 32, marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_raw_pixels_give_what_preprocessed_ones_give(name: str, size: int, tmp_path: Path) -> None:
     shape = (size, size, 3)
     function = applications.constructor(name)

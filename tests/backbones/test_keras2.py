@@ -15,6 +15,7 @@ import finetunekit as ftk
 import keras2_models
 from keras2_models import MODELS, make, model, numbers, outputs_of, rewrite, save, without_modules
 from models import values
+from parameters import often
 
 LARGE = ("mobilenet", "mobilenet_v2", "mobilenet_v3", "resnet50", "efficientnet")
 NAMES = [pytest.param(n, marks=pytest.mark.slow) if n in LARGE else n for n in MODELS]
@@ -26,7 +27,7 @@ def difference(found: Any, inputs: Any, wanted: list[np.ndarray]) -> float:
     return max(float(np.abs(a.astype("float64") - b.astype("float64")).max()) for a, b in pairs)
 
 
-@pytest.mark.parametrize("ending", [".h5", ".keras"])
+@pytest.mark.parametrize("ending", often([".h5", ".keras"], (".keras",)))
 @pytest.mark.parametrize("name", NAMES)
 def test_predicts_as_tf_keras_does(name: str, ending: str, tmp_path: Path) -> None:
     made, inputs, wanted = make(name)

@@ -108,7 +108,7 @@ def path(name: str) -> str:
 
 
 class TestKinds:
-    @pytest.mark.parametrize("name", KINDS)
+    @pytest.mark.parametrize("name", often(KINDS, OFTEN))
     def test_it_predicts_as_tensorflow_does(self, name: str, make: Callable[[str], str]) -> None:
         path = make(name)
         model = read(path, safe_mode=True)

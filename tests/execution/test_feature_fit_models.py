@@ -13,6 +13,7 @@ import finetunekit as ftk
 from finetunekit.caching.options import CacheOptions
 from finetunekit.execution import feature_fit
 from frozen_dense import frozen_backbone, same_training, samples
+from parameters import often
 
 L = keras.layers
 X, Y = samples(24)
@@ -59,7 +60,7 @@ CASES: dict[str, tuple[Callable[[], keras.Model], Any, Any]] = {
 
 
 @pytest.mark.filterwarnings("ignore:Gradients do not exist for variables")
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", often(CASES, ("weights by output", "a fixed batch", "a state")))
 def test_as_model_fit(case: str) -> None:
     make, y, sample_weight = CASES[case]
     models, losses = [], []

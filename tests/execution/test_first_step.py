@@ -13,6 +13,7 @@ import tensorflow as tf
 import finetunekit as ftk
 from finetunekit.execution.first_step import VariablesFirst
 from frozen_dense import same_training
+from parameters import often
 
 L = keras.layers
 RANDOM = np.random.default_rng(0)
@@ -103,7 +104,15 @@ def options_for(data: tuple[Any, ...]) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("make", "data"),
-    [(sequential, arrays), (sequential, dataset), (sequential, py_dataset), (subclassed, arrays)],
+    often(
+        [
+            (sequential, arrays),
+            (sequential, dataset),
+            (sequential, py_dataset),
+            (subclassed, arrays),
+        ],
+        ((sequential, dataset), (subclassed, arrays)),
+    ),
 )
 def test_the_step_is_traced_once(
     make: Callable[[], keras.Model], data: Callable[[], tuple[Any, ...]]

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 import finetunekit as ftk
 from frozen_dense import frozen_backbone, pipeline, samples
+from parameters import often
 
 L = keras.layers
 
@@ -71,7 +72,7 @@ def with_sizes() -> tuple[keras.Model, Sizes]:
 
 
 @pytest.mark.filterwarnings("ignore:`shuffle=True` was passed")
-@pytest.mark.parametrize("kind", DATA)
+@pytest.mark.parametrize("kind", often(DATA, ("arrays", "arrays and a rest", "tf.data and a rest")))
 def test_the_size_of_a_batch_is_known_where_keras_knows_it(kind: str) -> None:
     (plain, wanted), (ours, found) = with_sizes(), with_sizes()
     plain.fit(**DATA[kind], verbose=0)

@@ -96,6 +96,7 @@ def test_arrays(cut: int, frozen: bool, tmp_path: Path) -> None:
     assert left == sorted(["None.ckpt", f"{cut}.ckpt"])  # No features are left behind.
 
 
+@pytest.mark.slow
 def test_a_watch_for_nan_and_accumulated_gradients(tmp_path: Path) -> None:
     def train(callbacks: list[Any], resume: str | None) -> Any:
         model = ftk.add_head(small_backbone(), "binary", hidden_units=[4], dropout=0.3)

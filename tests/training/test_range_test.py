@@ -144,7 +144,7 @@ def test_each_loss_is_that_of_its_batch_at_its_rate() -> None:
 
 
 def test_the_suggestion_follows_the_rule_and_can_be_plotted(tmp_path: Path) -> None:
-    found = ftk.find_learning_rate(built("plain"), images(32), labels(32), batch_size=32)
+    found = ftk.find_learning_rate(built("plain"), images(16), labels(16), batch_size=16)
     start, least = np.median(found.losses[: len(found.losses) // 10]), found.smoothed.argmin()
     after = found.rates[: least + 1][
         found.smoothed[: least + 1] <= (start + found.smoothed[least]) / 2

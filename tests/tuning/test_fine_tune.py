@@ -138,6 +138,7 @@ def test_a_folder_of_pictures(tmp_path: Path) -> None:
     assert ftk.predict_labels(model, x[:1])[0].label in ("bright", "dark")
 
 
+@pytest.mark.slow
 def test_texts_and_pipelines() -> None:
     backbone = small_texts()
     texts = [f"{word} film" for word in ("good", "bad", "fine", "poor")] * 4
