@@ -63,15 +63,10 @@ def test_the_preprocessing_is_that_of_keras(name: str) -> None:
 
 
 # BGR, -1 to 1, inside; by mean and standard deviation goes DenseNet only, which is slow to build.
-@pytest.mark.parametrize(
-    ("name", "size"),
-    [
-        pytest.param("vgg16", 32, marks=pytest.mark.slow),
-        ("MobileNet", 32),
-        pytest.param("mobilenet_v3_small", 32, marks=pytest.mark.slow),
-    ],
-)
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "size"), [("vgg16", 32), ("MobileNet", 32), ("mobilenet_v3_small", 32)]
+)
 def test_raw_pixels_give_what_preprocessed_ones_give(name: str, size: int, tmp_path: Path) -> None:
     shape = (size, size, 3)
     function = applications.constructor(name)
