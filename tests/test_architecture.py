@@ -172,17 +172,8 @@ WITHOUT_TEST_FILE: dict[str, set[str]] = {
         "safety",
     },
     "backbones/torch_models": {"builder", "efficientnet", "mobilenet_v2", "resnet", "vgg", "vit"},
-    "caching": {"calls", "determinism", "extract", "hdf5_table", "layer_fingerprint", "options"},
     "callbacks": {"nan_diagnosis"},
-    "data": {"reading"},
-    "execution": {"by_content", "phases", "readers", "samples"},
-    "models": {"metadata", "metadata_record", "optimizer_state", "regularizers", "saved_files"},
     "quickstart": {"baselines", "comparison", "examples", "plot", "reopen"},
-    "resuming": {"checkpoint", "describing", "resume_point", "training_state"},
-    "tasks": {"binary", "class_family", "family", "multiclass", "multilabel", "regression"},
-    "text": {"basic", "roles", "tokenizer"},
-    "training": {"planning", "recipes", "running"},
-    "tuning": {"labels", "run", "sources"},
 }
 
 

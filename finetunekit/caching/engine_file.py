@@ -18,7 +18,10 @@ from finetunekit.foundation.messages import warn
 from finetunekit.foundation.partial_files import partial_file
 
 # What a file that is absent, damaged or of use to nobody here raises.
-_NONE = (OSError, ValueError, KeyError, EOFError, ImportError, zipfile.BadZipFile, zlib.error)
+_NONE = (
+    *(OSError, ValueError, KeyError, EOFError, ImportError, RecursionError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 
 
 def path_of(folder: str, key: Mapping[str, str]) -> str:

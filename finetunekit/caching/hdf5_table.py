@@ -151,7 +151,7 @@ def open_table(
             file.close()
             file = _opened(path, "r+")
         table = Hdf5Table(path, file, head[0], writable=write and not complete)
-    except KeyError as error:
+    except (KeyError, json.JSONDecodeError, RecursionError) as error:
         file.close()
         raise ValueError(_damaged(path)) from error
     except (ValueError, OSError):

@@ -3,7 +3,11 @@
 import os
 import stat
 import zipfile
+import zlib
 from pathlib import PurePosixPath
+
+# What reading a damaged archive raises, or the JSON in it, which may be nested too deeply.
+DAMAGED = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RecursionError)
 
 # What Keras reads into memory whole.
 _LARGEST_TEXT = 256 * 2**20

@@ -5,14 +5,13 @@ import math
 import os
 import random
 import zipfile
-import zlib
 from collections.abc import Iterator
 from typing import Any
 
 import h5py
 import keras
 
-from finetunekit.foundation import keras_internals
+from finetunekit.foundation import archives, keras_internals
 
 # A look at the config alone may be wrong by this much: kernels larger than a layer's inputs, say.
 _DOUBT = 16
@@ -21,7 +20,6 @@ _ABSURD = 10_000
 # What a model's weights may take of memory: the bytes of its file, packed at most so much.
 _MOST_PACKED = 50
 _FREE_BYTES = 64 * 2**20
-_DAMAGED = (zipfile.BadZipFile, zlib.error)
 _SIZES = ("units", "filters", "output_dim", "input_dim", "num_heads", "key_dim", "value_dim")
 
 
@@ -91,7 +89,7 @@ def _config(path: str) -> dict[str, Any] | None:
         else:
             with h5py.File(path, "r") as file:
                 config = json.loads(file.attrs["model_config"])
-    except (OSError, KeyError, ValueError, TypeError, RecursionError, EOFError, *_DAMAGED):
+    except (*archives.DAMAGED, OSError, KeyError, TypeError):
         return None
     return config if isinstance(config, dict) else None
 

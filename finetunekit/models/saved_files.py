@@ -3,7 +3,6 @@
 import json
 import re
 import zipfile
-import zlib
 from typing import Any
 
 import keras
@@ -86,7 +85,7 @@ def read_member(path: str, name: str) -> dict[str, Any] | None:
             if file.getinfo(MEMBER).file_size > _LARGEST_MEMBER:
                 raise ValueError("its size is absurd")
             record = json.loads(file.read(MEMBER))
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError) as error:
+    except archives.DAMAGED as error:
         raise ValueError(
             f"`{name}` is not a complete '.keras' archive: it is corrupt, truncated, or of another "
             f"kind ({_first_line(error)}). Copy or save it again. Received: {name}={path!r}"
@@ -109,7 +108,7 @@ def written_by(path: str) -> str:
     try:
         with zipfile.ZipFile(path) as file:
             return str(json.loads(file.read("metadata.json"))["keras_version"])
-    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, EOFError, OSError):
+    except (*archives.DAMAGED, KeyError, TypeError, OSError):
         return ""  # Keras says what is wrong with it.
 
 
@@ -134,7 +133,7 @@ def _read_tokenizer(path: str, name: str) -> Any:
     except ImportError as error:
         warn(f"{path} holds a tokenizer that cannot be made here: {error}")
         return None
-    except (ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except archives.DAMAGED as error:
         raise ValueError(
             f"`{name}` holds a tokenizer that cannot be read ({_first_line(error)}). Save the "
             f"model again, or load it with plain Keras. Received: {name}={path!r}"

@@ -3,10 +3,10 @@
 import json
 import os
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
+from finetunekit.foundation import archives
 from finetunekit.foundation.partial_files import partial_file
 from finetunekit.resuming import encoding
 
@@ -42,7 +42,7 @@ def read(path: str, name: str) -> dict[str, Any]:
                 record["state"], lambda number: file.read(f"array{number}")
             )
             return state
-    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, EOFError) as error:
+    except (*archives.DAMAGED, KeyError, TypeError) as error:
         raise ValueError(
             f"`{name}` is not a complete checkpoint of `callbacks.Checkpoint` "
             f"({type(error).__name__}: {str(error)[:200]}). Begin "

@@ -68,6 +68,14 @@ def test_a_file_of_another_version_is_told(tmp_path: Path) -> None:
             checkpoint_files.read(path, "resume")
 
 
+def test_json_that_is_nested_too_deeply_is_damage(tmp_path: Path) -> None:
+    path = str(tmp_path / "run.ckpt")
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("state.json", "[" * 100_000)
+    with pytest.raises(ValueError, match=r"not a complete checkpoint .*\(RecursionError"):
+        checkpoint_files.read(path, "resume")
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = str(tmp_path / "run.ckpt")
     checkpoint_files.write(path, {"epoch": 1, "array": np.arange(3)})
