@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 
+from finetunekit.caching.layer_fingerprint import LayerFingerprint
 from finetunekit.foundation import keras_internals, patches
 from finetunekit.models import graph
 
@@ -28,6 +29,7 @@ class Call:
     kwargs: dict[str, Any]
     outputs: list[Value]
     inside: tuple[keras.layers.Layer, ...] = ()
+    infers: bool = False  # Whether the `call` of a subclassed model says `training=False`.
 
     @property
     def inputs(self) -> list[Value]:
@@ -64,10 +66,7 @@ def list_calls(model: keras.Model, like: Any = None) -> Calls:
             with `shape` and `dtype`.
     """
     lister = _Lister()
-    if graph.is_graph(model):
-        source: Any = model
-    else:
-        source, lister.closed[model.name] = _traced(model, like)
+    source = model if graph.is_graph(model) else lister.trace(model, like, model.name)
     if source is None:
         return Calls([], [], None, lister.closed)
     inputs = [_value(tensor, {tensor.shape[0]}) for tensor in source.inputs]
@@ -99,7 +98,7 @@ def run(calls: Iterable[Call], known: dict[Value, Any], training: bool) -> None:
     for call in calls:
         args, kwargs = keras.tree.map_structure(tensor_of, (call.args, call.kwargs))
         if keras_internals.takes_training(call.operation):
-            kwargs["training"] = training
+            kwargs["training"] = training and not call.infers
         results = keras.tree.flatten(call.operation(*args, **kwargs))
         known.update(zip(call.outputs, results, strict=True))
 
@@ -108,8 +107,19 @@ class _Lister:
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.closed: dict[str, str] = {}
+        self._inferring: dict[int, Any] = {}  # Outputs of calls that say `training=False`.
 
-    def enter(self, model: Any, inputs: list[Value], inside: tuple[Any, ...]) -> Any:
+    def trace(self, model: keras.Model, like: Any, path: str) -> Any:
+        """A subclassed model as a graph, or None; then `closed` says what stands in the way."""
+        found, self.closed[path] = _traced(model, like)
+        if found is None:
+            return None
+        self._inferring |= {id(tensor): tensor for tensor in found.inferring}
+        return found.graph
+
+    def enter(
+        self, model: Any, inputs: list[Value], inside: tuple[Any, ...], infers: bool = False
+    ) -> Any:
         """Lists the calls of a graph on given inputs; its outputs as values."""
         known = {id(t): value for t, value in zip(model.inputs, inputs, strict=True)}
         # A model that was built by a call has the size of that batch for its own.
@@ -120,18 +130,21 @@ class _Lister:
 
         for operation, args, kwargs, outputs in keras_internals.graph_calls(model):
             args, kwargs = keras.tree.map_structure(value_of, (args, kwargs))
-            given = self._nested(operation, args, kwargs, inside)
+            says_so = infers or id(outputs[0]) in self._inferring
+            given = self._nested(operation, args, kwargs, inside, says_so)
             for added in _followers(operation) or []:
                 if given is None:
                     break
                 given = [self._follow(added, value, inside) for value in given]
             if given is None:
                 given = [_value(tensor, sizes) for tensor in outputs]
-                self.calls.append(Call(operation, args, dict(kwargs), given, inside))
+                self.calls.append(Call(operation, args, dict(kwargs), given, inside, says_so))
             known.update(zip(map(id, outputs), given, strict=True))
         return keras.tree.map_structure(value_of, keras_internals.structures(model)[1])
 
-    def _nested(self, operation: Any, args: Any, kwargs: Any, inside: Any) -> list[Value] | None:
+    def _nested(
+        self, operation: Any, args: Any, kwargs: Any, inside: Any, infers: bool
+    ) -> list[Value] | None:
         """The outputs of a nested model whose calls were listed; None if it stays one call."""
         if not isinstance(operation, keras.Model) or len(args) != 1:
             return None
@@ -146,15 +159,15 @@ class _Lister:
                 lambda v: keras.KerasTensor(v.shape, v.dtype) if isinstance(v, Value) else v,
                 args[0],
             )
-            graph_of, self.closed[path] = _traced(operation, specs)
+            graph_of = self.trace(operation, specs, path)
         inputs = None if graph_of is None else _matched(graph_of, args[0])
         mask = kwargs.get("mask")
         if inputs is None or any(values_in(v) for k, v in kwargs.items() if k != "mask"):
             return None
         if mask is not None:
-            masks = keras.tree.flatten(mask)
+            masks = keras.tree.flatten(_wanted_of(graph_of, mask))
             inputs = [self._masked(v, m, inside) for v, m in zip(inputs, masks, strict=True)]
-        return keras.tree.flatten(self.enter(graph_of, inputs, (*inside, operation)))
+        return keras.tree.flatten(self.enter(graph_of, inputs, (*inside, operation), infers))
 
     def _follow(self, layer: Any, value: Value, inside: Any) -> Value:
         """What `DropoutInjection` has put behind a nested model for the time of a fit."""
@@ -201,10 +214,7 @@ def _value(tensor: Any, sizes: set[int | None]) -> Value:
 
 def _matched(model: Any, given: Any) -> list[Value] | None:
     """The values for a nested graph's inputs, in order; None if Keras would convert them."""
-    wanted, _ = keras_internals.structures(model)
-    if isinstance(wanted, dict) and isinstance(given, dict) and given.keys() >= wanted.keys():
-        given = {key: given[key] for key in wanted}
-    values = keras.tree.flatten(given)
+    values = keras.tree.flatten(_wanted_of(model, given))
     if len(values) != len(model.inputs) or not all(isinstance(v, Value) for v in values):
         return None
     for value, tensor in zip(values, model.inputs, strict=True):
@@ -213,7 +223,22 @@ def _matched(model: Any, given: Any) -> list[Value] | None:
     return values
 
 
-def _traced(model: keras.Model, like: Any) -> tuple[Any, str]:
+def _wanted_of(model: Any, given: Any) -> Any:
+    """Of a dict of inputs, or of their masks, those that a graph takes; Keras drops the others."""
+    wanted, _ = keras_internals.structures(model)
+    if isinstance(wanted, dict) and isinstance(given, dict) and given.keys() >= wanted.keys():
+        return {key: given[key] for key in wanted}
+    return given
+
+
+class _Trace(NamedTuple):
+    """A subclassed model as a graph, and the outputs of calls that say `training=False`."""
+
+    graph: Any
+    inferring: list[Any]
+
+
+def _traced(model: keras.Model, like: Any) -> tuple[_Trace | None, str]:
     """A subclassed model as a graph, or None and what stands in the way.
 
     Its `call` is run on symbolic inputs, once for training and once for inference; only if both
@@ -237,7 +262,15 @@ def _traced(model: keras.Model, like: Any) -> tuple[Any, str]:
     train, infer = graphs
     if _wiring(train) != _wiring(infer):
         return None, "its `call` does other things while training than afterwards"
-    return train, ""
+    inferring = []
+    for (operation, _, kwargs, outputs), (_, _, others, _) in zip(
+        keras_internals.graph_calls(train), keras_internals.graph_calls(infer), strict=True
+    ):
+        if others.get("training"):
+            return None, f"its `call` calls {operation.name!r} with `training=True`"
+        if kwargs.get("training") is False:
+            inferring += outputs
+    return _Trace(train, inferring), ""
 
 
 def _dtype(part: Any) -> str:
@@ -247,12 +280,20 @@ def _dtype(part: Any) -> str:
 def _wiring(function: Any) -> list[Any]:
     """Which operations are called on what, `training` left out."""
     numbers = {id(tensor): number for number, tensor in enumerate(function.inputs)}
+    content = LayerFingerprint()
     rows = []
     for operation, args, kwargs, outputs in keras_internals.graph_calls(function):
         for tensor in outputs:
             numbers[id(tensor)] = len(numbers)
         leaves = keras.tree.flatten((args, {k: v for k, v in kwargs.items() if k != "training"}))
-        taken = [numbers.get(id(x), repr(x)) for x in leaves]
+        taken = [_told(x, numbers, content) for x in leaves]
         layer = isinstance(operation, keras.layers.Layer)
-        rows.append((id(operation) if layer else type(operation), taken))
+        rows.append((id(operation) if layer else content.op(operation), taken))
     return rows
+
+
+def _told(leaf: Any, numbers: dict[int, int], content: LayerFingerprint) -> Any:
+    """An argument: a tensor by its number, a variable as itself, anything else by its content."""
+    if isinstance(leaf, keras.Variable):
+        return id(leaf)
+    return numbers[id(leaf)] if id(leaf) in numbers else content.of(leaf)

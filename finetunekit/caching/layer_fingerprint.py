@@ -1,8 +1,9 @@
 """Digests of what a layer computes beside its weights: code, attributes, vocabularies."""
 
+import operator
 import types
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import keras
@@ -15,6 +16,8 @@ _ENTRIES = ("__call__", "call", "compute_mask")
 # Whoever uses these may reach attributes that no bytecode names.
 _INDIRECT = {"getattr", "vars", "__dict__", "attrgetter", "eval", "exec", "__getattribute__"}
 # Libraries whose layers are told by configs, weights, tables and what users hand to them.
+# Callables that hold arguments.
+_HOLDING = (partial, operator.methodcaller, operator.itemgetter, operator.attrgetter)
 _CONFIGURED = ("keras.", "keras_hub.", "finetunekit.")
 
 
@@ -106,6 +109,8 @@ def _is_the_users(value: Any) -> bool:
         return any(_is_the_users(part) for part in value)
     if isinstance(value, keras.layers.Layer):
         return False  # It is described as a sublayer.
+    if isinstance(value, _HOLDING):
+        return True  # No config tells what it holds.
     callables = (types.FunctionType, types.MethodType, type)
     if isinstance(value, callables):
         return not is_library(value.__module__)

@@ -134,11 +134,11 @@ def fine_tune(
         Out-of-Distribution", arXiv:2202.10054 (probe, then fine-tune).
     """
     plan = _Plan(
-        probe_epochs=_whole(probe_epochs, "probe_epochs", 1),
-        epochs=_whole(epochs, "epochs", 0),
+        probe_epochs=_whole(probe_epochs, "probe_epochs", 1, auto=True),
+        epochs=_whole(epochs, "epochs", 0, auto=True),
         top=_share(top, "top"),
-        learning_rate=learning_rate,
-        layer_decay=layer_decay,
+        learning_rate=_number(learning_rate, "learning_rate", arguments.POSITIVE),
+        layer_decay=_number(layer_decay, "layer_decay", arguments.SHARE_OR_ALL),
         batch_size=_whole(batch_size, "batch_size", 1),
         seed=_whole(seed, "seed", 0),
         verbose=verbose,
@@ -301,11 +301,15 @@ def _with_defaults(plan: _Plan, texts: bool) -> _Plan:
     )
 
 
-def _whole(value: Any, name: str, smallest: int) -> Any:
-    if value == "auto":
+def _whole(value: Any, name: str, smallest: int, *, auto: bool = False) -> Any:
+    if auto and value == "auto":
         return value
     arguments.check_int(value, name, smallest)
     return int(value)
+
+
+def _number(value: Any, name: str, interval: arguments.Interval) -> Any:
+    return value if value == "auto" else arguments.check_number(value, name, interval)
 
 
 def _share(value: Any, name: str) -> Any:

@@ -179,7 +179,11 @@ def small_texts() -> keras.Model:
         ((images(4), labels(4)), {"validation_split": 1.0}, "leave samples on both sides"),
         ((images(4), labels(4)), {"validation_split": 0.1}, "leave samples on both sides"),
         ((images(4), labels(4)), {"probe_epochs": 0}, "`probe_epochs` must be at least 1"),
-        ((images(4), labels(4)), {"learning_rate": -1.0}, "`learning_rate` of a stage"),
+        (
+            (images(4), labels(4)),
+            {"learning_rate": -1.0},
+            "`learning_rate` must be a positive number",
+        ),
         ((images(4), labels(4)), {"layer_decay": 2.0}, "`layer_decay` must be"),
     ],
 )
