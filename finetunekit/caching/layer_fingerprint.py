@@ -15,9 +15,9 @@ from finetunekit.foundation import keras_internals
 _ENTRIES = ("__call__", "call", "compute_mask")
 # Whoever uses these may reach attributes that no bytecode names.
 _INDIRECT = {"getattr", "vars", "__dict__", "attrgetter", "eval", "exec", "__getattribute__"}
-# Libraries whose layers are told by configs, weights, tables and what users hand to them.
 # Callables that hold arguments.
 _HOLDING = (partial, operator.methodcaller, operator.itemgetter, operator.attrgetter)
+# Libraries whose layers are told by configs, weights, tables and what users hand to them.
 _CONFIGURED = ("keras.", "keras_hub.", "finetunekit.")
 
 
