@@ -60,22 +60,26 @@ def made(*layers: keras.layers.Layer) -> keras.Sequential:
     return keras.Sequential(list(layers), name="model")
 
 
+def facts(model: keras.Sequential, tokenizer: str) -> dict[str, Any]:
+    """Everything that can be known of such a model."""
+    drop, base, top = model.layers
+    return {
+        "task": Task(name="multiclass", num_classes=2, class_names=("a", "b"), one_hot=True),
+        "backbone": base,
+        "head": top,
+        "contract": CONTRACT,
+        "origin": {"name": "somewhere"},
+        "tokenizer": tokenizer,
+        "preprocessing_layers": ("drop",),
+        "augmentation": (drop,),
+    }
+
+
 def known() -> keras.Sequential:
     """Such a model of which everything is known."""
     model = made()
-    drop, base, top = model.layers
-    metadata.remember(base, preprocessing_layers=("scale",))
-    metadata.remember(
-        model,
-        task=Task(name="multiclass", num_classes=2, class_names=("a", "b"), one_hot=True),
-        backbone=base,
-        head=top,
-        contract=CONTRACT,
-        origin={"name": "somewhere"},
-        tokenizer="a tokenizer",
-        preprocessing_layers=("drop",),
-        augmentation=(drop,),
-    )
+    metadata.remember(model.layers[1], preprocessing_layers=("scale",))
+    metadata.remember(model, **facts(model, "a tokenizer"))
     return model
 
 
@@ -99,18 +103,9 @@ def test_all_that_is_known_as_json() -> None:
 
 def test_it_comes_back_on_a_model_of_the_same_layers() -> None:
     model = made()
-    drop, base, top = model.layers
+    _, base, top = model.layers
     metadata_record.from_record(model, RECORD | {"tokenizer": "another"})
-    assert metadata.of(model) == Metadata(
-        task=Task(name="multiclass", num_classes=2, class_names=("a", "b"), one_hot=True),
-        backbone=base,
-        head=top,
-        contract=CONTRACT,
-        origin={"name": "somewhere"},
-        tokenizer="another",
-        preprocessing_layers=("drop",),
-        augmentation=(drop,),
-    )
+    assert metadata.of(model) == Metadata(**facts(model, "another"))
     assert metadata.of(base) == Metadata(
         contract=CONTRACT,
         origin={"name": "somewhere"},

@@ -304,7 +304,11 @@ def test_label_form(shape: Any, one_hot: bool) -> None:
     ],
 )
 def test_label_form_of_a_loss(loss: str, one_hot: bool | None) -> None:
-    assert family_of("multiclass").task_for_loss(MULTICLASS, loss).one_hot is one_hot
+    for known in (None, True, False):
+        task = Task(name="multiclass", num_classes=3, one_hot=known)
+        found = family_of("multiclass").task_for_loss(task, loss)
+        assert found.one_hot is (known if one_hot is None else one_hot)
+        assert one_hot is not None or found is task
     assert family_of("binary").task_for_loss(BINARY, loss) is BINARY
 
 

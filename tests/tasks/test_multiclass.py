@@ -127,23 +127,6 @@ def test_rows_over_the_classes_are_one_hot(shape: Any, output: Any, one_hot: boo
     assert FAMILY.label_form(found) == ("one-hot labels" if one_hot else "integer labels")
 
 
-@pytest.mark.parametrize(
-    ("loss", "one_hot"),
-    [
-        ("SparseCategoricalCrossentropy", False),
-        ("CategoricalCrossentropy", True),
-        ("CategoricalFocalCrossentropy", True),
-        ("CategoricalHinge", True),
-        ("KLDivergence", True),
-    ],
-)
-def test_a_loss_says_the_form_of_labels(loss: str, one_hot: bool) -> None:
-    for known in (None, True, False):
-        task = Task(name="multiclass", num_classes=3, one_hot=known)
-        assert FAMILY.task_for_loss(task, loss).one_hot is one_hot
-        assert FAMILY.task_for_loss(task, "MyLoss") is task
-
-
 # Which labels fit.
 
 
