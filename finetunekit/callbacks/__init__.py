@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from finetunekit.callbacks.nan_watch import NaNWatch
     from finetunekit.callbacks.save_best import SaveBest
     from finetunekit.callbacks.schedule import Schedule
+    from finetunekit.callbacks.time_budget import TimeBudget
     from finetunekit.models.freezing import FrozenGuard
     from finetunekit.regularization.dropout import DropoutInjection
     from finetunekit.regularization.penalties import L1L2Injection
@@ -23,6 +24,7 @@ __all__ = [
     "NaNWatch",
     "SaveBest",
     "Schedule",
+    "TimeBudget",
 ]
 
 __getattr__, __dir__ = lazy.attach(
@@ -32,6 +34,7 @@ __getattr__, __dir__ = lazy.attach(
         "callbacks.nan_watch": ("NaNWatch",),
         "callbacks.save_best": ("SaveBest",),
         "callbacks.schedule": ("Schedule",),
+        "callbacks.time_budget": ("TimeBudget",),
         "models.freezing": ("FrozenGuard",),
         "regularization.dropout": ("DropoutInjection",),
         "regularization.penalties": ("L1L2Injection",),

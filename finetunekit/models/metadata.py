@@ -20,6 +20,10 @@ class Task:
         class_names: One name a class; for `"binary"` the negative class first.
         one_hot: Whether multiclass labels are one-hot rather than integers; None
             leaves it to `fit`, which looks at the labels.
+        target_mean: For `"regression"`, the mean of each target; a head adds it to what it has
+            learned, so that the model answers in the unit of the targets.
+        target_std: The standard deviation of each target; it goes with `target_mean`. The head
+            multiplies by it, and the loss divides by it.
 
     Example:
         ```python
@@ -33,6 +37,8 @@ class Task:
     num_classes: int
     class_names: tuple[str, ...] | None = None
     one_hot: bool | None = None
+    target_mean: tuple[float, ...] | None = None
+    target_std: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -79,8 +79,9 @@ def from_record(model: keras.Model, record: dict[str, Any]) -> None:
 def _task(record: dict[str, Any] | None) -> Task | None:
     if record is None:
         return None
-    names = record["class_names"]
-    return Task(**{**record, "class_names": tuple(names) if names else None})
+    # JSON has no tuples. A file of an older version lacks what was not known then.
+    rows = {key: tuple(value) for key, value in record.items() if isinstance(value, list)}
+    return Task(**{**record, **rows, "class_names": rows.get("class_names") or None})
 
 
 def _contract(record: dict[str, Any] | None) -> InputContract | None:

@@ -24,6 +24,7 @@ from finetunekit.models import (
 )
 from finetunekit.models.label_smoothing import smooth_again
 from finetunekit.models.state_tables import FROZEN_VARIABLES, REGULARIZERS_BEFORE
+from finetunekit.models.target_scale import standardize_again
 
 Record = dict[str, Any]  # JSON, but for arrays.
 Variables = Iterator[tuple[str, str, Any]]  # Path of a layer, name of a variable, the variable.
@@ -136,6 +137,17 @@ class LabelSmoothing(Facet):
             smooth_again(model.loss, task.num_classes, picked.label_smoothing)
 
 
+class TargetScale(Facet):
+    """The standard deviations by which the loss divides, which the loss object holds itself."""
+
+    of_compilation = True
+
+    def from_record(self, model: keras.Model, record: Record) -> None:
+        picked, task = metadata.choices(model), metadata.of(model).task
+        if picked is not None and picked.automatic_loss and task is not None:
+            standardize_again(model.loss, task)
+
+
 class Multipliers(Facet):
     """Learning-rate multipliers, variables without decay, and those that still warm up."""
 
@@ -234,6 +246,7 @@ FACETS: tuple[Facet, ...] = (
     RegularizersBefore(),
     Choices(),
     LabelSmoothing(),
+    TargetScale(),
     Multipliers(),
     OptimizerState(),
     StashedSlots(),

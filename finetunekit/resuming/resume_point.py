@@ -12,10 +12,20 @@ from finetunekit.resuming import checkpoint_files
 
 @dataclass(frozen=True)
 class StageState:
-    """Where a run in stages is: the number of the stage, and what the ones before gave."""
+    """Where a run in stages is: the number of the stage, and what the ones before gave.
+
+    Attributes:
+        number: The number of the stage, from 0.
+        plan: The stages, described.
+        lengths: How many epochs each has, up to this one.
+        history: Logged name -> values of the stages before.
+        epoch: Their epochs.
+        stages: Their names, with the number of the first epoch of each.
+    """
 
     number: int
     plan: list[Any]
+    lengths: list[int]
     history: dict[str, Any]
     epoch: list[int]
     stages: list[Any]

@@ -94,7 +94,10 @@ def _checked(task: Task, num_classes: int | None, class_names: Any) -> Task:
             f"others; leave one out. Received: task={task!r}, class_names={class_names!r}"
         )
     checked = make_task(task.name, task.num_classes, names or task.class_names)
-    return dataclasses.replace(checked, one_hot=task.one_hot)
+    family_of(task).check_target_scale(task)
+    return dataclasses.replace(
+        task, num_classes=checked.num_classes, class_names=checked.class_names
+    )
 
 
 def checked_names(class_names: Any) -> tuple[str, ...] | None:

@@ -136,6 +136,24 @@ class TaskFamily(abc.ABC):
         """The number of outputs that labels speak of; None if they leave it open."""
         return int(labels.shape[-1]) if is_wide(labels) else None
 
+    # What a head must know of the values that it learns.
+
+    def task_for_targets(self, task: Task, labels: np.ndarray) -> Task:
+        """The task with the scale of its targets; the same object if the kind has none."""
+        return task
+
+    def check_target_scale(self, task: Task) -> None:
+        """Raises ValueError for a Task with a scale of targets that its kind cannot use."""
+        if task.target_mean is not None or task.target_std is not None:
+            raise ValueError(
+                f"`target_mean` and `target_std` are for numbers; task {self.name!r} has classes. "
+                f"Leave them out. Received: task={task!r}"
+            )
+
+    def output_layers(self, task: Task) -> list[keras.layers.Layer]:
+        """New layers that follow the last Dense layer of a head."""
+        return []
+
     # How models and labels of an unknown kind are recognised as this one.
 
     def recognises_loss(self, loss: str, activation: str | None, width: int) -> bool:

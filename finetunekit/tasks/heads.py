@@ -91,9 +91,21 @@ def build_head(
             task.num_classes, activation=last, kernel_regularizer=_l2(strength), dtype="float32"
         )
     )
+    chain += _scaled(task, last)
     head = keras.Sequential(chain, name=name)
     metadata.remember(head, task=task, is_head=True)
     return head
+
+
+def _scaled(task: Task, activation: Any) -> list[keras.layers.Layer]:
+    layers = family_of(task).output_layers(task)
+    if layers and activation not in (None, "linear"):
+        raise ValueError(
+            "`activation` would act before the targets' mean and standard deviation are put in, so "
+            "its range would not be that of the outputs. Leave it out, or leave out `target_mean` "
+            f"and `target_std`. Received: activation={activation!r}, task={task!r}"
+        )
+    return layers
 
 
 def _checked_shape(feature_shape: Any) -> tuple[int | None, ...]:

@@ -53,6 +53,8 @@ def output_activation(model: keras.Model) -> str | None:
         return output_activation(operation)
     if isinstance(operation, keras.layers.Softmax):
         return "softmax"
+    if isinstance(operation, keras.layers.Rescaling):
+        return None
     activation = getattr(operation, "activation", UNKNOWN)
     if activation == UNKNOWN:
         return UNKNOWN

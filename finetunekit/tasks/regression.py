@@ -1,11 +1,13 @@
 """A number, or several: judged by the mean absolute and the root mean squared error."""
 
+import dataclasses
 from typing import Any
 
 import keras
 import numpy as np
 
 from finetunekit.models.metadata import Task
+from finetunekit.models.target_scale import standardize
 from finetunekit.tasks.family import TaskFamily
 from finetunekit.tasks.label_shapes import Shape, fits, has_rows_of_0_and_1, is_wide, one_each, text
 
@@ -29,7 +31,7 @@ class Regression(TaskFamily):
     def loss(
         self, task: Task, from_logits: bool, label_smoothing: float = 0.0
     ) -> keras.losses.Loss:
-        """Mean squared error; numbers are not smoothed.
+        """Mean squared error, in standard deviations if the task knows them; without smoothing.
 
         Raises:
             ValueError: If smoothing is asked for.
@@ -39,7 +41,8 @@ class Regression(TaskFamily):
                 "`label_smoothing` is for classes; task 'regression' has numbers. Leave it out. "
                 f"Received: label_smoothing={label_smoothing!r}"
             )
-        return keras.losses.MeanSquaredError()
+        loss = keras.losses.MeanSquaredError()
+        return loss if task.target_std is None else standardize(loss, task.target_std)
 
     def metrics(self, task: Task, from_logits: bool) -> list[keras.metrics.Metric]:
         """Mean absolute error and root mean squared error, in the unit of the target."""
@@ -75,6 +78,44 @@ class Regression(TaskFamily):
                 f"{task.num_classes} output(s). Build the head with `num_classes` equal to the "
                 f"number of targets. Received: y of shape {labels.shape}"
             )
+
+    def task_for_targets(self, task: Task, labels: np.ndarray) -> Task:
+        """With mean and standard deviation of each target, unless the task has them already."""
+        if task.target_std is not None:
+            return task
+        rows = np.asarray(labels, "float64").reshape(-1, task.num_classes)
+        std = rows.std(axis=0)
+        return dataclasses.replace(
+            task,
+            target_mean=tuple(rows.mean(axis=0).tolist()),
+            # A target that never changes has nothing to be divided by.
+            target_std=tuple(np.where(std > 0, std, 1.0).tolist()),
+        )
+
+    def check_target_scale(self, task: Task) -> None:
+        """A mean and a positive standard deviation for each target, or neither."""
+        mean, std = task.target_mean or (), task.target_std or ()
+        if not mean and not std:
+            return
+        whole = len(mean) == len(std) == task.num_classes and np.all(np.isfinite([*mean, *std]))
+        if not whole or min(std) <= 0:
+            raise ValueError(
+                "`target_mean` and `target_std` must each hold one finite number for each target, "
+                f"and standard deviations must be positive. Received: task={task!r}"
+            )
+
+    def output_layers(self, task: Task) -> list[keras.layers.Layer]:
+        """From standard deviations around the mean to the targets' own unit."""
+        if task.target_std is None:
+            return []
+        return [
+            keras.layers.Rescaling(
+                list(task.target_std),
+                list(task.target_mean or ()),
+                name="target_scale",
+                dtype="float32",
+            )
+        ]
 
     def recognises_loss(self, loss: str, activation: str | None, width: int) -> bool:
         """A loss of numbers, unless the output says that they are probabilities."""

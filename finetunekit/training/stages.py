@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -38,7 +38,8 @@ class Stage:
     Args:
         trainable: Which layers train, as in `find_layers`; all others are frozen.
             BatchNormalization trains in the head only. None leaves all as it is.
-        epochs: How many epochs.
+        epochs: How many epochs; or a function without arguments that says so as the stage begins,
+            from what the stages before it have shown.
         learning_rate: A number; `"auto"` takes what `compile_for_task` would for this part, for
             Adam, AdamW and SGD; None leaves the rate as it is.
         schedule: The shape of a `callbacks.Schedule` over this stage, or None.
@@ -50,7 +51,7 @@ class Stage:
     """
 
     trainable: Selector | None = None
-    epochs: int = 1
+    epochs: int | Callable[[], int] = 1
     learning_rate: float | str | None = "auto"
     schedule: str | None = None
     layer_decay: float | None = None
@@ -60,7 +61,8 @@ class Stage:
     name: str | None = None
 
     def __post_init__(self) -> None:
-        arguments.check_int(self.epochs, "epochs", 1)
+        if not callable(self.epochs):
+            arguments.check_int(self.epochs, "epochs", 1)
         rate = self.learning_rate
         number = isinstance(rate, (int, float)) and not isinstance(rate, bool)
         if rate not in ("auto", None) and not (number and 0 < float(rate) < float("inf")):
@@ -167,39 +169,44 @@ def fit_in_stages(
         if stage.trainable is not None:
             freezing.targets_of(model, stage.trainable, batch_norm=stage.batch_norm)
     rate_multipliers.check_rate_is_a_number(model.optimizer, "fit_in_stages")
-    resume = fit_options.pop("resume", None)
     described = _described(model, stages)
-    joined, current, known = _resumed(described, resume)
+    begun = _begun(described, fit_options.pop("resume", None))
     if fit_options.get("seed") is None:
-        fit_options["seed"] = drawn_seed(known.get("seed"))
-    if known:  # It may decide the order, so all stages go on with the one that the run began with.
-        fit_options["memory_limit"] = known["memory limit"]
-    last = sum(stage.epochs for stage in stages)
-    plan = plan_fit(model, x, y, epochs=last, **fit_options)
-    return _Staging(plan, stages, described, joined, _Resumed(resume, current)).run()
+        fit_options["seed"] = drawn_seed(begun.facts.get("seed"))
+    if begun.facts:  # It may decide the order, so all stages keep what the run began with.
+        fit_options["memory_limit"] = begun.facts["memory limit"]
+    plan = plan_fit(model, x, y, epochs=len(stages), **fit_options)  # Each stage has its own.
+    return _Staging(plan, stages, described, begun).run()
 
 
-@dataclasses.dataclass(frozen=True)
-class _Resumed:
-    """The file that a run is resumed from, and the number of the stage that it was in."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Begun:
+    """How far a run in stages has come: nowhere, or where the file says that it is resumed from.
 
-    path: Any
-    number: int | None
+    Attributes:
+        path: The file, or None.
+        number: The number of the stage that it is in, or None.
+        lengths: The epochs of the stages up to this one.
+        joined: The history of the stages before it.
+        facts: What the run began with.
+    """
+
+    path: Any = None
+    number: int | None = None
+    lengths: Sequence[int] = ()
+    joined: StagedHistory = dataclasses.field(default_factory=lambda: StagedHistory({}, [], []))
+    facts: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 class _Staging:
     """A plan that is run stage by stage: its data are read once, its optimizer goes through all."""
 
     def __init__(
-        self,
-        plan: FitPlan,
-        stages: list[Stage],
-        described: list[Any],
-        joined: StagedHistory,
-        resumed: "_Resumed",
+        self, plan: FitPlan, stages: list[Stage], described: list[Any], begun: _Begun
     ) -> None:
-        self.plan, self.stages, self.joined = plan, stages, joined
-        self._described, self._path, self._current = described, resumed.path, resumed.number
+        self.plan, self.stages, self.joined = plan, stages, begun.joined
+        self._described, self._begun = described, begun
+        self._lengths: list[int] = []
         model = plan.model
         self._multipliers = rate_multipliers.kept(model.optimizer)
         self._known = {id(v) for v in model.trainable_variables if model.optimizer.built}
@@ -207,17 +214,25 @@ class _Staging:
     def run(self) -> StagedHistory:
         """Runs the stages that are not done yet."""
         for number, stage in enumerate(self.stages):
+            self._lengths.append(self._epochs(number, stage))
             name = stage.name or f"stage {number + 1}"
             late = self._begin(stage, name)
-            if self._current is None or number >= self._current:
+            if number >= (self._begun.number or 0):
                 _join(self.joined, name, self._planned(number, stage, late).run())
         return self.joined
+
+    def _epochs(self, number: int, stage: Stage) -> int:
+        """How long a stage is: as long as it was, if it has begun already."""
+        if number < len(self._begun.lengths):
+            return self._begun.lengths[number]
+        return stage.epochs() if callable(stage.epochs) else stage.epochs
 
     def _planned(self, number: int, stage: Stage, late: list[Any]) -> FitPlan:
         """The plan of one stage."""
         plan, optimizer = self.plan, self.plan.model.optimizer
+        epochs = self._lengths[-1]
         if late and int(rate_multipliers.innermost(optimizer).iterations) > 0:
-            batches = _WARMUP * (plan.batches.steps or _STEPS) * stage.epochs
+            batches = _WARMUP * (plan.batches.steps or _STEPS) * epochs
             rise = batches / rate_multipliers.batches_per_update(optimizer)
             rate_multipliers.warm_up(optimizer, late, max(1, round(rise)))
         compiled.renew_if_stale(plan.model)
@@ -226,12 +241,12 @@ class _Staging:
         callbacks = (*plan.callbacks, *checks.check_callbacks(list(stage.callbacks)), *more)
         checks.check_monitors(plan.model, list(callbacks), validated=plan.validation is not None)
         point = Resume(
-            self._path if number == self._current else None,
-            _state(number, self.joined, self._described),
+            self._begun.path if number == self._begun.number else None,
+            _state(number, self._lengths, self.joined, self._described),
         )
         run = Run.of(list(callbacks), point)
         cache = plan.cache.for_stage(number)
-        loop = dataclasses.replace(plan.loop, initial_epoch=first, epochs=first + stage.epochs)
+        loop = dataclasses.replace(plan.loop, initial_epoch=first, epochs=first + epochs)
         return plan.replace(
             loop=loop.checked(),
             callbacks=callbacks,
@@ -248,7 +263,7 @@ class _Staging:
         _set_rate(model, stage)
         say(
             f"{name}: {freezing.balance(model)}, rate {float(model.optimizer.learning_rate):.2g}, "
-            f"{plural(stage.epochs, 'epoch')}"
+            f"{plural(self._lengths[-1], 'epoch')}"
         )
         late = [v for v in model.trainable_variables if id(v) not in self._known]
         self._known |= {id(v) for v in late}
@@ -285,15 +300,15 @@ def _read(stages: Any, options: dict[str, Any]) -> list[Stage]:
     return rows
 
 
-def _resumed(described: list[Any], resume: Any) -> tuple[StagedHistory, int | None, dict[str, Any]]:
-    """The history of the stages that are done, the number of the next one, and the run's facts.
+def _begun(described: list[Any], resume: Any) -> _Begun:
+    """Where the run goes on.
 
     Raises:
         ValueError: If the file is of other stages, or of a run without.
     """
     held = None if resume is None else read_checkpoint(resume)
     if held is None:
-        return StagedHistory({}, [], []), None, {}
+        return _Begun(path=resume)
     known = held["stage"]
     if known is None:
         raise ValueError(
@@ -302,13 +317,23 @@ def _resumed(described: list[Any], resume: Any) -> tuple[StagedHistory, int | No
         )
     check_same({"stages": known["plan"]}, {"stages": described}, "resume", resume)
     done = StagedHistory(known["history"], known["epoch"], [tuple(s) for s in known["stages"]])
-    return done, known["number"], held["facts"]
+    return _Begun(
+        path=resume,
+        number=known["number"],
+        lengths=known["lengths"],
+        joined=done,
+        facts=held["facts"],
+    )
 
 
-def _state(number: int, joined: StagedHistory, described: list[Any]) -> StageState:
+def _state(
+    number: int, lengths: list[int], joined: StagedHistory, described: list[Any]
+) -> StageState:
     """Where the run is, for a checkpoint; copied, since the history grows."""
     history = {name: list(values) for name, values in joined.history.items()}
-    return StageState(number, described, history, list(joined.epoch), list(joined.stages))
+    return StageState(
+        number, described, list(lengths), history, list(joined.epoch), list(joined.stages)
+    )
 
 
 def _described(model: keras.Model, stages: list[Stage]) -> list[Any]:
@@ -320,6 +345,8 @@ def _described(model: keras.Model, stages: list[Stage]) -> list[Any]:
     for stage in stages:
         row = {f.name: describe(getattr(stage, f.name)) for f in dataclasses.fields(stage)}
         row["callbacks"] = describe_callbacks(list(stage.callbacks))
+        if callable(stage.epochs):  # What it finds is in the checkpoint itself.
+            row["epochs"] = "decided as the stage begins"
         if stage.trainable is not None:
             chosen = freezing.targets_of(model, stage.trainable, batch_norm=stage.batch_norm)
             row["trainable"] = [numbers[id(layer)] for layer in chosen]

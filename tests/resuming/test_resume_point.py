@@ -14,7 +14,7 @@ import pytest
 from finetunekit.resuming import checkpoint_files, resume_point
 from finetunekit.resuming.resume_point import Resume, StageState
 
-STAGE = StageState(number=1, plan=[], history={}, epoch=[], stages=[])
+STAGE = StageState(number=1, plan=[], lengths=[], history={}, epoch=[], stages=[])
 
 
 class Own(os.PathLike[str]):

@@ -139,3 +139,15 @@ def test_fractions_are_recognised(labels: Any) -> None:
 )
 def test_whole_numbers_are_recognised_if_there_are_several(labels: Any, known: bool) -> None:
     assert (FAMILY.recognises_labels(np.array(labels)) is not None) is known
+
+
+def test_the_scale_of_targets_is_read_from_them() -> None:
+    y = np.array([[90_000.0, 1.0], [98_000.0, 1.0]])
+    found = FAMILY.task_for_targets(TWO, y)
+    assert found.target_mean == (94_000.0, 1.0)
+    assert found.target_std == (4_000.0, 1.0)  # The second never changes.
+    assert FAMILY.task_for_targets(found, 2 * y) is found
+    (layer,) = FAMILY.output_layers(found)
+    assert type(layer) is keras.layers.Rescaling
+    assert np.allclose(layer(np.array([[1.0, -1.0]])), [[98_000.0, 0.0]])
+    assert FAMILY.output_layers(ONE) == []

@@ -174,6 +174,19 @@ def test_a_stage_that_stops_early_is_followed_at_once() -> None:
     assert found.stages[1][1] < 9
 
 
+def test_a_stage_may_say_its_length_as_it_begins() -> None:
+    """From what the stage before has shown, here its number of epochs."""
+    model, seen = built(), keras.callbacks.History()
+    stages = [
+        Stage(trainable="head", epochs=2, callbacks=[seen]),
+        Stage(trainable=".*", epochs=lambda: len(seen.epoch) + 1, schedule="cosine"),
+    ]
+    found = ftk.fit_in_stages(model, images(), labels(), stages=stages, **OPTIONS)
+    assert found.epoch == [0, 1, 2, 3, 4]
+    assert found.stages == [("stage 1", 0), ("stage 2", 2)]
+    assert 0 < found.history["learning_rate"][-1] < 1e-6, "the cosine ends with the stage"
+
+
 def test_the_history_plots_with_its_stages(tmp_path: Path) -> None:
     model = built()
     found = ftk.fit_in_stages(
