@@ -24,7 +24,7 @@ from PIL import Image
 import finetunekit as ftk
 
 SIDE = 96
-Data = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+Data = tuple[np.ndarray, ...]
 
 
 def archive(name: str) -> zipfile.ZipFile:
@@ -37,9 +37,10 @@ def resized(image: Image.Image) -> np.ndarray:
     return np.asarray(image.convert("RGB").resize((SIDE, SIDE)), "float32")
 
 
-def grocery10() -> Data:
-    """Photos in folders of splits and classes."""
-    found: dict[str, list[tuple[np.ndarray, str]]] = {"train": [], "test": []}
+def grocery10(*, validation: bool = False) -> Data:
+    """Photos in folders of splits and classes: training and test data, and validation between."""
+    splits = ("train", "val", "test") if validation else ("train", "test")
+    found: dict[str, list[tuple[np.ndarray, str]]] = {name: [] for name in splits}
     with archive("grocery10") as file:
         for name in sorted(file.namelist()):
             parts = name.split("/")
@@ -48,17 +49,17 @@ def grocery10() -> Data:
                 pixels = resized(Image.open(io.BytesIO(file.read(name))))
                 found[split].append((pixels, parts[-2]))
     classes = sorted({label for _, label in found["train"]})
-    return _arrays(found["train"], found["test"], classes)
+    return _arrays(classes, *found.values())
 
 
-def _arrays(train: list[tuple[np.ndarray, str]], test: list, classes: list[str]) -> Data:
+def _arrays(classes: list[str], *splits: list[tuple[np.ndarray, str]]) -> Data:
     parts: list[np.ndarray] = []
-    for rows in (train, test):
+    for rows in splits:
         parts += [
             np.stack([image for image, _ in rows]),
             np.array([classes.index(label) for _, label in rows]),
         ]
-    return parts[0], parts[1], parts[2], parts[3]
+    return tuple(parts)
 
 
 def fsdd() -> Data:
@@ -72,7 +73,7 @@ def fsdd() -> Data:
             with wave.open(io.BytesIO(file.read(name))) as sound:
                 samples = np.frombuffer(sound.readframes(sound.getnframes()), "<i2") / 2**15
             found[split].append((spectrum(samples), Path(name).name.split("_")[0]))
-    return _arrays(found["train"], found["test"], sorted({label for _, label in found["train"]}))
+    return _arrays(sorted({label for _, label in found["train"]}), *found.values())
 
 
 def spectrum(samples: np.ndarray) -> np.ndarray:
@@ -100,7 +101,7 @@ def cells() -> Data:
                 image = Image.open(io.BytesIO(file.read(path)))
                 box = tuple(float(row[key]) for key in ("xmin", "ymin", "xmax", "ymax"))
                 found[split].append((resized(image.crop(box)), row["label"]))
-    return _arrays(found["train"], found["test"], sorted({label for _, label in found["train"]}))
+    return _arrays(sorted({label for _, label in found["train"]}), *found.values())
 
 
 def asset(package: str, path: str) -> str:

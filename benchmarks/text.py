@@ -16,9 +16,14 @@ import numpy as np
 import finetunekit as ftk
 
 
+def folder(name: str) -> Path:
+    """Where a set lies."""
+    return Path(os.environ["FINETUNEKIT_DATA"]) / "data" / name
+
+
 def sst2(name: str) -> tuple[list[str], np.ndarray]:
     """Sentences with their labels, 1 for positive ones."""
-    path = Path(os.environ["FINETUNEKIT_DATA"]) / "data" / "sst2" / f"{name}.tsv"
+    path = folder("sst2") / f"{name}.tsv"
     rows = [line.split("\t") for line in path.read_text("utf-8").splitlines()[1:]]
     return [text for _, text in rows], np.array([int(label) for label, _ in rows])
 

@@ -66,7 +66,8 @@ if TYPE_CHECKING:
         probe_then_finetune,
     )
     from finetunekit.training.repeats import Repeats, repeat
-    from finetunekit.training.stages import Stage, StagedHistory, fit_in_stages
+    from finetunekit.training.stage import Stage, StagedHistory
+    from finetunekit.training.stages import fit_in_stages
     from finetunekit.tuning import TuneReport, fine_tune
 
 __version__ = "0.1.0"
@@ -240,11 +241,11 @@ __getattr__, __dir__ = lazy.attach(
             "Repeats",
             "repeat",
         ),
-        "training.stages": (
+        "training.stage": (
             "Stage",
             "StagedHistory",
-            "fit_in_stages",
         ),
+        "training.stages": ("fit_in_stages",),
         "tuning": (
             "TuneReport",
             "fine_tune",

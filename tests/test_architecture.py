@@ -123,7 +123,7 @@ LONGER: dict[str, int] = {
 # Inside `training`, from the ground up: a module imports those of lower levels only.
 TRAINING: tuple[frozenset[str], ...] = (
     frozenset({"compiling", "estimate"}),
-    frozenset({"checks", "label_form", "fingerprint", "plan_text"}),
+    frozenset({"checks", "label_form", "fingerprint", "plan_text", "stage"}),
     frozenset({"running"}),
     frozenset({"plan"}),
     frozenset({"planning"}),

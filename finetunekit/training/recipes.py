@@ -6,7 +6,7 @@ import keras
 
 from finetunekit.foundation import arguments
 from finetunekit.optimizers import depth
-from finetunekit.training.stages import Stage
+from finetunekit.training.stage import Stage
 
 
 def probe_then_finetune(

@@ -1,24 +1,16 @@
 """Training in stages, with one optimizer and one history."""
 
 import dataclasses
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
 from finetunekit.callbacks.schedule import Schedule
 from finetunekit.data.order import drawn_seed
-from finetunekit.foundation import arguments, plots
 from finetunekit.foundation.messages import plural, say
 from finetunekit.models import compiled, freezing, graph, metadata, rate_multipliers
-from finetunekit.models.selection import Selector
-from finetunekit.optimizers import (
-    check_layer_decay,
-    layerwise_optimizer,
-    rate_for,
-    trainable_part,
-)
+from finetunekit.optimizers import layerwise_optimizer, rate_for, trainable_part
 from finetunekit.resuming.describing import describe
 from finetunekit.resuming.fingerprint import check_same, describe_callbacks
 from finetunekit.resuming.resume_point import Resume, StageState, read_checkpoint
@@ -26,101 +18,10 @@ from finetunekit.resuming.run import Run
 from finetunekit.training import checks
 from finetunekit.training.plan import FitPlan
 from finetunekit.training.planning import plan_fit
+from finetunekit.training.stage import Stage, StagedHistory
 
 _WARMUP = 0.1  # Share of a stage's steps in which late variables reach their rate.
 _STEPS = 100  # Of an epoch, where their number is not known.
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Stage:
-    """A part of a training run: what trains, for how long, how fast.
-
-    Args:
-        trainable: Which layers train, as in `find_layers`; all others are frozen.
-            BatchNormalization trains in the head only. None leaves all as it is.
-        epochs: How many epochs; or a function without arguments that says so as the stage begins,
-            from what the stages before it have shown.
-        learning_rate: A number; `"auto"` takes what `compile_for_task` would for this part, for
-            Adam, AdamW and SGD; None leaves the rate as it is.
-        schedule: The shape of a `callbacks.Schedule` over this stage, or None.
-        layer_decay: As for `layerwise_optimizer`.
-        rates: As for `layerwise_optimizer`.
-        batch_norm: Whether BatchNormalization outside of the head trains too.
-        callbacks: Callbacks of this stage, after those of the whole run.
-        name: For messages and plots; defaults to the number of the stage.
-    """
-
-    trainable: Selector | None = None
-    epochs: int | Callable[[], int] = 1
-    learning_rate: float | str | None = "auto"
-    schedule: str | None = None
-    layer_decay: float | None = None
-    rates: Mapping[Any, float] | None = None
-    batch_norm: bool = False
-    callbacks: Sequence[Any] = ()
-    name: str | None = None
-
-    def __post_init__(self) -> None:
-        if not callable(self.epochs):
-            arguments.check_int(self.epochs, "epochs", 1)
-        rate = self.learning_rate
-        number = isinstance(rate, (int, float)) and not isinstance(rate, bool)
-        if rate not in ("auto", None) and not (number and 0 < float(rate) < float("inf")):
-            raise ValueError(
-                "`learning_rate` of a stage must be a positive number, 'auto' or None. "
-                f"Received: learning_rate={rate!r}"
-            )
-        if self.layer_decay is not None:
-            check_layer_decay(self.layer_decay)
-        if self.schedule is not None:
-            Schedule(self.schedule)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class StagedHistory:
-    """The history of all stages of a run, as one.
-
-    Attributes:
-        history: Name of a logged value -> one number an epoch; None where a stage did not log it.
-        epoch: The numbers of the epochs.
-        stages: For each stage its name and the number of its first epoch.
-    """
-
-    history: dict[str, list[Any]]
-    epoch: list[int]
-    stages: list[tuple[str, int]]
-
-    def plot(self, path: str | os.PathLike[str] | None = None, *, value: str = "loss") -> Any:
-        """Draws a value by epoch, with the stages marked; needs matplotlib, `finetunekit[plots]`.
-
-        Args:
-            path: Where to write the image; None for nowhere.
-            value: Which value; that of the validation data is drawn too if there is one.
-
-        Returns:
-            The `Figure` of matplotlib, which notebooks show.
-        """
-        if value not in self.history:
-            raise ValueError(
-                f"`value` must be one of the logged values: {sorted(self.history)}. "
-                f"Received: value={value!r}"
-            )
-        axes = plots.new_axes()
-        epochs = [number + 1 for number in self.epoch]
-        for name in (value, f"val_{value}"):
-            if name in self.history:
-                numbers = [float("nan") if v is None else v for v in self.history[name]]
-                axes.plot(epochs, numbers, marker="o", label=name)
-        for name, first in self.stages:
-            axes.axvline(first + 0.5, color="0.7", linestyle="--")
-            axes.annotate(
-                name, (first + 0.55, 1.0), xycoords=("data", "axes fraction"), va="bottom"
-            )
-        axes.set(xlabel="epoch", ylabel=value)
-        axes.legend()
-        if path is not None:
-            axes.figure.savefig(path)
-        return axes.figure
 
 
 def fit_in_stages(

@@ -1,4 +1,4 @@
-"""What each stage was worth on held-out samples, and which weights are kept."""
+"""What each stage was worth, how long the second one is, and which weights are kept."""
 
 import functools
 import time
@@ -7,18 +7,23 @@ from typing import Any
 import keras
 
 from finetunekit.callbacks.monitors import monitored
-from finetunekit.foundation.messages import warn
-from finetunekit.models import inputs
+from finetunekit.evaluation import EvaluationReport, evaluate
+from finetunekit.foundation.messages import plural, say, warn
+from finetunekit.models.metadata import Task
+from finetunekit.tuning.length import Length, constant_loss, explained
 
 
 class Judge(keras.callbacks.Callback):
     """Measures the model at the end of each stage, and puts the probe's weights back if better.
 
-    As the last callback of a stage it sees its best weights. What it has found is part of
-    a checkpoint, so a resumed run decides as a whole one does.
+    What few samples say by chance must not undo what training has gained: the weights of the
+    second stage go only if the probe's figure lies outside of their interval. What the judge has
+    found is part of a checkpoint, so a resumed run decides as a whole one does.
 
     Args:
         model: The model.
+        task: Its task.
+        y: The labels that it trains on.
         held_out: `(x, y)`, a pipeline, or None.
         stages: 1 for the probe alone, 2 with fine-tuning.
 
@@ -26,23 +31,45 @@ class Judge(keras.callbacks.Callback):
         probe: Metrics after the probe.
         tuned: Metrics after fine-tuning.
         kept: `"probe"` or `"tuned"`.
+        explained: The share of what there is to learn that the probe has learned.
         seconds: Stage -> seconds.
     """
 
     changes_frozen_weights = False
 
-    def __init__(self, model: keras.Model, held_out: Any, *, stages: int) -> None:
+    def __init__(
+        self, model: keras.Model, task: Task, y: Any, held_out: Any, *, stages: int
+    ) -> None:
         super().__init__()
-        # A function, since a checkpoint would hold arrays.
+        # Functions, since a checkpoint would hold arrays.
         self._measure = functools.partial(measure, model, held_out)
+        self._constant_loss = functools.partial(constant_loss, model, task, y)
         self._judges = stages == 2 and held_out is not None
         self.probe: dict[str, float] | None = None
         self.tuned: dict[str, float] | None = None
         self.kept = "probe"
+        self.explained = 0.0
         self.seconds: dict[str, float] = {}
+        self._reports: dict[str, EvaluationReport | None] = {}
         self._start = 0.0
         self._weights: list[Any] = []
         self._probed = False
+
+    @property
+    def report(self) -> EvaluationReport | None:
+        """The figures of the weights that are kept, on the held-out samples, if any."""
+        if self.kept not in self._reports:  # Of a run that another process has finished.
+            self._reports[self.kept] = self._measure()
+        return self._reports[self.kept]
+
+    def epochs(self, length: Length) -> int:
+        """The epochs of the second stage, from what the probe has learned and its steps."""
+        found = length.epochs(self.explained, self._steps)
+        say(
+            f"the head alone explains {max(0.0, self.explained):.0%} of what there is to learn: "
+            f"{plural(found, 'epoch')} of fine-tuning"
+        )
+        return found
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Notes the time."""
@@ -55,35 +82,39 @@ class Judge(keras.callbacks.Callback):
             self._end_of_tuning()
             return
         self._probed = True
-        self.probe = self._measure()
+        self._steps = int(self.params["steps"] or 1)
+        self.explained = explained(float((logs or {})["loss"]), self._constant_loss())
+        report = self._reports["probe"] = self._measure()
+        self.probe = report and dict(report.metrics)
         if self._judges:
             self._weights = self.model.get_weights()
 
     def _end_of_tuning(self) -> None:
-        self.tuned, self.kept = self._measure(), "tuned"
-        if self.probe is None or self.tuned is None:
+        self.kept = "tuned"
+        report = self._reports["tuned"] = self._measure()
+        self.tuned = report and dict(report.metrics)
+        if self.probe is None or report is None:
             return
-        if not _better(self.model, self.tuned, self.probe):
+        if is_worse(self.model, report, self.probe):
             self.kept = "probe"
             self.model.set_weights(self._weights)
-            warn("fine-tuning did not improve on the probe: the probe's weights are kept")
+            warn("fine-tuning made it worse on held-out samples: the probe's weights are kept")
         self._weights = []
 
 
-def measure(model: keras.Model, data: Any) -> dict[str, float] | None:
-    """The metrics on some data, without disturbing those of a running epoch; None without data."""
+def measure(model: keras.Model, data: Any) -> EvaluationReport | None:
+    """The figures on some data, without disturbing the metrics of a running epoch; None of None."""
     if data is None:
         return None
     x, y = data if isinstance(data, tuple) else (data, None)
-    x = x if y is None else inputs.read(x, model)
-    found = model.evaluate(x, y, verbose=0, return_dict=True)
-    return {name: float(value) for name, value in found.items()}
+    return evaluate(model, x, y)
 
 
-def _better(model: keras.Model, one: dict[str, float], other: dict[str, float]) -> bool:
-    """Whether the first is as good as the second, by the task's metric, then by the loss."""
-    name, mode = monitored(model, "auto", "auto", {f"val_{key}": 0.0 for key in one})
-    key = name.removeprefix("val_")
-    if one[key] == other[key]:
-        return one["loss"] <= other["loss"]
-    return (one[key] < other[key]) == (mode == "min")
+def is_worse(model: keras.Model, report: EvaluationReport, before: dict[str, float]) -> bool:
+    """Whether the task's figure was better before than the interval that it lies in now."""
+    logged, mode = monitored(model, "auto", "auto", {f"val_{key}": 0.0 for key in report.metrics})
+    name = logged.removeprefix("val_")
+    if name not in report.intervals:
+        return False
+    low, high = report.intervals[name]
+    return before[name] < low if mode == "min" else before[name] > high

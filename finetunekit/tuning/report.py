@@ -1,10 +1,12 @@
 """The report of `fine_tune`."""
 
+import textwrap
 from dataclasses import dataclass
 from typing import Any
 
+from finetunekit.evaluation import EvaluationReport
 from finetunekit.models.metadata import Task
-from finetunekit.training.stages import StagedHistory
+from finetunekit.training.stage import StagedHistory
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -15,20 +17,26 @@ class TuneReport:
         task: The task.
         choices: What was chosen, and why: name -> words.
         history: The epochs of all stages.
+        explained: The share of what there is to learn that the head alone has learned, from its
+            training loss: 1 is all of it, 0 no more than the mean of the labels.
         probe: Metrics of the head on the frozen backbone, on the held-out samples, if any.
         tuned: Metrics after fine-tuning, on the same samples.
         kept: Which of the two the model has: `"probe"` or `"tuned"`.
-        test: Metrics on the test data, if given.
+        validation: All figures of the weights that are kept, on the held-out samples, with
+            intervals, the baseline, each class and the confusions.
+        test: The same on the test data, if given.
         seconds: Stage -> seconds, loading not counted.
     """
 
     task: Task
     choices: dict[str, str]
     history: StagedHistory
+    explained: float
     probe: dict[str, float] | None
     tuned: dict[str, float] | None
     kept: str
-    test: dict[str, float] | None
+    validation: EvaluationReport | None
+    test: EvaluationReport | None
     seconds: dict[str, float]
 
     def __str__(self) -> str:
@@ -39,11 +47,13 @@ class TuneReport:
             if metrics is not None:
                 rows.append(f"  {name}, on held-out samples: {_text(metrics)}")
         rows.append(f"  kept: the {self.kept} weights")
-        if self.test is not None:
-            rows.append(f"  test: {_text(self.test)}")
         spent = ", ".join(f"{name} {value:.1f} s" for name, value in self.seconds.items())
-        return "\n".join([*rows, f"  time: {spent}"])
+        rows.append(f"  time: {spent}")
+        for name, found in (("held-out samples", self.validation), ("test data", self.test)):
+            if found is not None:
+                rows += [f"  {name}:", textwrap.indent(str(found), "    ")]
+        return "\n".join(rows)
 
 
 def _text(metrics: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+    return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())

@@ -1,54 +1,22 @@
 """`fine_tune`: a probe of the head, then the top of the backbone."""
 
-import dataclasses
-import numbers
 from typing import Any
 
 import keras
-import numpy as np
 
 from finetunekit.backbones import load_backbone
-from finetunekit.callbacks.early_stopping import EarlyStopping
-from finetunekit.foundation import arguments
-from finetunekit.foundation.messages import plural, say
+from finetunekit.foundation.messages import say
 from finetunekit.models import metadata
 from finetunekit.models.metadata import Task
-from finetunekit.optimizers import depth
-from finetunekit.tasks import add_head, family_of
+from finetunekit.tasks import add_head
 from finetunekit.training.compiling import compile_for_task
-from finetunekit.training.stages import Stage, fit_in_stages
-from finetunekit.tuning import labels as label_tasks
-from finetunekit.tuning import sources
+from finetunekit.training.stages import fit_in_stages
+from finetunekit.tuning import options as given_options
+from finetunekit.tuning.datasets import Datasets
 from finetunekit.tuning.judge import Judge, measure
+from finetunekit.tuning.options import Options
+from finetunekit.tuning.recipe import HEAD_RATE, stages_of, with_defaults
 from finetunekit.tuning.report import TuneReport
-
-# What "auto" means. Batches of texts are cut to their longest only while nothing is frozen, so
-# there one pass over everything costs less than several over the features of a part.
-_DEFAULTS: dict[str, dict[str, Any]] = {
-    "texts": {
-        "probe_epochs": 5, "epochs": 1, "top": 1.0, "learning_rate": 1e-4, "layer_decay": 0.9
-    },
-    "others": {
-        "probe_epochs": 10, "epochs": 10, "top": 0.5, "learning_rate": 1e-4, "layer_decay": 1.0
-    },
-}  # fmt: skip
-_HELD_OUT, _FEWEST = 0.1, 1000  # With fewer samples, those held out would say little.
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Plan:
-    """What can be overridden, as given."""
-
-    probe_epochs: Any
-    epochs: Any
-    top: Any
-    learning_rate: Any
-    layer_decay: Any
-    batch_size: int
-    seed: int
-    verbose: Any
-    callbacks: Any
-    resume: Any
 
 
 def fine_tune(
@@ -67,6 +35,8 @@ def fine_tune(
     top: float | str = "auto",
     learning_rate: float | str = "auto",
     layer_decay: float | str = "auto",
+    budget: float | str | None = None,
+    class_weight: Any = None,
     batch_size: int = 32,
     seed: int = 0,
     verbose: Any = "auto",
@@ -78,9 +48,10 @@ def fine_tune(
 
     The head is trained on the frozen backbone first, whose features are computed once; then the
     upper half of the backbone (of a text model, all of it) with it, at rates that fall with depth,
-    along a cosine. Held-out samples, if there are any, stop both stages and say which of the two
-    is kept. The steps are those of `add_head`, `compile_for_task` and `fit_in_stages`; to go
-    beyond, write these.
+    along a cosine; the longer, the less the head alone has learned. Held-out samples, if there
+    are any, measure both stages, and bring the head's weights back should fine-tuning have done
+    harm; they never cut a stage short. Numbers are standardized inside of the model. The steps are
+    those of `add_head`, `compile_for_task` and `fit_in_stages`; to go beyond, write these.
 
     Args:
         source: What `load_backbone` takes, or a model without a head.
@@ -95,20 +66,24 @@ def fine_tune(
             class; `"auto"` holds out a tenth from 1,000 samples on, and none of fewer.
         image_size: Height and width of images in a folder; the backbone's by default.
         dropout: Rate of the Dropout of the head.
-        probe_epochs: Epochs for the head, at most; `"auto"` is 10, and 5 for texts. A
-            head that is trained to the end leaves the backbone little to learn.
-        epochs: Epochs for the upper part, at most, 0 for the head alone; `"auto"` is 10, and 1
-            for texts.
+        probe_epochs: Epochs for the head; `"auto"` is 10, and 5 for texts. A head that is
+            trained to the end leaves the backbone little to learn.
+        epochs: Epochs for the upper part, 0 for the head alone; `"auto"` is 10, and for texts 1
+            to 10, by what the head alone explains and the number of samples.
         top: The share of the backbone's blocks that trains, up to 1; `"auto"` is 0.5, and 1 for
             texts.
         learning_rate: The rate of the upper part; `"auto"` is 1e-4. The head's in the first stage
             is 1e-3.
         layer_decay: As for `layerwise_optimizer`, in the upper part; `"auto"` is 1, and 0.9 for
             texts.
+        budget: The time that training may take, in seconds or as a text such as `"2 min"`. The
+            rate falls to 0 within it; see `callbacks.TimeBudget`.
+        class_weight: As for `fit`.
         batch_size: Samples a step.
         seed: Seed of weights, split, order and dropout.
         verbose: 0 for no progress and no report in the log; as for `fit` otherwise.
-        callbacks: Callbacks of both stages, such as a `callbacks.Checkpoint`.
+        callbacks: Callbacks of both stages, such as a `callbacks.Checkpoint`, or a
+            `callbacks.EarlyStopping` for validation data that are many.
         resume: The file of a `callbacks.Checkpoint` to resume from, as for `fit`.
         **load_options: For `load_backbone`.
 
@@ -133,191 +108,74 @@ def fine_tune(
     Source: Kumar et al., "Fine-Tuning can Distort Pretrained Features and Underperform
         Out-of-Distribution", arXiv:2202.10054 (probe, then fine-tune).
     """
-    plan = _Plan(
-        probe_epochs=_whole(probe_epochs, "probe_epochs", 1, auto=True),
-        epochs=_whole(epochs, "epochs", 0, auto=True),
-        top=_share(top, "top"),
-        learning_rate=_number(learning_rate, "learning_rate", arguments.POSITIVE),
-        layer_decay=_number(layer_decay, "layer_decay", arguments.SHARE_OR_ALL),
-        batch_size=_whole(batch_size, "batch_size", 1),
-        seed=_whole(seed, "seed", 0),
+    given_options.check_source(source, train)
+    given_options.check_load_options(load_options, fine_tune)
+    options = Options(
+        task=task,
+        class_names=class_names,
+        validation_split=validation_split,
+        image_size=image_size,
+        dropout=dropout,
+        probe_epochs=probe_epochs,
+        epochs=epochs,
+        top=top,
+        learning_rate=learning_rate,
+        layer_decay=layer_decay,
+        budget=budget,
+        class_weight=class_weight,
+        batch_size=batch_size,
+        seed=seed,
         verbose=verbose,
         callbacks=callbacks,
         resume=resume,
+    ).checked()
+    keras.utils.set_random_seed(options.seed)
+    backbone = _load(source, load_options)
+    options = with_defaults(options, texts=metadata.of(backbone).tokenizer is not None)
+    return _tuned(
+        backbone, Datasets.read(train, validation_data, test_data, backbone, options), options
     )
-    keras.utils.set_random_seed(plan.seed)
-    backbone = load_backbone(source, **load_options)
-    plan = _with_defaults(plan, metadata.of(backbone).tokenizer is not None)
+
+
+def _load(source: Any, options: dict[str, Any]) -> keras.Model:
+    backbone = load_backbone(source, **options)
     if metadata.of(backbone).head is not None:
         raise ValueError(
             "`source` has a head already: train it with `fit` or `fit_in_stages`, or give its "
             f"backbone. Received: source={source!r}"
         )
-    names = label_tasks.names_in_order(task, class_names)
-    known = sources.read(train, "train", backbone, image_size, names, labels=True)
-    found, y, why = label_tasks.task_of_labels(known.y, task, names or known.class_names)
-    choices = {"task": f"{found.name}, {why}"}
-    data, held_out = _divided(known, y, found, validation_data, validation_split, plan, choices)
-    held_out = _also(validation_data, "validation_data", backbone, image_size, found, held_out)
-    test = _also(test_data, "test_data", backbone, image_size, found, None)
-    model = add_head(backbone, found, dropout=dropout)
-    return _tuned(model, found, data, held_out, test, plan, choices)
-
-
-def _divided(
-    known: sources.Source,
-    y: np.ndarray,
-    task: Task,
-    validation_data: Any,
-    share: float | str,
-    plan: _Plan,
-    choices: dict[str, str],
-) -> tuple[Any, Any]:
-    """What trains, and what is held out of it."""
-    whole = (known.x,) if known.is_pipeline else (known.x, y)
-    if validation_data is not None and share not in ("auto", 0):
-        raise ValueError(
-            "`validation_split` and `validation_data` both say what to validate on; give one. "
-            f"Received: validation_split={share!r}"
-        )
-    if validation_data is not None:
-        return whole, None
-    if share == "auto":
-        share = _HELD_OUT if len(y) >= _FEWEST and not known.is_pipeline else 0.0
-    if share and known.is_pipeline:
-        raise ValueError(
-            "`validation_split` cannot cut a pipeline; give `validation_data`. "
-            f"Received: validation_split={share!r}"
-        )
-    if not share:
-        choices["validation"] = (
-            f"none of {len(y):,} samples is held out, so both stages have a fixed length; "
-            "give `validation_data` or `validation_split`"
-        )
-        return whole, None
-    stratify = family_of(task).can_stratify and y[0].size == 1
-    kept, out = sources.split(
-        known, y, _share(share, "validation_split"), plan.seed, stratify=stratify
-    )
-    choices["validation"] = f"{len(out[1]):,} of {len(y):,} samples, drawn at random"
-    return kept, out
-
-
-def _also(
-    given: Any, name: str, backbone: Any, size: int | None, task: Task, otherwise: Any
-) -> Any:
-    """Validation or test data, as `fit` and `evaluate` take them."""
-    if given is None:
-        return otherwise
-    source = sources.read(given, name, backbone, size, task.class_names, labels=False)
-    if source.is_pipeline:
-        return source.x
-    _, y, _ = label_tasks.task_of_labels(source.y, task, task.class_names)
-    return source.x, y
+    return backbone
 
 
 def _tuned(
-    model: keras.Model,
-    task: Task,
-    data: Any,
-    held_out: Any,
-    test: Any,
-    plan: _Plan,
-    choices: dict[str, str],
+    backbone: keras.Model, data: Datasets, options: Options
 ) -> tuple[keras.Model, TuneReport]:
-    compile_for_task(model, optimizer=keras.optimizers.AdamW(1e-3))
-    judge = Judge(model, held_out, stages=2 if plan.epochs else 1)
+    model = add_head(backbone, data.task, dropout=options.dropout)
+    compile_for_task(model, optimizer=keras.optimizers.AdamW(HEAD_RATE))
+    judge = Judge(model, data.task, data.y, data.held_out, stages=2 if options.epochs else 1)
     history = fit_in_stages(
         model,
-        *data,
-        stages=_stages(model, plan, judge, stops=held_out is not None, choices=choices),
-        batch_size=None if len(data) == 1 else plan.batch_size,
-        validation_data=held_out,
-        seed=plan.seed if len(data) == 2 else None,
-        verbose=plan.verbose,
-        callbacks=plan.callbacks,
-        resume=plan.resume,
+        *data.train,
+        stages=stages_of(model, options, judge, data.choices),
+        batch_size=None if len(data.train) == 1 else options.batch_size,
+        validation_data=data.held_out,
+        class_weight=options.class_weight,
+        seed=options.seed if len(data.train) == 2 else None,
+        verbose=options.verbose,
+        callbacks=options.callbacks,
+        resume=options.resume,
     )
     report = TuneReport(
-        task=task,
-        choices=choices,
+        task=data.task,
+        choices=data.choices,
         history=history,
         probe=judge.probe,
         tuned=judge.tuned,
         kept=judge.kept,
-        test=measure(model, test),
+        explained=judge.explained,
+        validation=judge.report,
+        test=measure(model, data.test),
         seconds=dict(judge.seconds),
     )
-    say(str(report), plan.verbose)
+    say(str(report), options.verbose)
     return model, report
-
-
-def _stages(
-    model: keras.Model, plan: _Plan, judge: Judge, *, stops: bool, choices: dict[str, str]
-) -> list[Stage]:
-    """The head alone, then the upper part of the backbone with it, if that is wanted."""
-    choices["probe"] = f"the head alone, up to {plural(plan.probe_epochs, 'epoch')} at 1e-3"
-    probing = Stage(
-        trainable="head",
-        epochs=plan.probe_epochs,
-        name="probe",
-        callbacks=[*([EarlyStopping(patience=5)] if stops else []), judge],
-        learning_rate=1e-3,
-    )
-    if not plan.epochs:
-        return [probing]
-    return [probing, _upper(model, plan, judge, stops=stops, choices=choices)]
-
-
-def _upper(
-    model: keras.Model, plan: _Plan, judge: Judge, *, stops: bool, choices: dict[str, str]
-) -> Stage:
-    found = depth.groups(model)
-    count = max(1, round(plan.top * (len(found) - 1)))
-    choices["fine-tune"] = (
-        f"the head and the last {count} of {len(found) - 1} blocks, up to "
-        f"{plural(plan.epochs, 'epoch')} at a rate of {plan.learning_rate:.2g} that falls along a "
-        f"cosine{_decay_text(plan.layer_decay)}"
-    )
-    return Stage(
-        trainable=[layer for _, layers in found[-count - 1 :] for layer in layers],
-        epochs=plan.epochs,
-        learning_rate=plan.learning_rate,
-        schedule="cosine",
-        layer_decay=plan.layer_decay,
-        callbacks=[*([EarlyStopping(patience=2)] if stops else []), judge],
-        name="fine-tune",
-    )
-
-
-def _decay_text(decay: float) -> str:
-    return "" if decay == 1 else f", each block at {decay:g} times the rate of the one above"
-
-
-def _with_defaults(plan: _Plan, texts: bool) -> _Plan:
-    found = _DEFAULTS["texts" if texts else "others"]
-    return dataclasses.replace(
-        plan, **{name: value for name, value in found.items() if getattr(plan, name) == "auto"}
-    )
-
-
-def _whole(value: Any, name: str, smallest: int, *, auto: bool = False) -> Any:
-    if auto and value == "auto":
-        return value
-    arguments.check_int(value, name, smallest)
-    return int(value)
-
-
-def _number(value: Any, name: str, interval: arguments.Interval) -> Any:
-    return value if value == "auto" else arguments.check_number(value, name, interval)
-
-
-def _share(value: Any, name: str) -> Any:
-    if value == "auto":
-        return value
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not number or not 0 < float(value) <= 1:
-        raise ValueError(
-            f"`{name}` must be a share above 0 and up to 1. Received: {name}={value!r}"
-        )
-    return float(value)

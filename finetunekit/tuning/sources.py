@@ -72,8 +72,9 @@ def read(
 def _names_of_pipeline(
     given: Any, name: str, class_names: Sequence[str] | None
 ) -> tuple[str, ...] | None:
-    """The names that Keras' `image_dataset_from_directory` and its like give their datasets."""
-    names = getattr(given, "class_names", None)
+    """The names that Keras' functions for folders give their datasets and iterators."""
+    numbers = getattr(given, "class_indices", None) or {}
+    names = getattr(given, "class_names", None) or sorted(numbers, key=lambda name: numbers[name])
     if not names:
         return None
     if class_names is not None and tuple(class_names) != tuple(names):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -187,26 +186,6 @@ def test_a_stage_may_say_its_length_as_it_begins() -> None:
     assert 0 < found.history["learning_rate"][-1] < 1e-6, "the cosine ends with the stage"
 
 
-def test_the_history_plots_with_its_stages(tmp_path: Path) -> None:
-    model = built()
-    found = ftk.fit_in_stages(
-        model,
-        images(),
-        labels(),
-        stages=ftk.probe_then_finetune(model, probe_epochs=2, epochs=2),
-        validation_split=0.25,
-        **OPTIONS,
-    )
-    figure = found.plot(tmp_path / "history.png")
-    axes = figure.axes[0]
-    assert [text.get_text() for text in axes.texts] == ["probe", "fine-tune"]
-    assert [line.get_label() for line in axes.lines[:2]] == ["loss", "val_loss"]
-    np.testing.assert_array_equal(axes.lines[0].get_ydata(), found.history["loss"])
-    assert (tmp_path / "history.png").stat().st_size > 1000
-    with pytest.raises(ValueError, match="`value` must be one of the logged values"):
-        found.plot(value="auc2")
-
-
 def test_gradual_unfreezing_adds_a_block_at_a_time() -> None:
     model = built()
     sizes = []
@@ -235,14 +214,6 @@ def test_wrong_uses_are_named_before_anything_changes() -> None:
     ):
         with pytest.raises((TypeError, ValueError), match=words):
             ftk.fit_in_stages(model, images(), labels(), stages=stages, **options)
-    for options, words in (
-        ({"epochs": 0}, "`epochs` must be at least 1"),
-        ({"learning_rate": -1.0}, "`learning_rate` of a stage"),
-        ({"learning_rate": "fast"}, "`learning_rate` of a stage"),
-        ({"schedule": "cosin"}, "`shape` must be one of"),
-    ):
-        with pytest.raises((TypeError, ValueError), match=words):
-            Stage(**options)
     with pytest.raises(ValueError, match="`most` must be at least 2"):
         ftk.gradual_unfreezing(model, most=1)
     with pytest.raises(ValueError, match="`top` must be a number in"):

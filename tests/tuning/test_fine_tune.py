@@ -73,8 +73,8 @@ def test_it_learns_and_tells_what_it_chose() -> None:
     options = {"probe_epochs": 10, "epochs": 60, "learning_rate": 1e-2, "verbose": 0}
     model, report = ftk.fine_tune(small_backbone(), (x, y), test_data=bright(32, 1), **options)
     assert report.test is not None
-    assert report.test["accuracy"] >= 0.9
-    assert report.probe is None
+    assert report.test.metrics["accuracy"] >= 0.9
+    assert (report.probe, report.validation) == (None, None)
     assert report.kept == "tuned"
     text = str(report)
     assert "task: binary, the labels are 0 and 1" in text
@@ -83,13 +83,13 @@ def test_it_learns_and_tells_what_it_chose() -> None:
     assert len(report.history.epoch) == 70
     assert [name for name, _ in report.history.stages] == ["probe", "fine-tune"]
     measured = model.evaluate(*bright(32, 1), verbose=0, return_dict=True)
-    assert report.test == pytest.approx(measured)
+    assert report.test.metrics["accuracy"] == pytest.approx(measured["accuracy"])
 
 
 @pytest.mark.parametrize("kept", often(["tuned", "probe"], ("probe",)))
 def test_held_out_samples_decide_which_weights_are_kept(kept: str) -> None:
-    """Labels exchanged on the held-out side: whatever is learnt makes it worse there."""
-    x, y = bright(20, 2)
+    """Labels exchanged on the held-out side: whatever is learned makes it worse there."""
+    x, y = bright(40, 2)
     held_out = (x, y if kept == "tuned" else 1 - y)
     keras.utils.set_random_seed(1)
     model, report = ftk.fine_tune(
@@ -104,9 +104,92 @@ def test_held_out_samples_decide_which_weights_are_kept(kept: str) -> None:
     assert report.kept == kept
     assert report.probe is not None
     assert report.tuned is not None
-    assert (report.tuned["loss"] < report.probe["loss"]) == (kept == "tuned")
+    assert (report.tuned["auc"] > report.probe["auc"]) == (kept == "tuned")
+    assert len(report.history.epoch) == 41, "held-out samples do not cut a stage short"
+    assert report.validation is not None
+    assert report.validation.metrics == (report.tuned if kept == "tuned" else report.probe)
     measured = model.evaluate(*held_out, verbose=0, return_dict=True)
-    assert measured == pytest.approx(report.tuned if kept == "tuned" else report.probe)
+    assert measured["accuracy"] == pytest.approx(report.validation.metrics["accuracy"])
+    text = str(report)
+    assert "baseline" in text
+    assert "held-out samples:" in text
+
+
+def test_validation_data_never_change_what_is_learned() -> None:
+    """Unless the probe is brought back, which here it is not."""
+    runs = []
+    for held_out in (None, bright(8, 3)):
+        model, _ = ftk.fine_tune(small_backbone(), bright(), held_out, **SHORT)
+        runs.append(model.get_weights())
+    assert all(np.array_equal(one, other) for one, other in zip(*runs, strict=True))
+
+
+def test_numbers_are_standardized_and_answered_in_their_unit() -> None:
+    """Prices around 94,000: the mean is no answer, and neither is 498."""
+    x, y = bright(96)
+    prices = 94_000 + 12_000 * (2 * y - 1) + 100.0 * np.random.default_rng(0).normal(size=96)
+    model, report = ftk.fine_tune(
+        small_backbone(),
+        (x[:64], prices[:64]),
+        test_data=(x[64:], prices[64:]),
+        probe_epochs=10,
+        epochs=60,
+        learning_rate=1e-2,
+        verbose=0,
+    )
+    assert report.task.name == "regression"
+    assert report.task.target_mean == pytest.approx((prices[:64].mean(),))
+    assert report.task.target_std == pytest.approx((prices[:64].std(),))
+    assert report.test is not None
+    errors = model.predict(x[64:], verbose=0)[:, 0] - prices[64:]
+    assert report.test.metrics["rmse"] == pytest.approx(np.sqrt((errors**2).mean()), rel=1e-4)
+    assert report.test.metrics["rmse"] < 0.6 * report.test.baseline["rmse"]
+
+
+def test_a_budget_ends_training_in_time() -> None:
+    _, report = ftk.fine_tune(
+        small_backbone(), bright(), probe_epochs=2, epochs=100_000, budget=1.0, verbose=0
+    )
+    assert sum(report.seconds.values()) < 10
+    assert len(report.history.epoch) < 100_000
+
+
+@pytest.mark.slow
+def test_class_weights_reach_both_stages() -> None:
+    """A weight of 0 for a class: nothing is learned of it, so the other one is always said."""
+    model, _ = ftk.fine_tune(
+        small_backbone(),
+        bright(),
+        class_weight={0: 1.0, 1: 0.0},
+        probe_epochs=30,
+        epochs=5,
+        learning_rate=1e-2,
+        verbose=0,
+    )
+    assert (model.predict(bright(16, 1)[0], verbose=0) < 0.5).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"optimizer": "sgd"}, "It is one of `compile_for_task`"),
+        ({"hidden_units": [8]}, "It is one of `add_head`"),
+        ({"validation_freq": 2}, "It is one of `fit`"),
+        ({"patience": 3}, "It is one of `callbacks.EarlyStopping`"),
+        ({"lr": 0.1}, "Did you mean 'learning_rate'"),
+        ({"epoch": 3}, "Did you mean 'epochs'"),
+    ],
+)
+def test_options_of_other_verbs_are_named(options: dict[str, Any], words: str) -> None:
+    ((name, value),) = options.items()
+    with pytest.raises(TypeError, match=words) as caught:
+        ftk.fine_tune("no such file", bright(4), **options)
+    assert str(caught.value).endswith(f"Received: {name}={value!r}")
+
+
+def test_labels_in_the_place_of_validation_data_are_named() -> None:
+    with pytest.raises(TypeError, match=r"pair \(x, y\)"):
+        ftk.fine_tune(small_backbone(), *bright(4))
 
 
 def test_the_same_seed_gives_the_same_model() -> None:
@@ -134,8 +217,9 @@ def test_a_folder_of_pictures(tmp_path: Path) -> None:
     )
     assert report.task.class_names == ("bright", "dark")
     assert report.probe is not None
-    assert set(report.test or {}) == set(report.probe)
-    assert ftk.predict_labels(model, x[:1])[0].label in ("bright", "dark")
+    assert report.test is not None
+    assert set(report.test.metrics) == set(report.probe)
+    assert ftk.predict(model, x[:1])[0].label in ("bright", "dark")
 
 
 @pytest.mark.slow
@@ -144,7 +228,7 @@ def test_texts_and_pipelines() -> None:
     texts = [f"{word} film" for word in ("good", "bad", "fine", "poor")] * 4
     model, report = ftk.fine_tune(backbone, (texts, ["yes", "no"] * 8), **SHORT)
     assert report.task.class_names == ("no", "yes")
-    assert ftk.predict_labels(model, ["good film"])[0].label in ("no", "yes")
+    assert ftk.predict(model, ["good film"])[0].label in ("no", "yes")
     data = tf.data.Dataset.from_tensor_slices(bright(16)).batch(8)
     _, report = ftk.fine_tune(small_backbone(), data, data, test_data=data, **SHORT)
     assert report.task.name == "binary"

@@ -11,6 +11,7 @@ import pytest
 
 import finetunekit as ftk
 from finetunekit.tuning.judge import Judge
+from finetunekit.tuning.length import Length
 from interruptions import Cut, CutAt, ends
 from models import images, labels, small_backbone
 
@@ -60,47 +61,86 @@ def test_an_interrupted_call_ends_as_a_whole_one(cut: int, tmp_path: Path) -> No
     assert set(found.seconds) == {"probe", "fine-tune"}
 
 
-class Measured:
-    """A model that is worth what it is told to be, by its one weight."""
-
-    def __init__(self, *losses: float) -> None:
-        self.weights = 0
-        self.losses = iter(losses)
-
-    def get_weights(self) -> list[Any]:
-        return [self.weights]
-
-    def set_weights(self, weights: list[Any]) -> None:
-        (self.weights,) = weights
-
-    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        return {"loss": next(self.losses)}
+Y = np.array([0, 1, 1, 1])
 
 
-@pytest.mark.parametrize(
-    ("losses", "kept", "weights"),
-    [((0.5, 0.4), "tuned", 1), ((0.5, 0.5), "tuned", 1), ((0.5, 0.6), "probe", 0)],
-)
-def test_the_better_weights_are_kept(
-    losses: tuple[float, float], kept: str, weights: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("finetunekit.tuning.judge.monitored", lambda *_: ("val_loss", "min"))
-    model: Any = Measured(*losses)
-    judge = Judge(model, "a pipeline", stages=2)
+class Figures:
+    """What `evaluate` says: an accuracy with its interval."""
+
+    def __init__(self, accuracy: float) -> None:
+        self.metrics = {"accuracy": accuracy, "rmse": 1 - accuracy}
+        self.intervals = {
+            "accuracy": (accuracy - 0.1, accuracy + 0.1),
+            "rmse": (0.9 - accuracy, 1.1 - accuracy),
+        }
+
+
+def judged(
+    monkeypatch: pytest.MonkeyPatch, monitor: str, mode: str, *accuracies: float, held_out: Any = 1
+) -> tuple[Judge, list[float]]:
+    """A judge after two stages, and the weight that the model ends with."""
+    monkeypatch.setattr("finetunekit.tuning.judge.monitored", lambda *_: (f"val_{monitor}", mode))
+    found = iter(Figures(accuracy) for accuracy in accuracies)
+    monkeypatch.setattr(
+        "finetunekit.tuning.judge.measure",
+        lambda model, data: None if data is None else next(found),
+    )
+    model = ftk.add_head(keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]), "binary")
+    ftk.compile_for_task(model)
+    task = ftk.Task(name="binary", num_classes=1)
+    judge = Judge(model, task, Y, held_out, stages=2)
     judge.set_model(model)
+    judge.set_params({"steps": 7})
+    weights = []
     for stage in range(2):
         judge.on_train_begin()
-        model.weights = stage
-        judge.on_train_end()
-    assert (judge.probe, judge.tuned) == ({"loss": losses[0]}, {"loss": losses[1]})
-    assert (judge.kept, model.weights) == (kept, weights)
+        model.set_weights([np.full(w.shape, stage) for w in model.get_weights()])
+        judge.on_train_end({"loss": 0.1})
+        weights.append(float(model.get_weights()[0].ravel()[0]))
+    return judge, weights
 
 
-def test_without_held_out_samples_the_last_weights_are_kept() -> None:
-    model: Any = Measured()
-    judge = Judge(model, None, stages=2)
-    judge.set_model(model)
-    for _ in range(2):
-        judge.on_train_begin()
-        judge.on_train_end()
-    assert (judge.probe, judge.tuned, judge.kept) == (None, None, "tuned")
+@pytest.mark.parametrize(("monitor", "mode"), [("accuracy", "max"), ("rmse", "min")])
+@pytest.mark.parametrize(
+    ("before", "after", "kept"),
+    [(0.5, 0.7, "tuned"), (0.5, 0.5, "tuned"), (0.5, 0.42, "tuned"), (0.5, 0.38, "probe")],
+)
+def test_the_probe_comes_back_only_if_it_is_better_beyond_chance(
+    before: float,
+    after: float,
+    kept: str,
+    monitor: str,
+    mode: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    judge, weights = judged(monkeypatch, monitor, mode, before, after)
+    assert judge.kept == kept
+    assert weights == [0.0, float(kept == "tuned")]
+    assert (judge.probe or {})["accuracy"] == before
+    assert (judge.tuned or {})["accuracy"] == after
+    assert judge.report is not None
+    assert judge.report.metrics["accuracy"] == (after if kept == "tuned" else before)
+
+
+def test_a_figure_that_is_undefined_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    judge, _ = judged(monkeypatch, "accuracy", "max", 0.5, float("nan"))
+    assert judge.kept == "tuned"
+
+
+def test_without_held_out_samples_the_last_weights_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    judge, weights = judged(monkeypatch, "accuracy", "max", held_out=None)
+    assert (judge.probe, judge.tuned, judge.kept, judge.report) == (None, None, "tuned", None)
+    assert weights == [0.0, 1.0]
+
+
+def test_the_length_follows_from_what_the_probe_explains(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    judge, _ = judged(monkeypatch, "accuracy", "max", held_out=None)
+    entropy = -(0.25 * np.log(0.25) + 0.75 * np.log(0.75))
+    assert judge.explained == pytest.approx(1 - 0.1 / entropy, rel=1e-5)
+    rule = Length(strong=2, fair=3, weak=4, fewest_steps=35, most=9)
+    assert judge.epochs(rule) == 5  # 35 steps of 7 an epoch.
+    assert "explains 82% of what there is to learn: 5 epochs of fine-tuning" in caplog.text

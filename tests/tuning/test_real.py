@@ -54,11 +54,11 @@ def test_one_call_on_a_folder_of_photographs(groceries: Path) -> None:
     assert report.task.num_classes == 10
     assert len(set(report.task.class_names or ())) == 10
     assert report.test is not None
-    assert report.test["accuracy"] > 0.75
+    assert report.test.metrics["accuracy"] > 0.75
     assert report.probe is not None
     assert report.tuned is not None
     x, y = read(groceries / "test")
-    labels = [row.label for row in ftk.predict_labels(model, x)]
+    labels = [row.label for row in ftk.predict(model, x)]
     names = report.task.class_names or ()
     hits = np.mean([label == names[number] for label, number in zip(labels, y, strict=True)])
-    assert hits == pytest.approx(report.test["accuracy"])
+    assert hits == pytest.approx(report.test.metrics["accuracy"])

@@ -151,6 +151,17 @@ def with_contract(size: tuple[int, int] | None, *shape: int | None) -> keras.Mod
         (lambda: with_contract((9, 7), None, None, 3), 5, (5, 5)),
     ],
 )
+def test_an_iterator_over_a_folder_brings_its_names(pets: Path) -> None:
+    """Keras' old `flow_from_directory` says them by `class_indices`."""
+    made = tf.keras.preprocessing.image.ImageDataGenerator().flow_from_directory(
+        pets, target_size=(4, 4), batch_size=2, class_mode="sparse", shuffle=False
+    )
+    found = read(made)
+    assert found.class_names == tuple(sorted(made.class_indices))
+    assert found.is_pipeline
+    np.testing.assert_array_equal(found.y, made.classes)
+
+
 def test_the_size_of_images(make: Any, size: int | None, wanted: tuple[int, int]) -> None:
     assert sources._size(make(), size) == wanted
 

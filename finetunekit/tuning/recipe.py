@@ -1,0 +1,102 @@
+"""The stages of `fine_tune`: a probe of the head, then the top of the backbone with it."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import keras
+
+from finetunekit.callbacks.time_budget import TimeBudget
+from finetunekit.foundation.messages import plural
+from finetunekit.optimizers import depth
+from finetunekit.training.stage import Stage
+from finetunekit.tuning.judge import Judge
+from finetunekit.tuning.length import Length
+from finetunekit.tuning.options import Options
+
+HEAD_RATE = 1e-3
+# What "auto" means, chosen by `benchmarks/fine_tune.py` on validation data. Batches of texts are
+# cut to their longest only while nothing is frozen, so there one pass over everything costs less
+# than several over the features of a part.
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "texts": {
+        "probe_epochs": 5,
+        "epochs": Length(strong=1, fair=2, weak=3, fewest_steps=50, most=10),
+        "top": 1.0,
+        "learning_rate": 1e-4,
+        "layer_decay": 0.9,
+    },
+    "others": {
+        "probe_epochs": 10,
+        "epochs": Length(strong=10, fair=10, weak=10, fewest_steps=0, most=10),
+        "top": 0.5,
+        "learning_rate": 1e-4,
+        "layer_decay": 1.0,
+    },
+}
+
+
+def with_defaults(options: Options, *, texts: bool) -> Options:
+    """The options with the rule of the kind of backbone where they say `"auto"`."""
+    found = _DEFAULTS["texts" if texts else "others"]
+    return dataclasses.replace(
+        options,
+        **{name: value for name, value in found.items() if getattr(options, name) == "auto"},
+    )
+
+
+def stages_of(
+    model: keras.Model, options: Options, judge: Judge, choices: dict[str, str]
+) -> list[Stage]:
+    """The head alone, then the upper part of the backbone with it, if that is wanted.
+
+    Args:
+        model: The model, which is not changed.
+        options: The options without `"auto"`.
+        judge: The callback that measures each stage.
+        choices: Where to note what was chosen.
+    """
+    budget = [] if options.budget is None else [TimeBudget(options.budget)]
+    if budget:
+        choices["budget"] = f"{options.budget:g} s of training, in which the rate falls to 0"
+    choices["probe"] = f"the head alone, {plural(options.probe_epochs, 'epoch')} at {HEAD_RATE:g}"
+    probe = Stage(
+        trainable="head",
+        epochs=options.probe_epochs,
+        name="probe",
+        callbacks=[*budget, judge],
+        learning_rate=HEAD_RATE,
+    )
+    if not options.epochs:
+        return [probe]
+    return [probe, _upper(model, options, [*budget, judge], judge, choices)]
+
+
+def _upper(
+    model: keras.Model,
+    options: Options,
+    callbacks: list[Any],
+    judge: Judge,
+    choices: dict[str, str],
+) -> Stage:
+    found = depth.groups(model)
+    count = max(1, round(options.top * (len(found) - 1)))
+    decides = isinstance(options.epochs, Length)
+    length = str(options.epochs) if decides else plural(options.epochs, "epoch")
+    choices["fine-tune"] = (
+        f"the head and the last {count} of {len(found) - 1} blocks, {length} at a rate of "
+        f"{options.learning_rate:.2g} that falls along a cosine{_decay(options.layer_decay)}"
+    )
+    return Stage(
+        trainable=[layer for _, layers in found[-count - 1 :] for layer in layers],
+        epochs=functools.partial(judge.epochs, options.epochs) if decides else options.epochs,
+        learning_rate=options.learning_rate,
+        schedule="cosine",
+        layer_decay=options.layer_decay,
+        callbacks=callbacks,
+        name="fine-tune",
+    )
+
+
+def _decay(decay: float) -> str:
+    return "" if decay == 1 else f", each block at {decay:g} times the rate of the one above"

@@ -1,0 +1,134 @@
+"""Which stages `fine_tune` makes of its options: what trains, for how long, how fast."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+import finetunekit as ftk
+from finetunekit.optimizers import depth
+from finetunekit.training.stage import Stage
+from finetunekit.tuning.judge import Judge
+from finetunekit.tuning.options import Options
+from finetunekit.tuning.recipe import stages_of, with_defaults
+from text_models import with_tokenizer
+from tuning_calls import Asked, backbone, tune
+
+L = keras.layers
+
+
+def told(stage: Stage) -> dict[str, Any]:
+    """A stage without its callbacks and layers."""
+    return {
+        name: getattr(stage, name)
+        for name in ("name", "epochs", "learning_rate", "schedule", "layer_decay", "batch_norm")
+    }
+
+
+def names_of(stage: Stage) -> list[str]:
+    return [layer.name for layer in stage.trainable]  # type: ignore[union-attr]
+
+
+def test_the_head_comes_first_then_the_upper_half(asked: Asked) -> None:
+    model, report = tune(source=backbone(4))
+    assert asked.model is model
+    probe, upper = asked.stages
+    assert probe.trainable == "head"
+    assert told(probe) == {
+        "name": "probe",
+        "epochs": 10,
+        "learning_rate": 1e-3,
+        "schedule": None,
+        "layer_decay": None,
+        "batch_norm": False,
+    }
+    assert names_of(upper) == ["block3", "block4", "dense"]
+    assert [list(stage.callbacks) for stage in asked.stages] == [[asked.judge], [asked.judge]]
+    assert asked.judge._judges is False
+    asked.judge._steps = 1
+    assert upper.epochs() == 10
+    assert told(upper) == {
+        "name": "fine-tune",
+        "epochs": upper.epochs,
+        "learning_rate": 1e-4,
+        "schedule": "cosine",
+        "layer_decay": 1.0,
+        "batch_norm": False,
+    }
+    defaults = ("batch_size", "seed", "callbacks", "resume", "validation_data")
+    assert [asked.options[name] for name in defaults] == [32, 0, None, None, None]
+    assert report.choices == {
+        "task": "binary, the labels are 0 and 1",
+        "validation": "none of 8 samples is held out, so nothing is measured; give "
+        "`validation_data` or `validation_split`",
+        "probe": "the head alone, 10 epochs at 0.001",
+        "fine-tune": "the head and the last 2 of 4 blocks, 10 epochs at a rate of 0.0001 "
+        "that falls along a cosine",
+    }
+
+
+def test_texts_are_probed_for_less_and_train_whole(asked: Asked) -> None:
+    _, report = tune((["a b", "c", "a", "d"], [1, 0, 1, 0]), source=with_tokenizer())
+    probe, upper = asked.stages
+    assert (probe.epochs, probe.learning_rate) == (5, 1e-3)
+    assert (upper.learning_rate, upper.layer_decay) == (1e-4, 0.9)
+    for explained, steps, epochs in ((0.9, 500, 1), (0.3, 500, 2), (0.0, 500, 3), (0.9, 10, 5)):
+        asked.judge.explained, asked.judge._steps = explained, steps
+        assert upper.epochs() == epochs
+    blocks = len(depth.groups(asked.model)) - 1
+    assert report.choices["probe"] == "the head alone, 5 epochs at 0.001"
+    assert report.choices["fine-tune"] == (
+        f"the head and the last {blocks} of {blocks} blocks, 1 to 10 epochs, by what the head "
+        "alone explains, at a rate of 0.0001 that falls along a cosine, each block at 0.9 times "
+        "the rate of the one above"
+    )
+    assert asked.data[0] == ["a b", "c", "a", "d"]
+
+
+def test_what_is_given_goes_before_the_defaults(asked: Asked) -> None:
+    options = {
+        "probe_epochs": np.int64(1),
+        "epochs": 3,
+        "top": 1,
+        "learning_rate": 0.0251,
+        "layer_decay": 0.75,
+    }
+    _, report = tune(source=backbone(4), **options)
+    probe, upper = asked.stages
+    assert probe.epochs == 1
+    assert type(probe.epochs) is int
+    assert (upper.epochs, upper.learning_rate, upper.layer_decay) == (3, 0.0251, 0.75)
+    assert names_of(upper) == ["block1", "block2", "block3", "block4", "dense"]
+    assert report.choices["probe"] == "the head alone, 1 epoch at 0.001"
+    assert report.choices["fine-tune"] == (
+        "the head and the last 4 of 4 blocks, 3 epochs at a rate of 0.025 that falls along "
+        "a cosine, each block at 0.75 times the rate of the one above"
+    )
+
+
+def test_the_share_of_the_blocks_is_rounded_and_one_at_least(asked: Asked) -> None:
+    model, _ = tune(source=backbone(4))
+    shares = ((1e-9, 1), (0.37, 1), (0.38, 2), (0.5, 2), (0.63, 3), (0.87, 3), (1.0, 4))
+    for top, count in shares:
+        options = with_defaults(Options(top=top), texts=False)
+        stages = stages_of(model, options, asked.judge, {})
+        wanted = ["block1", "block2", "block3", "block4"][-count:]
+        assert names_of(stages[1]) == [*wanted, "dense"], top
+
+
+def test_without_epochs_the_head_alone_trains(asked: Asked) -> None:
+    _, report = tune(epochs=0)
+    assert [stage.name for stage in asked.stages] == ["probe"]
+    assert list(report.choices) == ["task", "validation", "probe"]
+    assert [type(c) for c in asked.stages[0].callbacks] == [Judge]
+
+
+def test_one_budget_counts_in_both_stages(asked: Asked) -> None:
+    _, report = tune(budget="2 min")
+    limits = [stage.callbacks[0] for stage in asked.stages]
+    assert type(limits[0]) is ftk.callbacks.TimeBudget
+    assert limits[0] is limits[1]
+    assert limits[0].seconds == 120
+    assert report.choices["budget"] == "120 s of training, in which the rate falls to 0"
