@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 import finetunekit as ftk
+from finetunekit.data import image_files
 from finetunekit.quickstart import baselines
 from finetunekit.quickstart.examples import Examples
 from finetunekit.quickstart.progress import Progress
@@ -89,6 +90,8 @@ def compare(
         dropout=_DROPOUT,
         augmentation=keras.layers.RandomFlip(examples.flip, seed=seed),
     )
+    if examples.of_files:
+        image_files.remember(model, examples.image_bits)
     head_row, head_curve, _ = _phase("frozen backbone + head", model, examples, epochs, tell)
 
     tell("\nThe upper blocks of the backbone too:")

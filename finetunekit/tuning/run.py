@@ -1,6 +1,7 @@
 """`fine_tune`: a probe of the head, then the top of the backbone."""
 
 import dataclasses
+import functools
 import numbers
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from finetunekit.backbones import load_backbone
 from finetunekit.callbacks.early_stopping import EarlyStopping
+from finetunekit.data import image_files
 from finetunekit.foundation import arguments
 from finetunekit.foundation.messages import plural, say
 from finetunekit.models import metadata
@@ -86,7 +88,8 @@ def fine_tune(
         source: What `load_backbone` takes, or a model without a head.
         train: `(x, y)`: arrays, or a list of texts or a pair of lists `(first, second)`, with
             labels: integer labels, names, rows, or values; or a folder with a subfolder of
-            images for each class; or a tf.data pipeline or PyDataset of `(inputs, labels)`.
+            images for each class, or with such folders in its subfolders `train`, `val` and
+            `test`; or a tf.data pipeline or PyDataset of `(inputs, labels)`.
         validation_data: The same, held out.
         task: `"auto"` goes by the labels; or as for `add_head`.
         test_data: The same, to measure the result on.
@@ -154,13 +157,17 @@ def fine_tune(
             f"backbone. Received: source={source!r}"
         )
     names = label_tasks.names_in_order(task, class_names)
+    train, validation_data, test_data = sources.parts(train, validation_data, test_data)
     known = sources.read(train, "train", backbone, image_size, names, labels=True)
     found, y, why = label_tasks.task_of_labels(known.y, task, names or known.class_names)
     choices = {"task": f"{found.name}, {why}"}
     data, held_out = _divided(known, y, found, validation_data, validation_split, plan, choices)
-    held_out = _also(validation_data, "validation_data", backbone, image_size, found, held_out)
-    test = _also(test_data, "test_data", backbone, image_size, found, None)
+    also = functools.partial(_also, backbone=backbone, size=image_size, task=found, bits=known.bits)
+    held_out = also(validation_data, "validation_data", otherwise=held_out)
+    test = also(test_data, "test_data", otherwise=None)
     model = add_head(backbone, found, dropout=dropout)
+    if known.of_files:
+        image_files.remember(model, known.bits)
     return _tuned(model, found, data, held_out, test, plan, choices)
 
 
@@ -204,12 +211,20 @@ def _divided(
 
 
 def _also(
-    given: Any, name: str, backbone: Any, size: int | None, task: Task, otherwise: Any
+    given: Any,
+    name: str,
+    *,
+    backbone: Any,
+    size: int | None,
+    task: Task,
+    bits: int | None,
+    otherwise: Any,
 ) -> Any:
     """Validation or test data, as `fit` and `evaluate` take them."""
     if given is None:
         return otherwise
-    source = sources.read(given, name, backbone, size, task.class_names, labels=False)
+    names = task.class_names
+    source = sources.read(given, name, backbone, size, names, labels=False, bits=bits)
     if source.is_pipeline:
         return source.x
     _, y, _ = label_tasks.task_of_labels(source.y, task, task.class_names)
