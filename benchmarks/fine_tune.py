@@ -75,7 +75,7 @@ def tuned(data: Data, backbone: Callable[[], keras.Model], seed: int) -> Any:
 
 def accuracy(model: keras.Model, data: Data) -> float:
     """On the test samples."""
-    found = ftk.predict_labels(model, data[2])
+    found = ftk.predict(model, data[2])
     return float(
         np.mean([int(row.label) == label for row, label in zip(found, data[3], strict=True)])
     )

@@ -127,6 +127,33 @@ def _sorted_out(folder: str) -> tuple[list[str], Counter[str], list[str]]:
     return images, others, gone
 
 
+def list_images(path: str | os.PathLike[str], name: str = "folder") -> list[str]:
+    """The image files of a folder and below it, sorted folder by folder; reads none of them.
+
+    Args:
+        path: The folder.
+        name: What the user calls it.
+
+    Raises:
+        ValueError: If there are none.
+
+    Example:
+        ```python
+        from finetunekit.data.image_folders import list_images
+
+        assert len(list_images("photos")) == 36
+        ```
+    """
+    folder = os.fspath(path)
+    found = [f for f in _files(folder) if f.lower().endswith(KINDS) and os.path.exists(f)]
+    if not found:
+        raise ValueError(
+            f"`{name}` holds no images that can be read ({', '.join(KINDS)}). "
+            f"Received: {name}={folder!r}"
+        )
+    return found
+
+
 def read_parts(path: str | os.PathLike[str], name: str = "folder") -> dict[str, str]:
     """Finds the parts of a data set that lies in subfolders such as `train`, `val` and `test`.
 

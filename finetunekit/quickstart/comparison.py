@@ -141,7 +141,7 @@ def _phase(
         verbose=0,
     )
     seconds = time.perf_counter() - start
-    predictions = ftk.predict_labels(model, examples.x_test, batch_size=PREDICTED_AT_ONCE)
+    predictions = ftk.predict(model, examples.x_test, batch_size=PREDICTED_AT_ONCE)
     truth = [examples.class_names[number] for number in examples.y_test]
     hits = [prediction.label == name for prediction, name in zip(predictions, truth, strict=True)]
     row = Row(

@@ -243,7 +243,7 @@ def test_healthy_data_of_other_kinds_are_left_alone(caplog: pytest.LogCaptureFix
     known = token_model()
     metadata.remember(known, contract=contract.infer(known))
     assert check_batch(known, ids % 3) == ()
-    assert len(ftk.predict_labels(known, ids % 3)) == 8
+    assert len(ftk.predict(known, ids % 3)) == 8
     assert check_batch(token_model("regression"), ids, generator.normal(size=8)) == ()
     table = table_model()
     table.compile("adam", "mse")

@@ -135,7 +135,7 @@ def test_a_folder_of_pictures(tmp_path: Path) -> None:
     assert report.task.class_names == ("bright", "dark")
     assert report.probe is not None
     assert set(report.test or {}) == set(report.probe)
-    assert ftk.predict_labels(model, x[:1])[0].label in ("bright", "dark")
+    assert ftk.predict(model, x[:1])[0].label in ("bright", "dark")
 
 
 @pytest.mark.slow
@@ -144,7 +144,7 @@ def test_texts_and_pipelines() -> None:
     texts = [f"{word} film" for word in ("good", "bad", "fine", "poor")] * 4
     model, report = ftk.fine_tune(backbone, (texts, ["yes", "no"] * 8), **SHORT)
     assert report.task.class_names == ("no", "yes")
-    assert ftk.predict_labels(model, ["good film"])[0].label in ("no", "yes")
+    assert ftk.predict(model, ["good film"])[0].label in ("no", "yes")
     data = tf.data.Dataset.from_tensor_slices(bright(16)).batch(8)
     _, report = ftk.fine_tune(small_backbone(), data, data, test_data=data, **SHORT)
     assert report.task.name == "binary"

@@ -58,7 +58,7 @@ def test_one_call_on_a_folder_of_photographs(groceries: Path) -> None:
     assert report.probe is not None
     assert report.tuned is not None
     x, y = read(groceries / "test")
-    labels = [row.label for row in ftk.predict_labels(model, x)]
+    labels = [row.label for row in ftk.predict(model, x)]
     names = report.task.class_names or ()
     hits = np.mean([label == names[number] for label, number in zip(labels, y, strict=True)])
     assert hits == pytest.approx(report.test["accuracy"])
