@@ -39,7 +39,7 @@ def backbone() -> keras.Model:
 def accuracy(model: keras.Model) -> float:
     """On the test sentences."""
     texts, labels = sst2("test")
-    found = ftk.predict_labels(model, texts)
+    found = ftk.predict(model, texts)
     return float(np.mean(np.array([int(p.label) for p in found]) == labels))
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         rank_backbones,
     )
     from finetunekit.data.batch_checks import check_batch
+    from finetunekit.evaluation import EvaluationReport, evaluate, predict
     from finetunekit.models.freezing import (
         TrainableSummary,
         freeze_layers,
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
         inject_stochastic_depth,
         remove_regularizer,
     )
-    from finetunekit.tasks import Prediction, add_head, build_head, predict_labels, replace_head
+    from finetunekit.tasks import NumberPrediction, Prediction, add_head, build_head, replace_head
     from finetunekit.text import WordPiece, tokenize, use_tokenizer
     from finetunekit.training.compiling import compile_for_task
     from finetunekit.training.estimate import FitEstimate, explain
@@ -77,12 +78,14 @@ __all__ = [
     "BackboneRow",
     "BackboneTable",
     "CachedFeatures",
+    "EvaluationReport",
     "FeatureStore",
     "FitEstimate",
     "FitPlan",
     "FrozenSplit",
     "InputContract",
     "LoadReport",
+    "NumberPrediction",
     "Prediction",
     "RankedBackbone",
     "Ranking",
@@ -105,6 +108,7 @@ __all__ = [
     "check_batch",
     "clear_cache",
     "compile_for_task",
+    "evaluate",
     "explain",
     "find_layers",
     "find_learning_rate",
@@ -130,7 +134,7 @@ __all__ = [
     "load_weights",
     "load_weights_from_torch",
     "plan_fit",
-    "predict_labels",
+    "predict",
     "probe_then_finetune",
     "rank_backbones",
     "remove_regularizer",
@@ -186,6 +190,11 @@ __getattr__, __dir__ = lazy.attach(
             "rank_backbones",
         ),
         "data.batch_checks": ("check_batch",),
+        "evaluation": (
+            "EvaluationReport",
+            "evaluate",
+            "predict",
+        ),
         "models.freezing": (
             "TrainableSummary",
             "freeze_layers",
@@ -212,10 +221,10 @@ __getattr__, __dir__ = lazy.attach(
             "remove_regularizer",
         ),
         "tasks": (
+            "NumberPrediction",
             "Prediction",
             "add_head",
             "build_head",
-            "predict_labels",
             "replace_head",
         ),
         "text": (

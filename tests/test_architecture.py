@@ -52,7 +52,7 @@ FLOORS: tuple[frozenset[str], ...] = (
         {"backbones", "caching", "data", "metrics", "optimizers", "peft", "regularization", "tasks"}
     ),
     frozenset({"averaging", "callbacks", "execution", "resuming", "training"}),
-    frozenset({"__main__", "choosing", "quickstart", "reports", "tuning"}),
+    frozenset({"__main__", "choosing", "evaluation", "quickstart", "reports", "tuning"}),
 )
 # Inside a floor: which room may stand on which.
 BESIDE: frozenset[tuple[str, str]] = frozenset(
@@ -72,6 +72,7 @@ BESIDE: frozenset[tuple[str, str]] = frozenset(
         ("training", "callbacks"),
         ("training", "execution"),
         ("training", "resuming"),
+        ("tuning", "evaluation"),  # The report of a run holds one of its result.
     }
 )
 ROOT = "__init__"  # finetunekit/__init__.py: names all, imported by the top floor only
@@ -577,6 +578,8 @@ def test_missing_test_files_are_seen(
         ("callbacks", "training", False),
         ("training", ROOT, False),
         ("tuning", "training", True),
+        ("tuning", "evaluation", True),
+        ("evaluation", "tuning", False),
         ("training", "tuning", False),
         ("quickstart", ROOT, True),
         (ROOT, "peft", True),

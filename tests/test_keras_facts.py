@@ -654,3 +654,24 @@ class TestResuming:
         model.compile(model.optimizer, loss, metrics=["mae"])
         containers = keras_internals.compiled_parts(model)[4:7]
         assert not any(one is other for one, other in zip(before[4:7], containers, strict=True))
+
+
+def test_steps_of_a_pipeline_that_shuffle_are_seen() -> None:
+    """`keras_internals.shuffles`, on which `predict` rests."""
+    import tensorflow as tf
+
+    plain = tf.data.Dataset.range(8)
+    mixed = plain.shuffle(8)
+    steps = (
+        lambda data: data,
+        lambda data: data.map(lambda n: n + 1).batch(2).prefetch(1),
+        lambda data: data.cache().repeat(2).take(3).with_options(tf.data.Options()),
+        lambda data: tf.data.Dataset.zip((data, plain)),
+        lambda data: plain.concatenate(data),
+        lambda data: plain.interleave(lambda n: plain).concatenate(data).ragged_batch(2),
+    )
+    for step in steps:
+        assert keras_internals.shuffles(step(mixed))
+        assert not keras_internals.shuffles(step(plain))
+    for other in (np.zeros(3), None, [1, 2], "text"):
+        assert not keras_internals.shuffles(other)

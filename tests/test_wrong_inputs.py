@@ -384,7 +384,7 @@ freeze, unfreeze = calling(ftk.freeze_layers), calling(ftk.unfreeze_layers)
 head, replacing = calling(ftk.add_head), calling(ftk.replace_head)
 compiling, naming, saving = (
     calling(ftk.compile_for_task),
-    calling(ftk.predict_labels),
+    calling(ftk.predict),
     calling(ftk.save),
 )
 dropout, penalty = calling(ftk.inject_dropout), calling(ftk.inject_regularizer)
@@ -547,14 +547,21 @@ SHAPES = [
     Case("sorted yes and no with validation_split", binary,
          sorted_split, "validation_split", "Shuffle"),
     Case("predict one image without batch axis", images,
-         lambda d: ftk.predict_labels(d.model, d.x[0]), "x", r"x\[None\]"),
+         lambda d: ftk.predict(d.model, d.x[0]), "x", r"x\[None\]"),
     Case("predict images too large", images,
-         lambda d: ftk.predict_labels(d.model, values(16, 16, 3)), "x", "Resize"),
+         lambda d: ftk.predict(d.model, values(16, 16, 3)), "x", "Resize"),
     Case("predict channels first", images,
-         lambda d: ftk.predict_labels(d.model, values(3, 8, 8)), "x", r"np\.moveaxis"),
-    Case("predict a path", images, naming("cat.jpg"), "x", "array|numbers|load_img"),
+         lambda d: ftk.predict(d.model, values(3, 8, 8)), "x", r"np\.moveaxis"),
+    Case("predict a path that is not there", images, naming("cat.jpg"), "x", "looked for in"),
+    Case("predict a path for a model of numbers", regression,
+         naming("cat.jpg"), "x", "arrays"),
+    Case("evaluate without labels", images, lambda d: ftk.evaluate(d.model, d.x), "y", "Give"),
+    Case("evaluate with labels from 1", multiclass,
+         lambda d: ftk.evaluate(d.model, d.x, d.y + 1), "y", "y - 1"),
+    Case("evaluate with fewer labels", multiclass,
+         lambda d: ftk.evaluate(d.model, d.x, d.y[1:]), "y", "same number"),
     Case("predict NaN", images,
-         lambda d: ftk.predict_labels(d.model, spoiled(d.x, np.nan)), "x", "fill|[Dd]rop"),
+         lambda d: ftk.predict(d.model, spoiled(d.x, np.nan)), "x", "fill|[Dd]rop"),
 ]
 
 LABELS = [
@@ -858,8 +865,8 @@ CALLBACKS = [
          lambda d: ftk.callbacks.SaveBest(d.folder / "runs" / "best.keras"), "path", "makedirs"),
     Case("SaveBest to nowhere", features,
          lambda d: ftk.callbacks.SaveBest(None), "path", "string or a path"),
-    Case("names for numbers", regression,
-         lambda d: ftk.predict_labels(d.model, d.x), "model", r"model\.predict"),
+    Case("a threshold for numbers", regression,
+         lambda d: ftk.predict(d.model, d.x, threshold=0.5), "threshold", "leave it out"),
     *(
         Case(f"threshold {threshold!r}", binary,
              lambda d, threshold=threshold: naming(d.x, threshold=threshold)(d),

@@ -1,5 +1,6 @@
 """Input contracts: recorded or inferred from the first layers, and compared with inputs."""
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from finetunekit.backbones import input_transforms, statistics
 from finetunekit.backbones.input_transforms import Front, Signal
 from finetunekit.foundation import arguments
-from finetunekit.models import graph, inputs, metadata
+from finetunekit.models import graph, image_sizes, inputs, metadata
 from finetunekit.models.metadata import InputContract
 
 # A factor below this turns pixels of 0 to 255 into small numbers.
@@ -38,6 +39,19 @@ def input_contract(model: keras.Model) -> InputContract | None:
     """
     arguments.check_model(model)
     return metadata.of(model).contract or infer(model)
+
+
+def remember_size(model: keras.Model, shape: tuple[Any, ...]) -> None:
+    """Notes the size of the images that a model is tuned on, if it takes any size.
+
+    Args:
+        model: The model.
+        shape: The shape of a batch, `(n, height, width, channels)`.
+    """
+    size = image_sizes.to_remember(model, shape)
+    if size is not None:
+        known = input_contract(model) or InputContract()
+        metadata.remember(model, contract=dataclasses.replace(known, tuned_size=size))
 
 
 def infer(model: keras.Model) -> InputContract | None:
@@ -138,12 +152,14 @@ def doubts(model: keras.Model, x: Any, name: str = "x") -> list[str]:
     if len(arrays) != 1:
         return rows
     (array,) = arrays.values()
+    size = image_sizes.doubt(model, array.shape, name)
     contract, signal = _taker(model, found)
     if not rows and contract is not None:
         rows += _out_of_range(model, array, contract, signal, name)
     sample = array[:: max(1, len(array) // statistics.SAMPLES)][: statistics.SAMPLES]
     alone = None if signal.touched else contract
-    return rows + list(statistics.doubts(model, sample, name, alone, scale=not rows))
+    rows += statistics.doubts(model, sample, name, alone, scale=not rows)
+    return rows if size is None else [size, *rows]
 
 
 def by_input(model: keras.Model, x: Any) -> dict[str, np.ndarray]:

@@ -138,9 +138,14 @@ def read_validation(
         x, y, *rest = validation_data
         weights = rest[0] if rest else None
         try:
-            return read(x, y, weights, model, task).parts()
+            held_out = read(x, y, weights, model, task, compare=False)
         except (ValueError, TypeError) as error:
             raise type(error)(f"In `validation_data`: {error}") from error
+        # Their size is compared with that of the training data, by who reads both.
+        flat = keras.tree.flatten(held_out.x)
+        if len(flat) == 1:
+            inputs.compare_range(flat[0], model)
+        return held_out.parts()
     if not isinstance(validation_data, (tuple, list)):
         pipelines.check(validation_data, model, "validation_data", labelled=task is not None)
         pipelines.check_length(validation_data, steps, "validation_data", "validation_steps")

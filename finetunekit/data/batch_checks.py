@@ -5,10 +5,10 @@ from typing import Any
 import keras
 
 from finetunekit.backbones import contract
-from finetunekit.data import arrays
+from finetunekit.data import arrays, pipelines
 from finetunekit.foundation import arguments, keras_internals
 from finetunekit.foundation.messages import warn
-from finetunekit.models import inputs
+from finetunekit.models import image_sizes, inputs
 from finetunekit.tasks import known_task, output_activation
 
 _PROBABILITIES = ("softmax", "sigmoid")
@@ -75,6 +75,22 @@ def warn_of(model: keras.Model, x: Any) -> None:
         found += contract.doubts(model, x)
     for finding in found:
         warn(finding)
+
+
+def warn_of_size(model: keras.Model, batch: Any, name: str) -> None:
+    """Warns of images of a size that the model was not tuned on, as far as a spec tells it."""
+    shape = pipelines.known_shape(batch)
+    doubt = None if shape is None else image_sizes.doubt(model, shape, name)
+    if doubt is not None:
+        warn(doubt)
+
+
+def warn_of_other_size(model: keras.Model, train: Any, held_out: Any) -> None:
+    """Warns of images to validate on whose size is not that of the images to train on."""
+    shapes = [pipelines.known_shape(part) for part in (train, held_out)]
+    doubt = image_sizes.doubt_between(model, *shapes)
+    if doubt is not None:
+        warn(doubt)
 
 
 def _first_batch(x: Any, y: Any) -> tuple[Any, Any]:

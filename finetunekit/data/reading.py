@@ -85,8 +85,13 @@ def read(given: Given, model: keras.Model, task: Task | None) -> tuple[Batches, 
         mixing.check(model, given.x, task, unfit)
     held_out = arrays.read_validation(given.validation, model, task, given.validation_steps)
     if inputs.is_array_like(given.x) or isinstance(given.x, (str, bytes, os.PathLike)):
-        return _arrays(given, held_out, model, task)
-    return _pipeline(given, model, task), _validation(given, held_out, model, by_length=False)
+        train, validation = _arrays(given, held_out, model, task)
+    else:
+        train = _pipeline(given, model, task)
+        validation = _validation(given, held_out, model, by_length=False)
+    if validation is not None and not given.split:
+        batch_checks.warn_of_other_size(model, train.spec[0], validation.spec[0])
+    return train, validation
 
 
 def _arrays(
@@ -144,6 +149,8 @@ def _pipeline(given: Given, model: keras.Model, task: Task | None) -> Batches:
     # Nothing is drawn from a tf.data pipeline, which tells its shapes only.
     known = batch is not None and all(hasattr(p, "__getitem__") for p in keras.tree.flatten(batch))
     batch_checks.warn_of(model, inputs.read(batch, model, compare=False) if known else None)
+    if not known:
+        batch_checks.warn_of_size(model, batch, "x")
     return batches
 
 

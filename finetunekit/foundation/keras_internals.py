@@ -334,3 +334,14 @@ def functions_run_eagerly() -> bool:
     import tensorflow as tf
 
     return bool(tf.config.functions_run_eagerly())
+
+
+def shuffles(dataset: Any) -> bool:
+    """Whether a step of a tf.data pipeline changes the order of its elements at random.
+
+    tf.data tells neither its steps nor where they read from.
+    """
+    sources = getattr(dataset, "_inputs", None)
+    return "shuffle" in type(dataset).__name__.lower() or any(
+        shuffles(source) for source in (sources() if callable(sources) else ())
+    )

@@ -7,9 +7,12 @@ import keras
 import numpy as np
 
 from finetunekit.foundation.messages import closest, listed, warn
-from finetunekit.models import graph, metadata
+from finetunekit.models import graph, image_sizes, metadata
 from finetunekit.models.metadata import InputContract
 from finetunekit.text import attach
+
+DEPTHS = (8, 10, 12, 14, 16)
+"""Bits in which the values of a channel may be stored, as cameras and scanners do."""
 
 _BLOCK = 1 << 24
 
@@ -67,7 +70,7 @@ def read(x: Any, model: keras.Model, name: str = "x", *, compare: bool = True) -
         check_finite(array, part)
     check_lengths(arrays, name)
     if compare and len(pairs) == 1:
-        _compare_range(pairs[0][0], model, name)
+        _compare(pairs[0][0], model, name)
     return arrays
 
 
@@ -77,7 +80,15 @@ def tokenized(x: Any, model: keras.Model, name: str = "x") -> Any:
     return x if texts is None else attach.to_arrays(model, texts, name)
 
 
-def _compare_range(x: np.ndarray, model: keras.Model, name: str) -> None:
+def _compare(x: np.ndarray, model: keras.Model, name: str) -> None:
+    compare_range(x, model, name)
+    size = image_sizes.doubt(model, x.shape, name)
+    if size is not None:
+        warn(size)
+
+
+def compare_range(x: np.ndarray, model: keras.Model, name: str = "x") -> None:
+    """Warns of values in another range than the input contract of the model says."""
     contract = metadata.of(model).contract
     if contract is None or is_dark(x, contract):
         return
@@ -111,7 +122,7 @@ def doubt_range(
                 "`preprocessing='outside'`"
             )
         if high > 2 * end:
-            return f"{found}pixels of 0 to 255. Scale 16-bit images down: `{name} = {name} / 257`"
+            return f"{found}pixels of 0 to 255. {_deep(high, name)}"
         return None
     found += f"pixels that you have scaled to {start:.3g} to {end:.3g} before. "
     if high > end + width / 4 or low < start - width / 4:
@@ -122,6 +133,19 @@ def doubt_range(
     if width > 64 and -3 <= low and high <= 3:
         return f"{found}With these it sees next to nothing. {_scale('pixels', contract)}"
     return None
+
+
+def _deep(high: float, name: str) -> str:
+    """How images of more than 8 bits become pixels of 0 to 255: by the depth that holds them."""
+    bits = next((bits for bits in DEPTHS if high <= 2**bits - 1), None)
+    if bits is None:
+        return f"Scale them: `{name} = 255 * ({name} / {name}.max())`"
+    white = 2**bits - 1
+    return (
+        f"These look like {bits}-bit images, whose white is {white:,}: "
+        f"`{name} = {name} * (255 / {white})`; take the white of your camera if it is another, "
+        "the same for all images"
+    )
 
 
 def _scale(pixels: str, contract: InputContract) -> str:

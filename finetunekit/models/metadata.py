@@ -61,6 +61,12 @@ class InputContract:
         vocabulary_size: For token ids: how many there are; the largest is one less.
         length: For token ids: how many make a sample, if the model takes only one length.
         tokenizer: For token ids: what makes them of texts, in words.
+        tuned_size: For a model that takes images of any size: height and width of those that `fit`
+            trained it on.
+        fitting: For a model tuned on image files: how they were fitted to the size;
+            `"center_crop"` resizes the largest part in the middle that has its proportions.
+        image_bits: For a model tuned on image files of more than 8 bits a channel: how many bits
+            they were taken for.
 
     Example:
         ```python
@@ -81,6 +87,9 @@ class InputContract:
     vocabulary_size: int | None = None
     length: int | None = None
     tokenizer: str | None = None
+    tuned_size: tuple[int, int] | None = None
+    fitting: str | None = None
+    image_bits: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

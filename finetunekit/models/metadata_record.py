@@ -89,7 +89,8 @@ def _contract(record: dict[str, Any] | None) -> InputContract | None:
         return None
     # JSON has no tuples. A file of an older version lacks what was not known then.
     rows = {key: tuple(value) for key, value in record.items() if isinstance(value, list)}
-    for name, count in (("value_range", 2), ("size", 2)):
-        if record[name] is not None and len(rows[name]) != count:
+    known = {"tuned_size": None, **record}
+    for name, count in (("value_range", 2), ("size", 2), ("tuned_size", 2)):
+        if known[name] is not None and len(rows[name]) != count:
             raise TypeError(f"{name} must hold {count} numbers")
     return InputContract(**{**record, **rows})

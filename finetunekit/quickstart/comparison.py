@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 import finetunekit as ftk
+from finetunekit.data import image_files
 from finetunekit.quickstart import baselines
 from finetunekit.quickstart.examples import Examples
 from finetunekit.quickstart.progress import Progress
@@ -89,6 +90,8 @@ def compare(
         dropout=_DROPOUT,
         augmentation=keras.layers.RandomFlip(examples.flip, seed=seed),
     )
+    if examples.of_files:
+        image_files.remember(model, examples.image_bits)
     head_row, head_curve, _ = _phase("frozen backbone + head", model, examples, epochs, tell)
 
     tell("\nThe upper blocks of the backbone too:")
@@ -138,7 +141,7 @@ def _phase(
         verbose=0,
     )
     seconds = time.perf_counter() - start
-    predictions = ftk.predict_labels(model, examples.x_test, batch_size=PREDICTED_AT_ONCE)
+    predictions = ftk.predict(model, examples.x_test, batch_size=PREDICTED_AT_ONCE)
     truth = [examples.class_names[number] for number in examples.y_test]
     hits = [prediction.label == name for prediction, name in zip(predictions, truth, strict=True)]
     row = Row(

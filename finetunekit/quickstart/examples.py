@@ -20,6 +20,8 @@ class Examples:
         question: The question about an image.
         flip: How an image may be flipped without changing its class, as for
             `keras.layers.RandomFlip`.
+        of_files: Whether the images were read of files.
+        image_bits: The depth that files of more than 8 bits were taken for, if there are any.
 
     Example:
         ```python
@@ -41,6 +43,8 @@ class Examples:
     class_names: tuple[str, ...]
     question: str
     flip: str = "horizontal"
+    of_files: bool = False
+    image_bits: int | None = None
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -1,14 +1,13 @@
 """The user's own images: a folder with one subfolder per class, read and split."""
 
 import os
-from pathlib import Path
-from typing import Any
 
-import keras
 import numpy as np
 
+from finetunekit.data.image_files import read_files
+from finetunekit.data.image_folders import ClassFolder, read_classes, read_parts
 from finetunekit.foundation.messages import listed, say
-from finetunekit.quickstart.examples import Examples, needed
+from finetunekit.quickstart.examples import Examples
 
 SIZE = 160
 FEWEST, MOST, MOST_IN_ALL = 5, 60, 1200
@@ -20,17 +19,19 @@ _TEST_SHARE = 0.3
 def load_folder(folder: str | os.PathLike[str], *, size: int = SIZE, seed: int = 0) -> Examples:
     """Reads a folder of images and splits each class into a training and a test part.
 
-    Classes are the subfolders, sorted as `keras.utils.image_dataset_from_directory` does. The
-    middle square of each image is resized. Of a class with many images 60 are drawn, and
-    fewer where the classes are many; what is left out is logged.
+    Classes are the subfolders, sorted; images are read as `finetunekit.data.image_files` reads
+    them, for `fine_tune` too. Subfolders such as `train` and `test`, which hold the classes in
+    turn, are used as they are meant. Of a class with many images 60 are drawn, and fewer where the
+    classes are many; what is left out is logged.
 
     Args:
-        folder: A folder with a subfolder for each class, of .jpg, .png, .gif or .bmp files.
+        folder: A folder with a subfolder of images for each class.
         size: Height and width to resize to, in pixels.
         seed: Seed of the drawing and of the split; the same seed gives the same parts.
 
     Returns:
-        uint8 images `(n, size, size, 3)`; 30 % of each class for testing.
+        uint8 images `(n, size, size, 3)`; 30 % of each class for testing, unless the folder has a
+        part for that.
 
     Raises:
         OSError: If the folder is not there or cannot be read.
@@ -47,46 +48,59 @@ def load_folder(folder: str | os.PathLike[str], *, size: int = SIZE, seed: int =
         assert examples.x_train.shape[1:] == (32, 32, 3)
         ```
     """
-    files = _files_by_class(os.fspath(folder))
+    parts = read_parts(folder)
+    held_out = parts.get("test") or parts.get("validation")
     random = np.random.default_rng(seed)
-    train: list[tuple[str, int]] = []
-    test: list[tuple[str, int]] = []
-    for number, drawn in enumerate(_drawn(files, random)):
-        held_out = max(1, round(_TEST_SHARE * len(drawn)))
-        test += [(path, number) for path in drawn[:held_out]]
-        train += [(path, number) for path in drawn[held_out:]]
-    x = read_images([path for path, _ in train + test], size)
-    y = np.array([number for _, number in train + test])
+    found = _found(parts.get("train", folder))
+    train = _drawn(found.files, random)
+    if held_out is None:
+        counts = [max(1, round(_TEST_SHARE * len(paths))) for paths in train]
+        test = [paths[:count] for paths, count in zip(train, counts, strict=True)]
+        train = [paths[count:] for paths, count in zip(train, counts, strict=True)]
+    else:
+        say(f"the folder holds parts of a data set: {held_out} is used to test on")
+        test = _drawn(_same_classes(read_classes(held_out), found).files, random)
+    files = [path for part in (train, test) for paths in part for path in paths]
+    read_in = read_files(files, size=(size, size))
+    read_in.report(found.path)
+    x_train, x_test = np.split(read_in.images, [sum(map(len, train))])
     return Examples(
-        x_train=x[: len(train)],
-        y_train=y[: len(train)],
-        x_test=x[len(train) :],
-        y_test=y[len(train) :],
-        class_names=tuple(files),
-        question=f"which of {len(files)} classes does an image show",
+        x_train=x_train,
+        y_train=_labels(train),
+        x_test=x_test,
+        y_test=_labels(test),
+        class_names=tuple(found.files),
+        question=f"which of {len(found.files)} classes does an image show",
+        of_files=True,
+        image_bits=read_in.bits,
     )
 
 
-def _files_by_class(folder: str) -> dict[str, list[str]]:
-    """Class name -> files, in Keras' order."""
-    shape = "It must hold one subfolder of images for each class. "
-    if not os.path.isdir(folder):
-        problem = "is a file" if os.path.exists(folder) else "is not there"
-        raise NotADirectoryError(f"The folder {problem}. {shape}Received: folder={folder!r}")
-    if not any(path.is_dir() and path.name[0] != "." for path in Path(folder).iterdir()):
-        raise ValueError(f"The folder has no subfolders. {shape}Received: folder={folder!r}")
-    try:
-        # For its list alone: it does not say which file it cannot decode.
-        found: Any = keras.utils.image_dataset_from_directory(folder, shuffle=False, verbose=False)
-    except ValueError as error:
+def _labels(files: list[list[str]]) -> np.ndarray:
+    return np.repeat(np.arange(len(files)), [len(paths) for paths in files])
+
+
+def _found(folder: str | os.PathLike[str]) -> ClassFolder:
+    found = read_classes(folder)
+    found.report()
+    _check_counts(found.files, found.path)
+    return found
+
+
+def _same_classes(held_out: ClassFolder, found: ClassFolder) -> ClassFolder:
+    """The part to test on.
+
+    Raises:
+        ValueError: If its classes are others than those of the part to train on.
+    """
+    held_out.report()
+    if list(held_out.files) != list(found.files):
         raise ValueError(
-            f"There are no images in the folder ({error}). {shape}Received: folder={folder!r}"
-        ) from error
-    files: dict[str, list[str]] = {name: [] for name in found.class_names}
-    for path in found.file_paths:
-        files[Path(path).relative_to(folder).parts[0]].append(path)
-    _check_counts(files, folder)
-    return files
+            f"Both parts must hold images of the same classes, a subfolder each. Received: "
+            f"{found.path!r} with {listed(found.files)}, {held_out.path!r} with "
+            f"{listed(held_out.files)}"
+        )
+    return held_out
 
 
 def _check_counts(files: dict[str, list[str]], folder: str) -> None:
@@ -115,36 +129,3 @@ def _drawn(files: dict[str, list[str]], random: np.random.Generator) -> list[lis
         [paths[index] for index in random.permutation(len(paths))[:limit]]
         for paths in files.values()
     ]
-
-
-def read_images(paths: list[str], size: int) -> np.ndarray:
-    """Reads files as RGB squares, uint8 `(n, size, size, 3)`.
-
-    Raises:
-        ValueError: With the names of all files that cannot be read.
-    """
-    images = np.empty((len(paths), size, size, 3), "uint8")
-    broken = []
-    for index, path in enumerate(paths):
-        try:
-            images[index] = _square(path, size)
-        except (OSError, SyntaxError, ValueError) as error:
-            broken.append(f"{path} ({error})")
-    if broken:
-        raise ValueError(
-            f"These files cannot be read as images: {listed(broken, 5)}. Remove them, or "
-            f"save them again. Received: {len(broken)} such files of {len(paths)}"
-        )
-    return images
-
-
-def _square(path: str, size: int) -> Any:
-    image_module, operations = needed("PIL.Image"), needed("PIL.ImageOps")
-    try:
-        with image_module.open(path) as image:
-            # Large JPEG files are decoded at a fraction of their size, many times faster.
-            image.draft("RGB", (2 * size, 2 * size))
-            upright = operations.exif_transpose(image).convert("RGB")
-            return operations.fit(upright, (size, size))
-    except image_module.DecompressionBombError as error:
-        raise ValueError(str(error)) from error

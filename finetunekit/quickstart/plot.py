@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from finetunekit.foundation.plots import fonts_for
 from finetunekit.quickstart.comparison import Comparison
 from finetunekit.quickstart.examples import Examples, needed
 
@@ -42,14 +43,15 @@ def draw(examples: Examples, found: Comparison, path: Path, *, seed: int = 0) ->
     """
     figure_module = needed("matplotlib.figure")
     needed("matplotlib.backends.backend_agg")
-    # A Figure of its own: no window, and the user's pyplot is left alone.
-    figure = figure_module.Figure(figsize=(12, 8), dpi=100, layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=(1, 3.2))
-    _show_images(above, examples, found.probabilities, seed)
-    left, right = below.subfigures(1, 2, width_ratios=(1.25, 1))
-    show_confusion(left.subplots(), examples, found.probabilities.argmax(axis=1))
-    _show_curves(right, found)
-    figure.savefig(path, facecolor="white")
+    with fonts_for(examples.class_names):
+        # A Figure of its own: no window, and the user's pyplot is left alone.
+        figure = figure_module.Figure(figsize=(12, 8), dpi=100, layout="constrained")
+        above, below = figure.subfigures(2, 1, height_ratios=(1, 3.2))
+        _show_images(above, examples, found.probabilities, seed)
+        left, right = below.subfigures(1, 2, width_ratios=(1.25, 1))
+        show_confusion(left.subplots(), examples, found.probabilities.argmax(axis=1))
+        _show_curves(right, found)
+        figure.savefig(path, facecolor="white")
     return path
 
 

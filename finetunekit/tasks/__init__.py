@@ -13,14 +13,15 @@ from finetunekit.tasks.inference import (
     output_activation,
     task_of,
 )
-from finetunekit.tasks.labels import predict_labels
 from finetunekit.tasks.objective import Objective, objective_for_labels, objective_of
-from finetunekit.tasks.prediction import Prediction
+from finetunekit.tasks.prediction import NumberPrediction, Prediction, SamplePrediction
 
 __all__ = [
     "ClassFamily",
+    "NumberPrediction",
     "Objective",
     "Prediction",
+    "SamplePrediction",
     "Task",
     "TaskFamily",
     "add_head",
@@ -33,7 +34,6 @@ __all__ = [
     "objective_for_labels",
     "objective_of",
     "output_activation",
-    "predict_labels",
     "register",
     "replace_head",
     "task_of",

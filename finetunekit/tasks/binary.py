@@ -1,13 +1,13 @@
 """Yes or no: one probability, judged by accuracy and the area under the ROC curve."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
+from finetunekit.metrics import classification
+from finetunekit.metrics.score import Score
 from finetunekit.models.metadata import Task
 from finetunekit.tasks.class_family import sigmoid
 from finetunekit.tasks.label_shapes import Shape, is_wide, one_each, text
-from finetunekit.tasks.sigmoid_family import SigmoidFamily
+from finetunekit.tasks.sigmoid_family import THRESHOLD, SigmoidFamily
 
 
 class Binary(SigmoidFamily):
@@ -88,6 +88,24 @@ class Binary(SigmoidFamily):
         positive = sigmoid(positive) if from_logits else positive
         return np.concatenate([negative, positive], axis=1)
 
-    def holding(self, row: np.ndarray, order: np.ndarray, threshold: float) -> Sequence[int]:
+    def held(self, table: np.ndarray, threshold: float | None) -> np.ndarray:
         """The positive class from the threshold on, else the negative one."""
-        return [int(row[1] >= threshold)]
+        positive = table[:, 1] >= (THRESHOLD if threshold is None else threshold)
+        return np.stack([~positive, positive], axis=1)
+
+    def score(
+        self,
+        outputs: np.ndarray,
+        labels: np.ndarray,
+        task: Task,
+        from_logits: bool,
+        *,
+        samples: int,
+        threshold: float | None = None,
+    ) -> Score:
+        """How often yes and no are right, and how well the outputs rank them."""
+        truth = self.class_ids(labels, task, (None, 1)).reshape(-1)
+        held = self.held(self.probabilities(outputs, from_logits), threshold)
+        return classification.score_binary(
+            truth, held[:, 1].astype("int64"), outputs[:, 0], self.names(task), samples
+        )

@@ -2,12 +2,14 @@
 
 import abc
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from finetunekit.foundation import arguments
+from finetunekit.metrics import classification
+from finetunekit.metrics.score import Score
 from finetunekit.models.metadata import Task
 from finetunekit.tasks.family import TaskFamily
 from finetunekit.tasks.label_shapes import Shape
@@ -76,25 +78,40 @@ class ClassFamily(TaskFamily):
         self, outputs: np.ndarray, task: Task, from_logits: bool, threshold: float | None = None
     ) -> list[Prediction]:
         """The names of the classes that hold, beside the probability of each class."""
-        table = self.probabilities(outputs, from_logits)
-        names = task.class_names or tuple(str(number) for number in range(table.shape[1]))
-        limit = 0.5 if threshold is None else threshold
+        table, names = self.probabilities(outputs, from_logits), self.names(task)
+        order, held = np.argsort(-table, axis=1, kind="stable"), self.held(table, threshold)
         found = []
-        for row in table:
-            order = np.argsort(-row, kind="stable")
-            labels = tuple(names[number] for number in self.holding(row, order, limit))
-            found.append(Prediction(labels, {names[n]: float(row[n]) for n in order}))
+        for row, places, holds in zip(table, order, held, strict=True):
+            labels = tuple(names[number] for number in places if holds[number])
+            found.append(Prediction(labels, {names[n]: float(row[n]) for n in places}))
         return found
 
-    def holding(self, row: np.ndarray, order: np.ndarray, threshold: float) -> Sequence[int]:
-        """Which classes hold by their probabilities: the most probable one.
+    def held(self, table: np.ndarray, threshold: float | None) -> np.ndarray:
+        """Which classes hold by their probabilities: the most probable one of each row.
 
         Args:
-            row: The probability of each class.
-            order: The classes, the most probable first.
+            table: The probability of each class, `(n, classes)`.
             threshold: From which probability on a class holds, for kinds that take one.
+
+        Returns:
+            True and False, of the same shape.
         """
-        return [int(order[0])]
+        return np.arange(table.shape[1]) == table.argmax(axis=1)[:, None]
+
+    def score(
+        self,
+        outputs: np.ndarray,
+        labels: np.ndarray,
+        task: Task,
+        from_logits: bool,
+        *,
+        samples: int,
+        threshold: float | None = None,
+    ) -> Score:
+        """How often the class that holds is the true one."""
+        truth = self.class_ids(labels, task, (None, *outputs.shape[1:])).reshape(-1)
+        held = self.held(self.probabilities(outputs, from_logits), threshold)
+        return classification.score_classes(truth, held.argmax(axis=1), self.names(task), samples)
 
 
 def balanced(ids: np.ndarray, classes: int) -> np.ndarray:

@@ -1,14 +1,17 @@
 """What a kind of task must answer: the base class of its family, with defaults."""
 
 import abc
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
+from finetunekit.metrics import errors
+from finetunekit.metrics.score import Score
 from finetunekit.models.metadata import Task
 from finetunekit.tasks.label_shapes import Shape, is_wide
-from finetunekit.tasks.prediction import Prediction
+from finetunekit.tasks.prediction import NumberPrediction, SamplePrediction
 
 
 class TaskFamily(abc.ABC):
@@ -207,16 +210,48 @@ class TaskFamily(abc.ABC):
                 f"Received: threshold={threshold!r}"
             )
 
-    def decode(
-        self, outputs: np.ndarray, task: Task, from_logits: bool, threshold: float | None = None
-    ) -> list[Prediction]:
-        """Model outputs of shape (n, outputs) in words, one object a sample."""
-        raise self._has_no_classes(task)
-
     def _has_no_classes(self, task: Task) -> ValueError:
         return ValueError(
-            f"A model for task {self.name!r} predicts numbers, not classes: use `model.predict`. "
-            f"Received: task={task!r}"
+            f"A model for task {self.name!r} predicts numbers, not classes. Received: task={task!r}"
+        )
+
+    # What a model says, and how good it is.
+
+    def names(self, task: Task) -> tuple[str, ...]:
+        """A name for each class, or for each number: those of the task, else the numbers from 0."""
+        count = self.class_count(task) if self.has_classes else task.num_classes
+        return task.class_names or tuple(str(number) for number in range(count))
+
+    def decode(
+        self, outputs: np.ndarray, task: Task, from_logits: bool, threshold: float | None = None
+    ) -> Sequence[SamplePrediction]:
+        """Model outputs of shape (n, outputs) in words, one object a sample: the numbers."""
+        names = self.names(task)
+        return [NumberPrediction(dict(zip(names, map(float, row), strict=True))) for row in outputs]
+
+    def score(
+        self,
+        outputs: np.ndarray,
+        labels: np.ndarray,
+        task: Task,
+        from_logits: bool,
+        *,
+        samples: int,
+        threshold: float | None = None,
+    ) -> Score:
+        """How good outputs are beside checked labels: the errors of the numbers.
+
+        Args:
+            outputs: Model outputs of shape (n, outputs).
+            labels: Labels of shape (n,) or (n, columns).
+            task: The task.
+            from_logits: Whether the outputs are logits.
+            samples: How many independent samples the n rows come from: fewer if a sample has
+                several, such as its pixels.
+            threshold: As for `decode`.
+        """
+        return errors.score_numbers(
+            labels.reshape(outputs.shape).astype("float64"), outputs, self.names(task), samples
         )
 
 

@@ -1,15 +1,16 @@
 """Any number of labels at once: a probability each, judged by accuracy and the mean AUC."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
+from finetunekit.metrics import classification
+from finetunekit.metrics.score import Score
 from finetunekit.models.metadata import Task
 from finetunekit.tasks.class_family import balanced, sigmoid
 from finetunekit.tasks.label_shapes import Shape, fits, has_rows_of_0_and_1, text
-from finetunekit.tasks.sigmoid_family import SigmoidFamily
+from finetunekit.tasks.sigmoid_family import THRESHOLD, SigmoidFamily
 
 
 class Multilabel(SigmoidFamily):
@@ -71,6 +72,23 @@ class Multilabel(SigmoidFamily):
         """Outputs of shape (n, labels) to probabilities."""
         return sigmoid(outputs) if from_logits else outputs
 
-    def holding(self, row: np.ndarray, order: np.ndarray, threshold: float) -> Sequence[int]:
-        """Each label from the threshold on, the most probable first."""
-        return [int(number) for number in order if row[number] >= threshold]
+    def held(self, table: np.ndarray, threshold: float | None) -> np.ndarray:
+        """Each label from the threshold on."""
+        return table >= (THRESHOLD if threshold is None else threshold)
+
+    def score(
+        self,
+        outputs: np.ndarray,
+        labels: np.ndarray,
+        task: Task,
+        from_logits: bool,
+        *,
+        samples: int,
+        threshold: float | None = None,
+    ) -> Score:
+        """How good each label is, and all together."""
+        truth = self.class_ids(labels, task, (None, *outputs.shape[1:])).reshape(outputs.shape)
+        held = self.held(self.probabilities(outputs, from_logits), threshold)
+        return classification.score_labels(
+            truth, held.astype("int64"), outputs, self.names(task), samples
+        )

@@ -8,6 +8,8 @@ from finetunekit.tasks.class_family import ClassFamily
 from finetunekit.tasks.label_shapes import Shape
 
 _HINGE = ("Hinge", "SquaredHinge")
+THRESHOLD = 0.5
+"""The probability from which on a class or label holds, unless another is given."""
 
 
 class SigmoidFamily(ClassFamily):

@@ -123,7 +123,7 @@ def tokenize(
 ) -> Any:
     """Texts as the token ids that the model takes; changes nothing.
 
-    `fit`, `predict_labels`, `check_batch`, `explain` and `cache_features` do it themselves; this
+    `fit`, `predict`, `check_batch`, `explain` and `cache_features` do it themselves; this
     is for `model.predict` and `model.evaluate`.
 
     Args:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from finetunekit.averaging import ema
+from finetunekit.backbones import contract
 from finetunekit.caching.options import CacheOptions
 from finetunekit.callbacks import protocol
+from finetunekit.data.pipelines import known_shape
 from finetunekit.execution import fast_forward, feature_fit
 from finetunekit.execution.first_step import VariablesFirst
 from finetunekit.execution.fit_call import FitCall
@@ -32,6 +34,7 @@ def run(plan: "FitPlan") -> keras.callbacks.History:
     checks.check_trains(model)  # It may have been frozen since it was planned.
     if compiled.renew_if_stale(model):
         say(f"{model.name!r} has changed since it was compiled: its functions are traced anew")
+    _remember_size(plan)
     with _callbacks_undone(plan), _labels_followed(plan), _run_ended(plan) as kept:
         callbacks = list(plan.callbacks)
         for callback in callbacks:
@@ -52,6 +55,13 @@ def run(plan: "FitPlan") -> keras.callbacks.History:
             )
             loop = dataclasses.replace(loop, initial_epoch=first)
         return _execute(plan, loop, callbacks, cache, kept)
+
+
+def _remember_size(plan: "FitPlan") -> None:
+    """Notes the size of the images, before a callback saves the model."""
+    shape = known_shape(plan.batches.spec[0])
+    if shape is not None:
+        contract.remember_size(plan.model, shape)
 
 
 @contextlib.contextmanager

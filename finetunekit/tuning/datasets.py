@@ -1,5 +1,6 @@
 """The data of `fine_tune`: what trains, what is held out, what tests."""
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,8 @@ class Datasets:
         train: `(x, y)`, or a pipeline alone.
         held_out: `(x, y)`, a pipeline, or None.
         test: The same.
+        of_files: Whether the samples are images from files.
+        bits: Of such images, the depth that is scaled to 0..255; see `image_files`.
         choices: What was chosen: name -> words.
     """
 
@@ -35,6 +38,8 @@ class Datasets:
     train: tuple[Any, ...]
     held_out: Any
     test: Any
+    of_files: bool
+    bits: int | None
     choices: dict[str, str]
 
     @classmethod
@@ -48,17 +53,22 @@ class Datasets:
     ) -> "Datasets":
         """Reads all of it for a backbone."""
         names = label_tasks.names_in_order(options.task, options.class_names)
+        train, validation_data, test_data = sources.parts(train, validation_data, test_data)
         known = sources.read(train, "train", backbone, options.image_size, names, labels=True)
         task, y, why = label_tasks.task_of_labels(known.y, options.task, names or known.class_names)
         choices = {"task": f"{task.name}, {why}"}
         kept, held_out = _divided(known, y, task, validation_data, options, choices)
-        size = options.image_size
+        also = functools.partial(
+            _also, backbone=backbone, size=options.image_size, task=task, bits=known.bits
+        )
         return cls(
             task=family_of(task).task_for_targets(task, y),
             y=y,
             train=kept,
-            held_out=_also(validation_data, "validation_data", backbone, size, task, held_out),
-            test=_also(test_data, "test_data", backbone, size, task, None),
+            held_out=also(validation_data, "validation_data", otherwise=held_out),
+            test=also(test_data, "test_data", otherwise=None),
+            of_files=known.of_files,
+            bits=known.bits,
             choices=choices,
         )
 
@@ -103,13 +113,21 @@ def _divided(
 
 
 def _also(
-    given: Any, name: str, backbone: Any, size: int | None, task: Task, otherwise: Any
+    given: Any,
+    name: str,
+    *,
+    backbone: keras.Model,
+    size: int | None,
+    task: Task,
+    bits: int | None,
+    otherwise: Any,
 ) -> Any:
     """Validation or test data, as `fit` and `evaluate` take them."""
     if given is None:
         return otherwise
-    source = sources.read(given, name, backbone, size, task.class_names, labels=False)
+    names = task.class_names
+    source = sources.read(given, name, backbone, size, names, labels=False, bits=bits)
     if source.is_pipeline:
         return source.x
-    _, y, _ = label_tasks.task_of_labels(source.y, task, task.class_names)
+    _, y, _ = label_tasks.task_of_labels(source.y, task, names)
     return source.x, y

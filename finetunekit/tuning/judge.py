@@ -85,14 +85,14 @@ class Judge(keras.callbacks.Callback):
         self._steps = int(self.params["steps"] or 1)
         self.explained = explained(float((logs or {})["loss"]), self._constant_loss())
         report = self._reports["probe"] = self._measure()
-        self.probe = report and dict(report.metrics)
+        self.probe = None if report is None else dict(report.metrics)
         if self._judges:
             self._weights = self.model.get_weights()
 
     def _end_of_tuning(self) -> None:
         self.kept = "tuned"
         report = self._reports["tuned"] = self._measure()
-        self.tuned = report and dict(report.metrics)
+        self.tuned = None if report is None else dict(report.metrics)
         if self.probe is None or report is None:
             return
         if is_worse(self.model, report, self.probe):

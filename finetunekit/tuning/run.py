@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from finetunekit.backbones import load_backbone
+from finetunekit.data import image_files
 from finetunekit.foundation.messages import say
 from finetunekit.models import metadata
 from finetunekit.models.metadata import Task
@@ -57,7 +58,8 @@ def fine_tune(
         source: What `load_backbone` takes, or a model without a head.
         train: `(x, y)`: arrays, or a list of texts or a pair of lists `(first, second)`, with
             labels: integer labels, names, rows, or values; or a folder with a subfolder of
-            images for each class; or a tf.data pipeline or PyDataset of `(inputs, labels)`.
+            images for each class, or with such folders in its subfolders `train`, `val` and
+            `test`; or a tf.data pipeline or PyDataset of `(inputs, labels)`.
         validation_data: The same, held out.
         task: `"auto"` goes by the labels; or as for `add_head`.
         test_data: The same, to measure the result on.
@@ -151,6 +153,8 @@ def _tuned(
     backbone: keras.Model, data: Datasets, options: Options
 ) -> tuple[keras.Model, TuneReport]:
     model = add_head(backbone, data.task, dropout=options.dropout)
+    if data.of_files:
+        image_files.remember(model, data.bits)
     compile_for_task(model, optimizer=keras.optimizers.AdamW(HEAD_RATE))
     judge = Judge(model, data.task, data.y, data.held_out, stages=2 if options.epochs else 1)
     history = fit_in_stages(

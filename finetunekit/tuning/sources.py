@@ -8,9 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit.data import pipelines
-from finetunekit.foundation.messages import listed
-from finetunekit.models import inputs, metadata
+from finetunekit.data import image_files, image_folders, pipelines
+from finetunekit.data.image_folders import ClassFolder
+from finetunekit.foundation.messages import listed, say
+from finetunekit.models import image_sizes, inputs
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,41 @@ class Source:
         y: Labels; of a pipeline, what one pass of it gave.
         class_names: Names of the classes, if the data say them.
         is_pipeline: Whether `x` brings its own labels.
+        of_files: Whether `x` was read of image files.
+        bits: The depth that files of more than 8 bits were taken for, if there are any.
     """
 
     x: Any
     y: Any
     class_names: tuple[str, ...] | None
     is_pipeline: bool
+    of_files: bool = False
+    bits: int | None = None
+
+
+def parts(train: Any, validation_data: Any, test_data: Any) -> tuple[Any, Any, Any]:
+    """The data with the parts of a folder that has subfolders such as train, val and test.
+
+    What the user gave beside the folder takes the place of its part.
+
+    Raises:
+        ValueError: If the subfolders are parts and something else too.
+        OSError: If the folder is not there.
+    """
+    if not isinstance(train, (str, os.PathLike)):
+        return train, validation_data, test_data
+    found = image_folders.read_parts(train, "train")
+    if not found:
+        return train, validation_data, test_data
+    given = {"validation": validation_data, "test": test_data}
+    used = {part: path for part, path in found.items() if given.get(part) is None}
+    roles = {"train": "train on", "validation": "validate on", "test": "test on"}
+    words = [f"{path} to {roles[part]}" for part, path in used.items()]
+    say(f"the folder holds parts of a data set: {', '.join(words)}")
+    validation_data, test_data = (
+        found.get(part) if value is None else value for part, value in given.items()
+    )
+    return found["train"], validation_data, test_data
 
 
 def read(
@@ -38,6 +68,7 @@ def read(
     class_names: Sequence[str] | None = None,
     *,
     labels: bool,
+    bits: int | None = None,
 ) -> Source:
     """Reads what the user gave.
 
@@ -48,6 +79,7 @@ def read(
         size: Height and width of images, or None for the backbone's.
         class_names: Names of the classes in the order of their numbers; None takes the data's.
         labels: Whether a pipeline is walked for its labels.
+        bits: The depth of image files of more than 8 bits; None goes by their values.
 
     Raises:
         ValueError: If it holds no samples with labels.
@@ -55,7 +87,7 @@ def read(
         OSError: If a folder is not there.
     """
     if isinstance(given, (str, os.PathLike)):
-        return _folder(os.fspath(given), name, _size(model, size), class_names)
+        return _folder(os.fspath(given), name, model, size, class_names, bits)
     if isinstance(given, tuple) and len(given) == 2:
         return Source(given[0], given[1], None, False)
     parts = pipelines.batch_parts(given)
@@ -96,63 +128,42 @@ def _walked(given: Any) -> np.ndarray:
     return np.concatenate(rows) if rows else np.zeros(0)
 
 
-def _size(model: keras.Model, size: int | None) -> tuple[int, int]:
-    if size is not None:
-        return size, size
-    shape = model.inputs[0].shape if getattr(model, "inputs", None) else (None, None, None, 3)
-    if len(shape) != 4:
-        raise ValueError(
-            "`train` is a folder of images, and the backbone takes no images. "
-            f"Received: a backbone with input {tuple(shape)}"
-        )
-    if shape[1] and shape[2]:
-        return int(shape[1]), int(shape[2])
-    contract = metadata.of(model).contract
-    return contract.size if contract is not None and contract.size else (224, 224)
-
-
 def _folder(
-    path: str, name: str, size: tuple[int, int], class_names: Sequence[str] | None
+    path: str,
+    name: str,
+    model: keras.Model,
+    size: int | None,
+    class_names: Sequence[str] | None,
+    bits: int | None,
 ) -> Source:
-    if not os.path.isdir(path):
-        raise FileNotFoundError(
-            f"`{name}` must be a folder with a subfolder of images for each class; there is no "
-            f"such folder. Received: {name}={path!r}"
-        )
-    classes = sorted(entry.name for entry in os.scandir(path) if entry.is_dir())
-    if len(classes) < 2:
-        raise ValueError(
-            f"`{name}` must have a subfolder of images for each class, at least two. Its "
-            f"subfolders are: {listed(classes) or 'none'}. Received: {name}={path!r}"
-        )
+    found = image_folders.read_classes(path, name)
+    wanted = (size, size) if size is not None else image_sizes.expected(model)
+    classes = list(found.files)
     if class_names is not None:
-        classes = _in_order(classes, class_names, path, name)
-    read_in = keras.utils.image_dataset_from_directory(
-        path,
-        label_mode="int",
-        class_names=classes,
-        batch_size=32,
-        image_size=size,
-        shuffle=False,
-        crop_to_aspect_ratio=True,
-        verbose=False,
-    )
-    batches = [(keras.ops.convert_to_numpy(x), keras.ops.convert_to_numpy(y)) for x, y in read_in]
-    images = np.concatenate([np.clip(x, 0, 255).astype("uint8") for x, _ in batches])
-    return Source(images, np.concatenate([y for _, y in batches]), tuple(classes), False)
+        classes = _in_order(found, class_names, name)
+    found.report()
+    files = [file for label in classes for file in found.files.get(label, ())]
+    y = [n for n, label in enumerate(classes) for _ in found.files.get(label, ())]
+    read_in = image_files.read_files(files, size=wanted, bits=bits)
+    read_in.report(path)
+    images = image_files.to_channels(read_in.images, image_sizes.channels(model))
+    return Source(images, np.array(y), tuple(classes), False, True, read_in.bits)
 
 
-def _in_order(found: list[str], class_names: Sequence[str], path: str, name: str) -> list[str]:
-    """Subfolders in the order of the names."""
-    if isinstance(class_names, str) or sorted(class_names) != found:
+def _in_order(found: ClassFolder, class_names: Sequence[str], name: str) -> list[str]:
+    """Classes in the order of the names; those held out may lack images of some."""
+    known = set(found.files)
+    if name != "train":
+        known |= set(found.empty) & set(class_names)
+    if isinstance(class_names, str) or sorted(class_names) != sorted(known):
         wanted = (
             "`class_names` must be the subfolders of `train`, each once, in the order wanted"
             if name == "train"
             else f"`{name}` must have the classes of `train`, a subfolder each"
         )
         raise ValueError(
-            f"{wanted}. Received: class_names={class_names!r}, {name}={path!r} with the subfolders "
-            f"{listed(found)}"
+            f"{wanted}. Received: class_names={class_names!r}, {name}={found.path!r} with the "
+            f"subfolders {listed(found.files)}"
         )
     return list(class_names)
 

@@ -41,7 +41,7 @@ def test_a_number_is_the_formula_and_changes_neither_model(alpha: float) -> None
     assert same(before[1], values(tuned))
     assert report.rows == ()
     assert model.compiled
-    assert ftk.predict_labels(model, images(2))[0].label in (0, 1, "0", "1")
+    assert ftk.predict(model, images(2))[0].label in (0, 1, "0", "1")
 
 
 def test_a_start_of_a_backbone_leaves_the_head_as_it_was_tuned() -> None:

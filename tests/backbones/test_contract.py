@@ -84,7 +84,10 @@ PIXEL_FAULTS: list[tuple[str, Callable[[np.ndarray], np.ndarray], str]] = [
     ("normalised", lambda x: (x / 255 - MEAN) / STD, "takes raw pixels of 0 to 255"),
     ("caffe", lambda x: x[..., ::-1] - [103.9, 116.8, 123.7], "takes raw pixels of 0 to 255"),
     ("rescaled twice", lambda x: x / 255 / 255, "takes raw pixels of 0 to 255"),
-    ("16 bit", lambda x: x * 257, r"`x = x / 257`"),
+    ("16 bit", lambda x: x * 257, r"look like 16-bit images.*`x = x \* \(255 / 65535\)`"),
+    ("12 bit", lambda x: x * 16, r"12-bit images, whose white is 4,095: `x = x \* \(255 / 4095\)`"),
+    ("10 bit", lambda x: x * 4, r"look like 10-bit images.*`x = x \* \(255 / 1023\)`"),
+    ("beyond", lambda x: x * 1e4, r"Scale them: `x = 255 \* \(x / x\.max\(\)\)`"),
     ("bgr", lambda x: x[..., ::-1], r"wrong order.*`pixels\[..., ::-1\]`"),
 ]
 
@@ -240,7 +243,7 @@ def test_healthy_data_of_other_kinds_are_left_alone(caplog: pytest.LogCaptureFix
     known = token_model()
     metadata.remember(known, contract=contract.infer(known))
     assert check_batch(known, ids % 3) == ()
-    assert len(ftk.predict_labels(known, ids % 3)) == 8
+    assert len(ftk.predict(known, ids % 3)) == 8
     assert check_batch(token_model("regression"), ids, generator.normal(size=8)) == ()
     table = table_model()
     table.compile("adam", "mse")

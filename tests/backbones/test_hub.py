@@ -173,12 +173,12 @@ def test_the_head_sits_on_the_tokens_and_frozen_bert_is_computed_once(
 def test_saved_models_open_again_with_their_tokenizer(tmp_path: Path) -> None:
     model = ftk.load_backbone(hugging_face_bert(tmp_path / "bert", scrambled(bert())))
     tuned = ftk.add_head(model, "binary", class_names=["no", "yes"])
-    before = [p.probability for p in ftk.predict_labels(tuned, ["Café", "a b"])]
+    before = [p.probability for p in ftk.predict(tuned, ["Café", "a b"])]
     path = ftk.save(tuned, tmp_path / "tuned.keras", verbose=0)
     shutil.rmtree(tmp_path / "bert")
     code = (
         "import sys, finetunekit as ftk\n"
-        "print([p.probability for p in ftk.predict_labels(ftk.load(sys.argv[1]), ['Café', 'a b'])])"
+        "print([p.probability for p in ftk.predict(ftk.load(sys.argv[1]), ['Café', 'a b'])])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, path], capture_output=True, text=True, check=True
@@ -338,6 +338,6 @@ def test_sentiment_from_raw_strings(data_folder: Path) -> None:
     ftk.compile_for_task(model)
     ftk.fit(model, *sst2(data_folder, "train"), epochs=30, seed=0, verbose=0)
     texts, labels = sst2(data_folder, "test")
-    found = ftk.predict_labels(model, texts)
+    found = ftk.predict(model, texts)
     accuracy = np.mean(np.array([int(p.label) for p in found]) == labels)
     assert accuracy >= 0.80

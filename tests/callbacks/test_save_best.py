@@ -20,7 +20,7 @@ def test_the_best_model_is_saved_with_its_metadata(tmp_path: Path) -> None:
     found = list(values(loaded).values())
     expected = list(script.weights[1].values())
     assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
-    assert ftk.predict_labels(loaded, images(1))[0].label in ("0", "1")
+    assert ftk.predict(loaded, images(1))[0].label in ("0", "1")
     assert [file.name for file in tmp_path.iterdir()] == ["best.keras"]
 
 

@@ -79,7 +79,7 @@ def test_texts_for_a_model_that_takes_texts(form: object) -> None:
     ftk.fit(model, texts, y, epochs=20, validation_data=(texts, y), verbose=0)
     found = model.predict(np.array(["good", "bad"], dtype=object), verbose=0)[:, 0]
     assert found[0] > 0.5 > found[1]
-    assert len(ftk.predict_labels(model, texts)) == 4
+    assert len(ftk.predict(model, texts)) == 4
 
 
 @pytest.mark.parametrize("x", [np.zeros(4), ["good", 3, "bad", None], "good"])

@@ -105,7 +105,7 @@ def test_a_process_without_the_library_predicts_the_same(tiny: tuple[Result, lis
 def test_the_saved_model_knows_its_classes(tiny: tuple[Result, list[str]]) -> None:
     model = finetunekit.load(tiny[0].model_path)
     examples = load_surfaces(train=1, test=1)
-    (prediction,) = finetunekit.predict_labels(model, examples.x_test[:1])
+    (prediction,) = finetunekit.predict(model, examples.x_test[:1])
     assert set(prediction.probabilities) == set(examples.class_names)
 
 

@@ -178,7 +178,6 @@ def test_yes_from_the_threshold_on(p: float, threshold: float | None, label: str
     (found,) = FAMILY.decode(np.array([[p]]), NAMED, False, threshold)
     assert found.labels == (label,)
     assert found.probabilities == {"no": 1 - p, "yes": p}
-    assert type(FAMILY.holding(np.array([1 - p, p]), np.array([0, 1]), 0.5)[0]) is int
 
 
 # Weights.

@@ -36,10 +36,10 @@ class Halves(ClassFamily):
 
 
 class Several(Halves):
-    """All that reach the threshold, in the order of the classes."""
+    """All that reach the threshold."""
 
-    def holding(self, row: np.ndarray, order: np.ndarray, threshold: float) -> list[int]:
-        return [number for number in sorted(order.tolist()) if row[number] >= threshold]
+    def held(self, table: np.ndarray, threshold: float | None) -> np.ndarray:
+        return table >= (0.5 if threshold is None else threshold)
 
 
 TASK = Task(name="halves", num_classes=3)
@@ -162,17 +162,23 @@ def test_classes_without_names_have_their_numbers() -> None:
 
 @pytest.mark.parametrize(
     ("threshold", "labels"),
-    [(None, ("1", "2")), (0.5, ("1", "2")), (0.51, ("2",)), (0, ("0", "1", "2")), (1, ())],
+    [(None, ("2", "1")), (0.5, ("2", "1")), (0.51, ("2",)), (0, ("2", "1", "0")), (1, ())],
 )
-def test_what_holds_is_decided_by_the_threshold_or_a_half(threshold: Any, labels: Any) -> None:
+def test_what_holds_stands_in_the_order_of_its_probability(threshold: Any, labels: Any) -> None:
     (found,) = Several().decode(np.array([[0.0, 0.5, 0.75]]), TASK, False, threshold)
     assert found.labels == labels
 
 
-def test_the_first_in_order_holds() -> None:
-    (found,) = Halves().holding(np.array([0.1, 0.2]), np.array([1, 0]), 0.9)
-    assert found == 1
-    assert type(found) is int
+def test_the_most_probable_holds_the_first_of_equal_ones() -> None:
+    found = Halves().held(np.array([[0.1, 0.2, 0.2], [0.3, 0.1, 0.0]]), 0.9)
+    assert found.tolist() == [[False, True, False], [True, False, False]]
+
+
+def test_the_score_is_that_of_the_classes_that_hold() -> None:
+    outputs = np.array([[10.0, 20, 0], [30, 0, 0], [0, 1, 2]])
+    score = Halves().score(outputs, np.array([0.5, 0.5, 1.0]), TASK, True, samples=3)
+    assert score.confusion is not None
+    assert score.confusion.tolist() == [[0, 0, 0], [1, 1, 0], [0, 0, 1]]
 
 
 def test_the_logistic_function() -> None:

@@ -206,14 +206,24 @@ def test_what_needs_classes_is_refused() -> None:
         lambda: family.class_count(TASK),
         lambda: family.class_ids(y, TASK, (None, 3)),
         lambda: family.class_weights(y, "balanced", TASK, (None, 3)),
-        lambda: family.decode(np.zeros((2, 3)), TASK, True),
     ):
         with pytest.raises(ValueError, match="predicts numbers, not classes") as caught:
             act()
         assert str(caught.value) == (
-            "A model for task 'plain' predicts numbers, not classes: use `model.predict`. "
-            f"Received: task={TASK!r}"
+            f"A model for task 'plain' predicts numbers, not classes. Received: task={TASK!r}"
         )
+
+
+def test_numbers_are_decoded_and_scored_under_their_names() -> None:
+    family, outputs = Plain(), np.array([[1.0, 2, 3], [4, 5, 7]])
+    assert family.decode(outputs, TASK, False)[1].to_dict() == {
+        "source": None, "0": 4.0, "1": 5.0, "2": 7.0
+    }  # fmt: skip
+    named = Task(name="plain", num_classes=3, class_names=("a", "b", "c"))
+    assert str(family.decode(outputs, named, False)[0]) == "a 1, b 2, c 3"
+    score = family.score(outputs, outputs.astype("int32"), named, False, samples=2)
+    assert score.metrics == {"mae": 0.0, "rmse": 0.0, "r2": 1.0}
+    assert list(score.per_class) == ["a", "b", "c"]
 
 
 def test_class_weights_and_thresholds_are_refused() -> None:

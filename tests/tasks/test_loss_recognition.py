@@ -136,7 +136,7 @@ def test_logits_of_a_plainly_compiled_model_are_decoded_and_watched() -> None:
     metrics = [keras.metrics.AUC(from_logits=True, name="auc")]
     model.compile(keras.optimizers.SGD(0.0), loss, metrics=metrics)
     x = np.array([[1.0, 0, 0, 0], [-1.0, 0, 0, 0]] * 4, "float32")
-    yes, no = ftk.predict_labels(model, x[:2])
+    yes, no = ftk.predict(model, x[:2])
     assert (yes.label, no.label) == ("1", "0")
     assert yes.probability == pytest.approx(1 / (1 + np.exp(-4)))
     stop = ftk.callbacks.EarlyStopping()

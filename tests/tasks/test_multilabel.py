@@ -185,6 +185,5 @@ def test_labels_hold_from_the_threshold_on(threshold: Any, labels: tuple[str, ..
     (found,) = FAMILY.decode(np.array([[0.5, 0.25, 0.75]]), TASK, False, threshold)
     assert found.labels == labels
     assert list(found.probabilities.items()) == [("c", 0.75), ("a", 0.5), ("b", 0.25)]
-    held = FAMILY.holding(np.array([0.5, 0.25]), np.array([0, 1]), 0.5)
-    assert held == [0]
-    assert type(held[0]) is int
+    held = FAMILY.held(np.array([[0.5, 0.25]]), 0.5)
+    assert held.tolist() == [[True, False]]

@@ -132,10 +132,15 @@ def test_grades_train_save_load_and_predict(tmp_path: Path) -> None:
     expected = -np.log(np.where(above, p, 1 - p)).mean()
     assert model.evaluate(x, y, verbose=0) == pytest.approx(expected, rel=1e-4)
     again = ftk.load(ftk.save(model, tmp_path / "grades.keras"))
-    found = ftk.predict_labels(again, x)
-    wanted = ftk.predict_labels(model, x)
+    found = ftk.predict(again, x)
+    wanted = ftk.predict(model, x)
     assert [row.label for row in found] == [row.label for row in wanted]
     np.testing.assert_allclose(wanted[5].probabilities["fair"], p[5, 0] - p[5, 1], rtol=1e-5)
+    report = ftk.evaluate(again, x, y)
+    hits = [row.label == names[grade] for row, grade in zip(found, y, strict=True)]
+    assert report.metrics["accuracy"] == pytest.approx(np.mean(hits))
+    assert list(report.per_class) == names
+    assert report.baseline["accuracy"] == 0.5
     with pytest.raises(ValueError, match="must hold grades"):
         ftk.fit(again, x, y + 1, verbose=0)
     with pytest.raises(ValueError, match="mixes images and the labels of classes"):
@@ -161,19 +166,25 @@ def test_grades_are_weighed_split_and_fine_tuned() -> None:
         verbose=0,
     )
     assert report.task == ftk.Task(name="ordinal", num_classes=2, class_names=tuple(names))
-    assert set(ftk.predict_labels(model, values(1))[0].probabilities) == set(names)
+    assert set(ftk.predict(model, values(1))[0].probabilities) == set(names)
 
 
-def test_counts_train_and_have_no_classes() -> None:
+def test_counts_train_predict_and_have_no_classes() -> None:
     x, y = values(16), np.arange(16)
     head = ftk.build_head((8,), "count")
     assert head.layers[-1].activation is keras.activations.exponential
     model = ftk.compile_for_task(ftk.add_head(backbone(), "count"), learning_rate=1e-3)
     history = ftk.fit(model, x, y, epochs=1, verbose=0).history
     assert history.keys() == {"loss", "mae"}
+    outputs = model.predict(x, verbose=0)[:, 0]
+    assert [row.value for row in ftk.predict(model, x)] == pytest.approx(outputs)
+    report = ftk.evaluate(model, x, y)
+    assert report.metrics["mae"] == pytest.approx(np.mean(np.abs(outputs - y)))
+    assert report.baseline["mae"] == pytest.approx(np.mean(np.abs(y - y.mean())))
     for wrong, words in (
         (lambda: ftk.fit(model, x, y, class_weight="balanced", verbose=0), "task 'count' has not"),
-        (lambda: ftk.predict_labels(model, x), "predicts numbers, not classes"),
+        (lambda: ftk.predict(model, x, threshold=0.5), "no effect for task 'count'"),
+        (lambda: ftk.evaluate(model, x, -y), "counts of at least 0"),
         (lambda: ftk.fit(model, x, -y, verbose=0), "counts of at least 0"),
         (lambda: ftk.add_head(backbone(), "count", activation="tanh"), "'exponential' or"),
         (lambda: tasks.register(Count()), "family of that name already"),

@@ -111,7 +111,7 @@ def test_a_model_learns_from_raw_strings() -> None:
         model, texts, labels, epochs=12, validation_data=letters(32, seed=1), verbose=0
     )
     assert history.history["val_accuracy"][-1] > 0.85
-    found = ftk.predict_labels(model, texts)
+    found = ftk.predict(model, texts)
     assert np.mean([p.label == "yes" for p in found] == (labels == 1)) > 0.85
 
 
@@ -173,8 +173,8 @@ def test_the_tokenizer_travels_in_the_file(tmp_path: Path) -> None:
     assert np.array_equal(
         ftk.tokenize(same, texts)["token_ids"], ftk.tokenize(model, texts)["token_ids"]
     )
-    assert [p.probability for p in ftk.predict_labels(same, texts)] == pytest.approx(
-        [p.probability for p in ftk.predict_labels(model, texts)], abs=1e-6
+    assert [p.probability for p in ftk.predict(same, texts)] == pytest.approx(
+        [p.probability for p in ftk.predict(model, texts)], abs=1e-6
     )
     assert ftk.tokenize(ftk.load_backbone(path), ["a"])["token_ids"].tolist() == [[2, 4, 3]]
     assert keras.saving.load_model(path).count_params() == model.count_params()

@@ -61,7 +61,7 @@ def test_an_interrupted_call_ends_as_a_whole_one(cut: int, tmp_path: Path) -> No
     assert set(found.seconds) == {"probe", "fine-tune"}
 
 
-Y = np.array([0, 1, 1, 1])
+ONES = np.array([0, 1, 1, 1])
 
 
 class Figures:
@@ -88,7 +88,7 @@ def judged(
     model = ftk.add_head(keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]), "binary")
     ftk.compile_for_task(model)
     task = ftk.Task(name="binary", num_classes=1)
-    judge = Judge(model, task, Y, held_out, stages=2)
+    judge = Judge(model, task, ONES, held_out, stages=2)
     judge.set_model(model)
     judge.set_params({"steps": 7})
     weights = []

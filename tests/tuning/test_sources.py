@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import finetunekit as ftk
-from finetunekit.models import metadata
 from finetunekit.tuning import sources
 from finetunekit.tuning.sources import Source
 
@@ -129,28 +127,13 @@ def test_a_pipeline_keeps_its_names() -> None:
 # Folders.
 
 
-def with_contract(size: tuple[int, int] | None, *shape: int | None) -> keras.Model:
-    model = model_of(*shape)
-    metadata.remember(model, contract=ftk.InputContract(size=size))
-    return model
+@pytest.mark.parametrize("shape", [(4,), (None,), (8, 8), (8, 8, 8, 3)])
+def test_a_backbone_of_no_images_takes_no_folder(pets: Path, shape: Any) -> None:
+    with pytest.raises(ValueError, match="does not take one input of images") as caught:
+        read(pets, model=model_of(*shape))
+    assert str(caught.value).endswith(f"Received: a model with input {[(None, *shape)]}")
 
 
-@pytest.mark.parametrize(
-    ("make", "size", "wanted"),
-    [
-        (lambda: model_of(8, 6, 3), None, (8, 6)),
-        (lambda: model_of(8, 6, 3), 5, (5, 5)),
-        (lambda: model_of(4), 5, (5, 5)),
-        (lambda: with_contract((9, 7), None, None, 3), None, (9, 7)),
-        (lambda: with_contract((9, 7), 8, None, 3), None, (9, 7)),
-        (lambda: with_contract((9, 7), None, 8, 3), None, (9, 7)),
-        (lambda: with_contract((9, 7), 8, 6, 3), None, (8, 6)),
-        (lambda: with_contract(None, None, None, 3), None, (224, 224)),
-        (lambda: model_of(None, None, 3), None, (224, 224)),
-        (lambda: keras.Sequential([L.Identity()]), None, (224, 224)),
-        (lambda: with_contract((9, 7), None, None, 3), 5, (5, 5)),
-    ],
-)
 def test_an_iterator_over_a_folder_brings_its_names(pets: Path) -> None:
     """Keras' old `flow_from_directory` says them by `class_indices`."""
     made = tf.keras.preprocessing.image.ImageDataGenerator().flow_from_directory(
@@ -162,15 +145,17 @@ def test_an_iterator_over_a_folder_brings_its_names(pets: Path) -> None:
     np.testing.assert_array_equal(found.y, made.classes)
 
 
-def test_the_size_of_images(make: Any, size: int | None, wanted: tuple[int, int]) -> None:
-    assert sources._size(make(), size) == wanted
+@pytest.mark.parametrize(
+    ("shape", "size", "wanted"), [((8, 6, 3), None, (8, 6)), ((None, None, 3), 5, (5, 5))]
+)
+def test_the_size_of_images(pets: Path, shape: Any, size: Any, wanted: tuple[int, int]) -> None:
+    assert read(pets, model=model_of(*shape), size=size).x.shape == (4, *wanted, 3)
 
 
-@pytest.mark.parametrize("shape", [(4,), (None,), (8, 8), (8, 8, 8, 3)])
-def test_a_backbone_of_no_images_takes_no_folder(shape: Any, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="the backbone takes no images") as caught:
-        read(tmp_path, model=model_of(*shape))
-    assert str(caught.value).endswith(f"Received: a backbone with input {(None, *shape)}")
+def test_a_backbone_of_grey_images_gets_them(pets: Path) -> None:
+    found = read(pets, model=model_of(4, 4, 1))
+    assert np.array_equal(found.x[:, 0, 0, 0], [255, 0, 30, 200])
+    assert found.x.shape == (4, 4, 4, 1)
 
 
 @pytest.fixture(scope="module")
@@ -220,26 +205,6 @@ def test_images_are_cropped_to_the_middle(tmp_path: Path) -> None:
     assert np.array_equal(found.x, np.full((2, 2, 2, 3), 250))
 
 
-@pytest.mark.parametrize("name", ["train", "test_data"])
-def test_a_folder_must_be_there(name: str, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    for path in (str(tmp_path / "none"), tmp_path / "file"):
-        with pytest.raises(FileNotFoundError, match="there is no such folder") as caught:
-            read(path, name=name, model=model_of(4, 4, 3))
-        assert str(caught.value).startswith(f"`{name}` must be a folder")
-        assert str(caught.value).endswith(f"Received: {name}={str(path)!r}")
-
-
-@pytest.mark.parametrize(("folders", "told"), [([], "none"), (["cat"], "'cat'")])
-def test_a_folder_needs_two_classes(folders: list[str], told: str, tmp_path: Path) -> None:
-    for folder in folders:
-        (tmp_path / folder).mkdir()
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="at least two") as caught:
-        read(tmp_path, model=model_of(4, 4, 3))
-    assert f"Its subfolders are: {told}. Received: train=" in str(caught.value)
-
-
 @pytest.mark.parametrize(
     ("name", "class_names", "words"),
     [
@@ -260,8 +225,47 @@ def test_names_must_be_the_subfolders(pets: Path, name: str, class_names: Any, w
 def test_a_string_is_no_list_of_names(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).mkdir()
+        keras.utils.save_img(tmp_path / name / "1.png", np.zeros((4, 4, 3)), scale=False)
     with pytest.raises(ValueError, match="each once"):
         read(tmp_path, model=model_of(4, 4, 3), class_names="ab")
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Path:
+    """Three classes to train on, of which one is missing and one is empty elsewhere."""
+    for part, labels in (("train", "abc"), ("val", "ab"), ("test", "abc")):
+        for label in labels:
+            (tmp_path / part / label).mkdir(parents=True)
+            pixels = np.full((4, 4, 3), 10 * (ord(label) - 96), "uint8")
+            keras.utils.save_img(tmp_path / part / label / "1.png", pixels, scale=False)
+    (tmp_path / "val" / "c").mkdir()
+    return tmp_path
+
+
+def test_parts_of_a_folder_are_told_apart(parts: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "finetunekit")
+    train, val, test = (str(parts / name) for name in ("train", "val", "test"))
+    assert sources.parts(parts, None, None) == (train, val, test)
+    assert caplog.messages == [
+        f"the folder holds parts of a data set: {train} to train on, {val} to validate on, {test} "
+        "to test on"
+    ]
+    assert sources.parts(str(parts), None, "mine") == (train, val, "mine")
+    assert f"{test} to test on" not in caplog.messages[-1]
+
+
+def test_data_without_parts_are_left_alone(pets: Path) -> None:
+    for given in (pets, str(pets), (np.zeros(3), np.zeros(3)), Batches()):
+        assert sources.parts(given, None, "test") == (given, None, "test")
+
+
+def test_held_out_images_may_lack_a_class(parts: Path, caplog: pytest.LogCaptureFixture) -> None:
+    found = read(
+        parts / "val", name="validation_data", model=model_of(4, 4, 3), class_names=list("abc")
+    )
+    assert found.y.tolist() == [0, 1]
+    assert found.class_names == ("a", "b", "c")
+    assert "the subfolder 'c' holds no images" in caplog.text
 
 
 # Splitting.
