@@ -164,3 +164,10 @@ def test_parts_are_never_taken_for_classes(paths: list[str], words: str, tmp_pat
         read_parts(tmp_path, "train")
     assert words in str(caught.value)
     assert f"Received: train={str(tmp_path)!r} with the subfolders" in str(caught.value)
+
+
+def test_one_class_suffices_to_test_on(tmp_path: Path) -> None:
+    touch(tmp_path, "cat/1.png", "dog/")
+    assert list(read_classes(tmp_path, least=1).files) == ["cat"]
+    with pytest.raises(ValueError, match="holds no images that can be read"):
+        read_classes(touch(tmp_path / "other", "cat/", "dog/"), least=1)
