@@ -31,7 +31,7 @@ PARTS: dict[str, tuple[str, ...]] = {
 
 # Left by macOS, Windows and file servers beside what people put there.
 _NOISE = {"__macosx", "@eadir", "thumbs.db", "desktop.ini"}
-_SHAPE = "It must hold one subfolder of images for each class"
+_SHAPE = "must be a folder with a subfolder of images for each class"
 
 
 @dataclass(frozen=True)
@@ -195,10 +195,10 @@ def _checked(path: str | os.PathLike[str], name: str) -> str:
     folder = os.fspath(path)
     if not os.path.exists(folder):
         raise FileNotFoundError(
-            f"`{name}` names a folder that is not there. {_SHAPE}. Received: {name}={folder!r}"
+            f"`{name}` {_SHAPE}; there is no such folder. Received: {name}={folder!r}"
         )
     if not os.path.isdir(folder):
-        raise NotADirectoryError(f"`{name}` is a file. {_SHAPE}. Received: {name}={folder!r}")
+        raise NotADirectoryError(f"`{name}` {_SHAPE}; this is a file. Received: {name}={folder!r}")
     return folder
 
 

@@ -118,10 +118,10 @@ def test_two_classes_are_needed(paths: list[str], words: str, tmp_path: Path) ->
 @pytest.mark.parametrize("read", [read_classes, read_parts])
 def test_a_folder_must_be_there(read: object, tmp_path: Path) -> None:
     assert callable(read)
-    with pytest.raises(FileNotFoundError, match=r"is not there.*Received: train='.*none'"):
+    with pytest.raises(FileNotFoundError, match=r"no such folder.*Received: train='.*none'"):
         read(tmp_path / "none", "train")
     touch(tmp_path, "file")
-    with pytest.raises(NotADirectoryError, match=r"is a file.*one subfolder.*Received: train="):
+    with pytest.raises(NotADirectoryError, match=r"this is a file.*Received: train="):
         read(str(tmp_path / "file"), "train")
 
 
