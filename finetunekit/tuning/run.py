@@ -149,6 +149,16 @@ def _load(source: Any, options: dict[str, Any]) -> keras.Model:
     return backbone
 
 
+def _with_head(
+    backbone: keras.Model, task: Task, dropout: float, known: sources.Source
+) -> keras.Model:
+    """A new model, which knows how its image files were read."""
+    model = add_head(backbone, task, dropout=dropout)
+    if known.of_files:
+        image_files.remember(model, known.bits)
+    return model
+
+
 def _tuned(
     backbone: keras.Model, data: Datasets, options: Options
 ) -> tuple[keras.Model, TuneReport]:
