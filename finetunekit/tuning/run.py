@@ -149,22 +149,18 @@ def _load(source: Any, options: dict[str, Any]) -> keras.Model:
     return backbone
 
 
-def _with_head(
-    backbone: keras.Model, task: Task, dropout: float, known: sources.Source
-) -> keras.Model:
+def _with_head(backbone: keras.Model, data: Datasets, dropout: float) -> keras.Model:
     """A new model, which knows how its image files were read."""
-    model = add_head(backbone, task, dropout=dropout)
-    if known.of_files:
-        image_files.remember(model, known.bits)
+    model = add_head(backbone, data.task, dropout=dropout)
+    if data.of_files:
+        image_files.remember(model, data.bits)
     return model
 
 
 def _tuned(
     backbone: keras.Model, data: Datasets, options: Options
 ) -> tuple[keras.Model, TuneReport]:
-    model = add_head(backbone, data.task, dropout=options.dropout)
-    if data.of_files:
-        image_files.remember(model, data.bits)
+    model = _with_head(backbone, data, options.dropout)
     compile_for_task(model, optimizer=keras.optimizers.AdamW(HEAD_RATE))
     judge = Judge(model, data.task, data.y, data.held_out, stages=2 if options.epochs else 1)
     history = fit_in_stages(

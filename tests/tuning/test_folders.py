@@ -58,35 +58,39 @@ def test_parts_are_trained_validated_and_tested_on(tmp_path: Path) -> None:
     x = np.array([10, 11, 200, 201], "float32")[:, None, None, None] * np.ones((4, 6, 6, 3))
     assert report.test is not None
     assert report.probe is not None
-    for found in (report.test["loss"], report.probe["loss"]):
-        assert found == pytest.approx(loss_on(model, x, [0, 0, 1, 1]), rel=1e-3)
-    assert "val_loss" in report.history.history
+    y = [0, 0, 1, 1]
+    found = report.history.history["val_loss"][-1]
+    assert found == pytest.approx(loss_on(model, x, y), rel=1e-3)
+    right = (model.predict(x, verbose=0)[:, 0] >= 0.5) == np.array(y, bool)
+    assert report.test.metrics["accuracy"] == report.probe["accuracy"] == right.mean()
 
 
 def test_what_is_given_takes_the_place_of_a_part(tmp_path: Path) -> None:
     data_set(tmp_path / "data", ("train", "val"))
     given = (np.full((3, 6, 6, 3), 200, "uint8"), np.array([1, 1, 1]))
     model, report = ftk.fine_tune(backbone(), tmp_path / "data", given, test_data=given, **SHORT)
-    assert report.probe is not None
-    assert report.probe["loss"] == pytest.approx(loss_on(model, given[0], [1] * 3), rel=1e-3)
+    found = report.history.history["val_loss"][-1]
+    assert found == pytest.approx(loss_on(model, given[0], [1] * 3), rel=1e-3)
+    assert report.test is not None
+    assert report.test.count == 3
 
 
 def test_deep_files_are_read_alike_everywhere(tmp_path: Path) -> None:
-    """12 bits, of which the test part alone would look like 8; and so says the file."""
+    """12 bits, of which the validation part alone would look like 8; and so says the file."""
     data_set(tmp_path, ("train",), deep=True)
     for label, level in (("cat", 160), ("dog", 240)):
-        write(tmp_path / "test" / label / "1.png", level, deep=True)
+        write(tmp_path / "val" / label / "1.png", level, deep=True)
     model, report = ftk.fine_tune(backbone(), tmp_path, **SHORT)
     x = np.rint(np.array([160, 240]) / 4095 * 255)[:, None, None, None] * np.ones((2, 6, 6, 3))
-    assert report.test is not None
-    assert report.test["loss"] == pytest.approx(loss_on(model, x, [0, 1]), rel=1e-3)
+    found = report.history.history["val_loss"][-1]
+    assert found == pytest.approx(loss_on(model, x, [0, 1]), rel=1e-3)
     opened = ftk.load(ftk.save(model, tmp_path / "tuned.keras", verbose=0))
     contract = ftk.input_contract(opened)
     assert contract is not None
     assert (contract.image_bits, contract.fitting) == (12, "center_crop")
     assert contract.tuned_size == (6, 6) == image_sizes.expected(opened)
     assert contract.value_range == (0.0, 255.0)
-    files = [tmp_path / "test" / label / "1.png" for label in ("cat", "dog")]
+    files = [tmp_path / "val" / label / "1.png" for label in ("cat", "dog")]
     assert np.array_equal(read_for(opened, files), x)
 
 
