@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -35,12 +36,14 @@ class ReadImages:
         bits: The depth by which files of more than 8 bits were scaled; None if there are none.
         deep: How many of them there are.
         transparent: How many files have transparent parts.
+        frames: How many hold more images than the one that was read.
     """
 
     images: np.ndarray
     bits: int | None
     deep: int
     transparent: int
+    frames: int
 
     def report(self, where: str) -> None:
         """Logs what became of files that are not plain RGB."""
@@ -51,6 +54,8 @@ class ReadImages:
             )
         if self.transparent:
             say(f"{where}: transparent parts of {plural(self.transparent, 'file')} are made white")
+        if self.frames:
+            say(f"{where}: of {plural(self.frames, 'file')} with several frames or pages the first")
 
 
 class _Deep(NamedTuple):
@@ -156,13 +161,12 @@ def read_files(paths: Paths, *, size: tuple[int, int], bits: int | None = None) 
     images = np.empty((len(files), *size, 3), "uint8")
     deep: dict[int, _Deep] = {}
     broken: dict[int, str] = {}
-    transparent: list[int] = []
+    found_in: Counter[str] = Counter()
 
     def read(index: int) -> None:
         try:
             found = decode(files[index], 2 * max(size))
-            if found.transparent:
-                transparent.append(index)
+            found_in.update(name for name in ("transparent", "frames") if getattr(found, name))
             if found.highest is None:
                 images[index] = _fitted(found.planes[0], size)
             else:
@@ -178,7 +182,7 @@ def read_files(paths: Paths, *, size: tuple[int, int], bits: int | None = None) 
             raise
     _check_whole([broken[index] for index in sorted(broken)], len(files))
     bits = _scale(images, files, deep, bits)
-    return ReadImages(images, bits, len(deep), len(transparent))
+    return ReadImages(images, bits, len(deep), found_in["transparent"], found_in["frames"])
 
 
 def _check_there(files: list[str]) -> None:
@@ -233,9 +237,9 @@ def _scale(
     if highest > white:
         beyond = [files[index] for index in sorted(deep) if deep[index].highest > white]
         warn(
-            f"{plural(len(beyond), 'file')} of {len(deep)} hold values up to {highest:,.0f}, "
-            f"beyond the {bits} bits of the images that the model was tuned on, and become white "
-            f"there: {listed(beyond, 5)}"
+            f"values up to {highest:,.0f} in {plural(len(beyond), 'file')} of {len(deep)} lie "
+            f"beyond the {bits} bits of the images that the model was tuned on, and become white: "
+            f"{listed(beyond, 5)}"
         )
     for index, part in deep.items():
         levels = part.values * np.float32(255 / white)

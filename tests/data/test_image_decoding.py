@@ -117,6 +117,13 @@ def test_values_that_are_no_brightness_are_refused(name: str, tmp_path: Path) ->
     assert str(path) in str(caught.value)
 
 
+def test_deep_files_whose_0_is_white_are_refused(tmp_path: Path) -> None:
+    """Pillow would show the negative."""
+    path = written(tmp_path / "x.tif", image_bytes.tiff_16(GREY, white_is_zero=True))
+    with pytest.raises(ValueError, match="its 0 is white"):
+        read(path)
+
+
 def test_grey_with_transparency_of_16_bits_is_refused(tmp_path: Path) -> None:
     """Pillow would keep the upper byte alone: black for 12 bits."""
     path = written(tmp_path / "x.png", image_bytes.png_16(COLOURS[..., :2]))

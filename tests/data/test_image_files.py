@@ -146,7 +146,7 @@ def test_values_beyond_the_depth_are_said(tmp_path: Path, caplog: pytest.LogCapt
     assert images[:, 0, 1, 0].tolist() == [56, 255]
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert "1 file of 2 hold values up to 5,000, beyond the 12 bits" in record.message
+    assert "values up to 5,000 in 1 file of 2 lie beyond the 12 bits" in record.message
     assert "bright.png" in record.message
     assert "dark.png" not in record.message
 
@@ -154,11 +154,15 @@ def test_values_beyond_the_depth_are_said(tmp_path: Path, caplog: pytest.LogCapt
 def test_what_is_not_plain_rgb_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "finetunekit")
     paths = [deep(tmp_path / "x.png", 900), write(tmp_path / "y.png", np.full((2, 2, 4), 9))]
-    read_files([*paths, write(tmp_path / "z.png", photo(4, 4))], size=(2, 2)).report("photos")
+    frames = [Image.new("RGB", (4, 3), (level, 0, 0)) for level in (255, 0)]
+    frames[0].save(tmp_path / "z.gif", save_all=True, append_images=frames[1:])
+    paths += [tmp_path / "z.gif", write(tmp_path / "z.png", photo(4, 4))]
+    read_files(paths, size=(2, 2)).report("photos")
     assert [record.message for record in caplog.records] == [
         "photos: 1 file of more than 8 bits read as 10-bit images, values of 0 to 1,023 to pixels "
         "of 0 to 255",
         "photos: transparent parts of 1 file are made white",
+        "photos: of 1 file with several frames or pages the first",
     ]
 
 
