@@ -149,7 +149,8 @@ def read_files(paths: Paths, *, size: tuple[int, int], bits: int | None = None) 
         FileNotFoundError: If files are not there; with the names of all.
         ImportError: If Pillow is not installed; with the line that installs it.
     """
-    files = [os.fspath(path) for path in ([paths] if _is_path(paths) else paths)]
+    several = [paths] if isinstance(paths, (str, os.PathLike)) else paths
+    files = [os.fspath(path) for path in several]
     _check_there(files)
     pillow().init()  # Its plugins, before threads ask for them.
     images = np.empty((len(files), *size, 3), "uint8")
@@ -178,10 +179,6 @@ def read_files(paths: Paths, *, size: tuple[int, int], bits: int | None = None) 
     _check_whole([broken[index] for index in sorted(broken)], len(files))
     bits = _scale(images, files, deep, bits)
     return ReadImages(images, bits, len(deep), len(transparent))
-
-
-def _is_path(paths: Any) -> bool:
-    return isinstance(paths, (str, os.PathLike))
 
 
 def _check_there(files: list[str]) -> None:

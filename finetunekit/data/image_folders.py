@@ -31,7 +31,7 @@ PARTS: dict[str, tuple[str, ...]] = {
 
 # Left by macOS, Windows and file servers beside what people put there.
 _NOISE = {"__macosx", "@eadir", "thumbs.db", "desktop.ini"}
-_SHAPE = "It must hold one subfolder of images for each class"
+_SHAPE = "must be a folder with a subfolder of images for each class"
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,9 @@ class ClassFolder:
             warn(f"{self.path}: the subfolder {name!r} holds {words} and is not taken for a class")
 
 
-def read_classes(path: str | os.PathLike[str], name: str = "folder") -> ClassFolder:
+def read_classes(
+    path: str | os.PathLike[str], name: str = "folder", *, least: int = 2
+) -> ClassFolder:
     """Lists the image files of a folder by class; reads none of them.
 
     Classes are the subfolders, sorted; files may lie deeper. Hidden files and folders, such as
@@ -75,6 +77,7 @@ def read_classes(path: str | os.PathLike[str], name: str = "folder") -> ClassFol
     Args:
         path: The folder.
         name: What the user calls it.
+        least: How many classes must have images: two to train on, one to test on.
 
     Returns:
         A `ClassFolder`; classes without images are not among its `files`.
@@ -82,7 +85,7 @@ def read_classes(path: str | os.PathLike[str], name: str = "folder") -> ClassFol
     Raises:
         FileNotFoundError: If it is not there.
         NotADirectoryError: If it is a file.
-        ValueError: If it holds fewer than two classes with images.
+        ValueError: If it holds fewer classes with images.
 
     Example:
         ```python
@@ -107,7 +110,7 @@ def read_classes(path: str | os.PathLike[str], name: str = "folder") -> ClassFol
             empty[label] = f"no images that can be read ({_kinds(others) or 'nothing'})"
         skipped += others
         broken += gone
-    if len(files) < 2:
+    if len(files) < least:
         raise ValueError(_too_few(folder, name, files, empty))
     return ClassFolder(folder, files, empty, skipped, tuple(broken))
 
@@ -219,10 +222,10 @@ def _checked(path: str | os.PathLike[str], name: str) -> str:
     folder = os.fspath(path)
     if not os.path.exists(folder):
         raise FileNotFoundError(
-            f"`{name}` names a folder that is not there. {_SHAPE}. Received: {name}={folder!r}"
+            f"`{name}` {_SHAPE}; there is no such folder. Received: {name}={folder!r}"
         )
     if not os.path.isdir(folder):
-        raise NotADirectoryError(f"`{name}` is a file. {_SHAPE}. Received: {name}={folder!r}")
+        raise NotADirectoryError(f"`{name}` {_SHAPE}; this is a file. Received: {name}={folder!r}")
     return folder
 
 
@@ -233,8 +236,8 @@ def _too_few(folder: str, name: str, files: dict[str, list[str]], empty: dict[st
     if only and len(_subfolders(os.path.join(folder, only))) > 1:
         more += f" If the classes lie in {only!r}, give that folder."
     return (
-        f"`{name}` must have a subfolder of images for each class, at least two. Its subfolders "
-        f"are: {listed(found) or 'none'}.{more} Received: {name}={folder!r}"
+        f"`{name}` must have a subfolder of images for each class, at least two to train on. Its "
+        f"subfolders are: {listed(found) or 'none'}.{more} Received: {name}={folder!r}"
     )
 
 

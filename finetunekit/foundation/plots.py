@@ -39,8 +39,8 @@ def fonts_for(texts: Iterable[str]) -> Iterator[None]:
     manager = importlib.import_module("matplotlib.font_manager")
     usual = list(matplotlib.rcParams["font.family"])
     wanted = {ord(letter) for text in texts for letter in text if letter.isprintable()}
-    for path in {manager.findfont(name) for name in usual}:
-        wanted -= _characters(path)
+    for name in usual:
+        wanted -= _characters(manager.findfont(manager.FontProperties(family=[name])))
     more = []
     while wanted:
         name, has = _richest(wanted)

@@ -1,7 +1,6 @@
 """`fine_tune`: a probe of the head, then the top of the backbone."""
 
 import dataclasses
-import functools
 import numbers
 from typing import Any
 
@@ -151,24 +150,26 @@ def fine_tune(
     keras.utils.set_random_seed(plan.seed)
     backbone = load_backbone(source, **load_options)
     plan = _with_defaults(plan, metadata.of(backbone).tokenizer is not None)
-    if metadata.of(backbone).head is not None:
-        raise ValueError(
-            "`source` has a head already: train it with `fit` or `fit_in_stages`, or give its "
-            f"backbone. Received: source={source!r}"
-        )
+    _check_headless(backbone, source)
     names = label_tasks.names_in_order(task, class_names)
     train, validation_data, test_data = sources.parts(train, validation_data, test_data)
     known = sources.read(train, "train", backbone, image_size, names, labels=True)
     found, y, why = label_tasks.task_of_labels(known.y, task, names or known.class_names)
     choices = {"task": f"{found.name}, {why}"}
     data, held_out = _divided(known, y, found, validation_data, validation_split, plan, choices)
-    also = functools.partial(_also, backbone=backbone, size=image_size, task=found, bits=known.bits)
-    held_out = also(validation_data, "validation_data", otherwise=held_out)
-    test = also(test_data, "test_data", otherwise=None)
-    model = add_head(backbone, found, dropout=dropout)
-    if known.of_files:
-        image_files.remember(model, known.bits)
+    like = (backbone, image_size, found, known.bits)
+    held_out = _also(validation_data, "validation_data", *like, held_out)
+    test = _also(test_data, "test_data", *like, None)
+    model = _with_head(backbone, found, dropout, known)
     return _tuned(model, found, data, held_out, test, plan, choices)
+
+
+def _check_headless(backbone: keras.Model, source: Any) -> None:
+    if metadata.of(backbone).head is not None:
+        raise ValueError(
+            "`source` has a head already: train it with `fit` or `fit_in_stages`, or give its "
+            f"backbone. Received: source={source!r}"
+        )
 
 
 def _divided(
@@ -213,7 +214,6 @@ def _divided(
 def _also(
     given: Any,
     name: str,
-    *,
     backbone: Any,
     size: int | None,
     task: Task,
@@ -229,6 +229,16 @@ def _also(
         return source.x
     _, y, _ = label_tasks.task_of_labels(source.y, task, task.class_names)
     return source.x, y
+
+
+def _with_head(
+    backbone: keras.Model, task: Task, dropout: float, known: sources.Source
+) -> keras.Model:
+    """A new model, which knows how its image files were read."""
+    model = add_head(backbone, task, dropout=dropout)
+    if known.of_files:
+        image_files.remember(model, known.bits)
+    return model
 
 
 def _tuned(

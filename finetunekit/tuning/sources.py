@@ -50,9 +50,9 @@ def parts(train: Any, validation_data: Any, test_data: Any) -> tuple[Any, Any, A
     if not found:
         return train, validation_data, test_data
     given = {"validation": validation_data, "test": test_data}
-    used = {part: path for part, path in found.items() if given.get(part) is None}
     roles = {"train": "train on", "validation": "validate on", "test": "test on"}
-    words = [f"{path} to {roles[part]}" for part, path in used.items()]
+    used = [part for part in roles if part in found and given.get(part) is None]
+    words = [f"{found[part]} to {roles[part]}" for part in used]
     say(f"the folder holds parts of a data set: {', '.join(words)}")
     validation_data, test_data = (
         found.get(part) if value is None else value for part, value in given.items()
@@ -135,7 +135,7 @@ def _folder(
     class_names: Sequence[str] | None,
     bits: int | None,
 ) -> Source:
-    found = image_folders.read_classes(path, name)
+    found = image_folders.read_classes(path, name, least=2 if name == "train" else 1)
     wanted = (size, size) if size is not None else image_sizes.expected(model)
     classes = list(found.files)
     if class_names is not None:

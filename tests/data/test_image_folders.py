@@ -118,10 +118,10 @@ def test_two_classes_are_needed(paths: list[str], words: str, tmp_path: Path) ->
 @pytest.mark.parametrize("read", [read_classes, read_parts])
 def test_a_folder_must_be_there(read: object, tmp_path: Path) -> None:
     assert callable(read)
-    with pytest.raises(FileNotFoundError, match=r"is not there.*Received: train='.*none'"):
+    with pytest.raises(FileNotFoundError, match=r"no such folder.*Received: train='.*none'"):
         read(tmp_path / "none", "train")
     touch(tmp_path, "file")
-    with pytest.raises(NotADirectoryError, match=r"is a file.*one subfolder.*Received: train="):
+    with pytest.raises(NotADirectoryError, match=r"this is a file.*Received: train="):
         read(str(tmp_path / "file"), "train")
 
 
@@ -174,3 +174,10 @@ def test_all_images_of_a_folder(tmp_path: Path) -> None:
     ]
     with pytest.raises(ValueError, match=r"`x` holds no images that can be read \(.bmp"):
         list_images(tmp_path / "c", "x")
+
+
+def test_one_class_suffices_to_test_on(tmp_path: Path) -> None:
+    touch(tmp_path, "cat/1.png", "dog/")
+    assert list(read_classes(tmp_path, least=1).files) == ["cat"]
+    with pytest.raises(ValueError, match="holds no images that can be read"):
+        read_classes(touch(tmp_path / "other", "cat/", "dog/"), least=1)

@@ -24,6 +24,9 @@ CONTRACT = InputContract(
     vocabulary_size=7,
     length=8,
     tokenizer="ours",
+    tuned_size=(24, 20),
+    fitting="center_crop",
+    image_bits=12,
 )
 CONTRACT_AS_JSON: dict[str, Any] = {
     "value_range": [0.0, 255.0],
@@ -37,6 +40,9 @@ CONTRACT_AS_JSON: dict[str, Any] = {
     "vocabulary_size": 7,
     "length": 8,
     "tokenizer": "ours",
+    "tuned_size": [24, 20],
+    "fitting": "center_crop",
+    "image_bits": 12,
 }
 EMPTY: dict[str, Any] = {
     "task": None,
@@ -148,7 +154,7 @@ def test_what_an_older_version_did_not_write_is_not_known() -> None:
     assert metadata.of(model).contract == InputContract(value_range=(-1, 1))
 
 
-@pytest.mark.parametrize("name", ["value_range", "size"])
+@pytest.mark.parametrize("name", ["value_range", "size", "tuned_size"])
 @pytest.mark.parametrize("value", [[], [1], [1, 2, 3]])
 def test_pairs_of_another_length_are_an_error(name: str, value: list[int]) -> None:
     contract = CONTRACT_AS_JSON | {name: value}

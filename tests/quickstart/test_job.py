@@ -131,7 +131,7 @@ def test_an_error_of_the_user_is_one_line_without_a_traceback(
     out, err = capsys.readouterr()
     assert not out
     assert err.count("\n") == 1
-    assert "The folder is not there" in err
+    assert "there is no such folder" in err
     assert not list(tmp_path.iterdir())
 
 

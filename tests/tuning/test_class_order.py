@@ -98,6 +98,7 @@ def test_names_of_other_folders(pets: Path, class_names: Any, error: type, words
 def test_validation_folders_must_have_the_classes(pets: Path, tmp_path: Path) -> None:
     for name in ("cat", "cow"):
         (tmp_path / name).mkdir()
+        keras.utils.save_img(tmp_path / name / "1.png", np.zeros((8, 8, 3)), scale=False)
     with pytest.raises(ValueError, match="`validation_data` must have the classes of `train`"):
         ftk.fine_tune(backbone(), pets, tmp_path, class_names=["dog", "cat"], **SHORT)
 
