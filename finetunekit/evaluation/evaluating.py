@@ -107,7 +107,7 @@ def _with_folder(
     is_folder = isinstance(x, (str, os.PathLike)) and os.path.isdir(x)
     if y is not None or not is_folder or samples.files_of(model, x) is None:
         return x, y, ()
-    found = image_folders.read_classes(x, "x")
+    found = image_folders.read_classes(x, "x", least=1)
     names = task.class_names or tuple(found.files)
     unknown = [name for name in found.files if name not in names]
     count = len(family_of(task).names(task))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from finetunekit.foundation.messages import plural
 from finetunekit.metrics.intervals import Interval
 from finetunekit.metrics.score import Score
 from finetunekit.models.metadata import Task
@@ -53,7 +54,9 @@ class EvaluationReport(Score):
 
     def __str__(self) -> str:
         """All of it: a line for each figure, each class, and each note."""
-        lines = [f"evaluation: {self.task.name}, {self.count:,} samples"]
+        lines = [f"evaluation: {self.task.name}, {plural(self.count, 'sample')}"]
+        if self.threshold is not None:
+            lines[0] += f", threshold {self.threshold:g}"
         lines += _table(
             ["", "", "95 % interval", "baseline"],
             [

@@ -35,9 +35,11 @@ class Facet:
 
     Attributes:
         of_compilation: Whether it belongs to how a model was compiled.
+        progress: The keys of its record that hold what an optimizer has gathered in training.
     """
 
     of_compilation: ClassVar[bool] = False
+    progress: ClassVar[tuple[str, ...]] = ()
 
     def carry(self, old: keras.Model, new: keras.Model) -> None:
         """Gives it to a model that was made of another and shares its layers."""
@@ -152,6 +154,7 @@ class Multipliers(Facet):
     """Learning-rate multipliers, variables without decay, and those that still warm up."""
 
     of_compilation = True
+    progress = ("warming",)
 
     def carry(self, old: keras.Model, new: keras.Model) -> None:
         if old.optimizer is not None:
@@ -189,23 +192,26 @@ class OptimizerState(Facet):
     """
 
     of_compilation = True
+    progress = ("optimizer",)
 
     def to_record(self, model: keras.Model) -> Record:
         optimizer = _optimizer(model)
         one_by_one = any(_frozen_in(place.layer) for place in graph.leaves(model))
         if optimizer is None or not optimizer.built or not one_by_one:
             return {}
-        return {"optimizer": [_values(variable) for variable in optimizer.variables]}
+        values = [_values(variable) for variable in optimizer.variables]
+        return {"optimizer": values, "fresh_optimizer": True}
 
     def from_record(self, model: keras.Model, record: Record) -> None:
         optimizer = _optimizer(model)
-        if optimizer is None or "optimizer" not in record:
+        if optimizer is None or not ("optimizer" in record or record.get("fresh_optimizer")):
             return
         if optimizer.built:
             optimizer_state.refit(optimizer, model.trainable_variables)
         else:
             optimizer.build(model.trainable_variables)
-        for variable, value in zip(optimizer.variables, record["optimizer"], strict=True):
+        values = record.get("optimizer", optimizer.variables)
+        for variable, value in zip(optimizer.variables, values, strict=True):
             variable.assign(value)
         compiled.renew(model)
 
@@ -214,6 +220,7 @@ class StashedSlots(Facet):
     """The optimizer's state of variables that do not train now."""
 
     of_compilation = True
+    progress = ("stashed",)
 
     def carry(self, old: keras.Model, new: keras.Model) -> None:
         if old.optimizer is None:
@@ -270,11 +277,12 @@ def carry_compilation(old: keras.Model, new: keras.Model) -> None:
                 facet.carry(old, new)
 
 
-def to_record(model: keras.Model) -> Record:
-    """All state of a model, as JSON but for arrays."""
+def to_record(model: keras.Model, *, optimizer: bool = True) -> Record:
+    """All state of a model, as JSON but for arrays, with its optimizer's progress or without."""
     record: Record = {}
     for facet in FACETS:
-        record |= facet.to_record(model)
+        rows = facet.to_record(model)
+        record |= {key: row for key, row in rows.items() if optimizer or key not in facet.progress}
     return record
 
 

@@ -112,9 +112,10 @@ def written_by(path: str) -> str:
         return ""  # Keras says what is wrong with it.
 
 
-def write(model: keras.Model, file: zipfile.ZipFile) -> None:
-    """Puts what is known about a model into its open archive."""
-    record_arrays.write(file, MEMBER, {"version": _VERSION, **model_state.to_record(model)})
+def write(model: keras.Model, file: zipfile.ZipFile, *, optimizer: bool = True) -> None:
+    """Puts what is known about a model into its open archive, its optimizer's progress or not."""
+    record = model_state.to_record(model, optimizer=optimizer)
+    record_arrays.write(file, MEMBER, {"version": _VERSION, **record})
     tokenizer = metadata.of(model).tokenizer
     if tokenizer is not None:
         for name, content in tokenizer.files().items():

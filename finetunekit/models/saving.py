@@ -11,11 +11,16 @@ import keras
 from finetunekit.foundation import arguments, paths
 from finetunekit.foundation.messages import say, warn
 from finetunekit.foundation.partial_files import partial_file
-from finetunekit.models import graph, saved_files
+from finetunekit.models import fresh_optimizer, graph, saved_files
 
 
 def save(
-    model: keras.Model, path: str | os.PathLike[str], *, overwrite: bool = True, verbose: Any = 1
+    model: keras.Model,
+    path: str | os.PathLike[str],
+    *,
+    optimizer: bool = True,
+    overwrite: bool = True,
+    verbose: Any = 1,
 ) -> str:
     """Saves a model as a `.keras` file that plain Keras opens too; changes nothing in it.
 
@@ -26,6 +31,9 @@ def save(
     Args:
         model: A built Keras model.
         path: A path that ends in `.keras`, in a folder that exists.
+        optimizer: Whether to keep what the optimizer has gathered, such as the moments of Adam,
+            which are twice the size of what trains. Without it the file still opens compiled, and
+            training goes on as from a new optimizer.
         overwrite: Whether a file of that name may be replaced.
         verbose: 0 for no message.
 
@@ -48,6 +56,7 @@ def save(
     history = isinstance(model, keras.callbacks.History)
     remedy = "`fit` returns the History; the model itself was trained in place." if history else ""
     arguments.check_model(model, remedy=remedy)
+    arguments.check_flag(optimizer, "optimizer")
     if not model.built:
         raise ValueError(
             "`model` is not built, so it has no weights to save. Call it on a batch first. "
@@ -64,8 +73,10 @@ def save(
         model.optimizer.build(model.trainable_variables)
     with partial_file(target, ".keras") as partial:
         _write(model, partial)
+        if not optimizer and model.compiled and model.optimizer is not None:
+            fresh_optimizer.forget_progress(partial, model.optimizer)
         with zipfile.ZipFile(partial, "a") as file:
-            saved_files.write(model, file)
+            saved_files.write(model, file, optimizer=optimizer)
     say(f"saved {target} ({os.path.getsize(target) / 1e6:.1f} MB)", verbose)
     return target
 
@@ -185,7 +196,8 @@ def load(
             f"Received: path={target!r}"
         )
     with warnings.catch_warnings(), keras.saving.custom_object_scope(custom_objects or {}):
-        if record is not None and "optimizer" in record:  # `apply` puts in what Keras skips.
+        if record is not None and ("optimizer" in record or record.get("fresh_optimizer")):
+            # `apply` puts in what Keras skips.
             warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
         model = saved_files.read_model(
             target, "path", custom_objects=custom_objects, safe_mode=safe_mode

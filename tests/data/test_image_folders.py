@@ -165,6 +165,16 @@ def test_parts_are_never_taken_for_classes(paths: list[str], words: str, tmp_pat
     assert f"Received: train={str(tmp_path)!r} with the subfolders" in str(caught.value)
 
 
+def test_all_images_of_a_folder(tmp_path: Path) -> None:
+    touch(tmp_path, "2.png", "1.JPG", "notes.txt", "b/1.webp", "a/._1.png", ".cache/1.png", "c/")
+    (tmp_path / "broken.png").symlink_to(tmp_path / "absent.png")
+    assert list_images(tmp_path) == [
+        str(tmp_path / name) for name in ("1.JPG", "2.png", "b/1.webp")
+    ]
+    with pytest.raises(ValueError, match=r"`x` holds no images that can be read \(.bmp"):
+        list_images(tmp_path / "c", "x")
+
+
 def test_one_class_suffices_to_test_on(tmp_path: Path) -> None:
     touch(tmp_path, "cat/1.png", "dog/")
     assert list(read_classes(tmp_path, least=1).files) == ["cat"]

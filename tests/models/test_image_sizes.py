@@ -105,9 +105,9 @@ def test_fit_remembers_the_size_and_the_file_does(
         (finding,) = ftk.check_batch(one, images(9, 10), y, verbose=0)
         assert finding.startswith("`x` holds images of 9x10 pixels, but 'net' was tuned on 12x10")
         assert "Resizing(12, 10, crop_to_aspect_ratio=True, antialias=True)(x)" in finding
-        ftk.predict_labels(one, images(12, 10))
+        ftk.predict(one, images(12, 10))
         assert not warned(log)
-        ftk.predict_labels(one, images(9, 10))
+        ftk.predict(one, images(9, 10))
         assert warned(log) == [finding]
 
 
