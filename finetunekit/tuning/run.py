@@ -212,7 +212,7 @@ def _also(
     source = sources.read(given, name, backbone, size, task.class_names, labels=False)
     if source.is_pipeline:
         return source.x
-    _, y, _ = label_tasks.task_of_labels(source.y, task, task.class_names)
+    _, y, _ = label_tasks.task_of_labels(source.y, task, task.class_names, name)
     return source.x, y
 
 
