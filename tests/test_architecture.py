@@ -22,6 +22,7 @@ MAY_IMPORT_TENSORFLOW: frozenset[str] = frozenset(
         "caching/engines.py",
         "caching/identity.py",
         "caching/litert.py",
+        "data/checked_batches.py",
         "resuming/random_states.py",
         "execution/fused_adam.py",
         "execution/readers.py",

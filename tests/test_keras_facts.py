@@ -12,6 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras2_models
 from finetunekit.foundation import keras_internals, keras_optimizers
@@ -52,6 +53,43 @@ class TestTraps:
         x = np.full((8, 4), 5, "float32")
         model.fit(x, x[:, :1], verbose=0)
         assert np.abs(layer.moving_mean.numpy()).max() > 0
+
+    def test_labels_outside_of_the_classes_train_in_silence(self) -> None:
+        """Why `data.checked_batches` looks at the labels of each batch."""
+        model = keras.Sequential([keras.Input((4,)), L.Dense(1, activation="sigmoid")])
+        model.compile(keras.optimizers.SGD(0.1), "binary_crossentropy")
+        x = np.ones((8, 4), "float32")
+        data = tf.data.Dataset.from_tensors((x, np.full(8, 255))).repeat(50)
+        assert model.fit(data, verbose=0).history["loss"][0] < -100
+
+    @pytest.mark.filterwarnings("ignore:The structure of `inputs`")
+    def test_a_spare_part_of_a_dict_takes_the_place_of_an_input(self) -> None:
+        """Why `inputs.read` and `data.batch_form` leave such parts out."""
+        b, c = (keras.Input((1,), name=name) for name in "bc")
+        model = keras.Model({"b": b, "c": c}, b + 0 * c)
+        parts = {name: np.full((1, 1), ord(name) - 96, "float32") for name in "abc"}
+        assert model.predict(parts, verbose=0).item() == 1, "of `a`"
+
+    def test_a_misspelt_output_gets_its_weight(self) -> None:
+        """Why `data.output_names` compares the names."""
+        model = keras.Sequential([keras.Input((4,)), L.Dense(1, name="score")])
+        losses = []
+        for weights in (None, {"scroe": 2.0}):
+            model.compile("sgd", "mse", loss_weights=weights)
+            losses.append(model.evaluate(np.ones((2, 4)), np.ones(2), verbose=0))
+        assert losses[1] == pytest.approx(2 * losses[0])
+
+    def test_the_average_over_padding_alone_is_nan(self) -> None:
+        """Why `tasks.pooling` gives such samples a mask."""
+        tokens = keras.ops.ones((1, 3, 2))
+        found = L.GlobalAveragePooling1D()(tokens, mask=keras.ops.zeros((1, 3), "bool"))
+        assert np.isnan(np.asarray(found)).all()
+
+    def test_an_augmentation_in_another_range_blanks_the_image(self) -> None:
+        """Why `models.value_ranges` compares the ranges."""
+        layer = L.RandomBrightness(0.1, value_range=(0, 1))
+        found = np.asarray(layer(images(4), training=True))
+        assert found.max() <= 1
 
     def test_a_regularizer_set_on_a_built_layer_is_ignored(self) -> None:
         """Why `inject_regularizer` sets the variable too."""

@@ -10,8 +10,9 @@ import numpy as np
 from finetunekit.backbones import input_transforms, statistics
 from finetunekit.backbones.input_transforms import Front, Signal
 from finetunekit.foundation import arguments
-from finetunekit.models import graph, image_sizes, inputs, metadata
+from finetunekit.models import graph, image_sizes, inputs, metadata, tables, value_ranges
 from finetunekit.models.metadata import InputContract
+from finetunekit.text import roles
 
 # A factor below this turns pixels of 0 to 255 into small numbers.
 _SHRINKS = 1 / 20
@@ -149,8 +150,9 @@ def doubts(model: keras.Model, x: Any, name: str = "x") -> list[str]:
     arrays = by_input(model, x)
     check_tokens(found, arrays, model, name)
     rows = list(_rescaled_twice(found, model))
+    others = [*_augmented_in_another_range(found, model), *_of_padding_only(found, model, x, name)]
     if len(arrays) != 1:
-        return rows
+        return rows + others
     (array,) = arrays.values()
     size = image_sizes.doubt(model, array.shape, name)
     contract, signal = _taker(model, found)
@@ -159,7 +161,14 @@ def doubts(model: keras.Model, x: Any, name: str = "x") -> list[str]:
     sample = array[:: max(1, len(array) // statistics.SAMPLES)][: statistics.SAMPLES]
     alone = None if signal.touched else contract
     rows += statistics.doubts(model, sample, name, alone, scale=not rows)
+    rows += others
     return rows if size is None else [size, *rows]
+
+
+def doubts_of_layers(model: keras.Model) -> list[str]:
+    """Findings about the layers in front of the first weights, whatever the inputs are."""
+    found = input_transforms.walk(model)
+    return [*_rescaled_twice(found, model), *_augmented_in_another_range(found, model)]
 
 
 def by_input(model: keras.Model, x: Any) -> dict[str, np.ndarray]:
@@ -234,6 +243,37 @@ def _taker(model: keras.Model, found: Front) -> tuple[InputContract | None, Sign
         if known is not None and known.value_range is not None:
             return known, signal
     return input_contract(model), Signal("x")
+
+
+def _augmented_in_another_range(found: Front, model: keras.Model) -> Iterator[str]:
+    """Finds augmentation layers that take the values for smaller or larger ones than they are."""
+    if not found.augmentations:
+        return
+    contract, signal = _taker(model, found)
+    if contract is None or contract.value_range is None or (signal.scale == 0).any():
+        return
+    fed = (np.array([[end] for end in contract.value_range]) - signal.offset) / signal.scale
+    for layer, seen in found.augmentations:
+        ends = fed * seen.scale + seen.offset
+        yield from value_ranges.doubts([layer], float(ends.min()), float(ends.max()), model.name)
+
+
+def _of_padding_only(found: Front, model: keras.Model, x: Any, name: str) -> Iterator[str]:
+    """Finds samples without a token, of which an average of plain Keras makes NaN."""
+    filled = roles.mask_of(model, x)
+    masking = [layer for _, layer in found.embeddings if layer.mask_zero]
+    if filled is None and masking and isinstance(x, np.ndarray):
+        filled = x
+    if not isinstance(filled, np.ndarray) or filled.ndim != 2:
+        return
+    rows = np.flatnonzero(~(filled != 0).any(axis=1))
+    if len(rows):
+        yield (
+            f"`{name}` has samples of padding only, without a token: {tables.rows_text(rows)}. "
+            "There is nothing to learn from, and a GlobalAveragePooling1D of plain Keras makes NaN "
+            "of them, which spoils all weights. Drop them: "
+            f"`keep = mask.any(axis=1)`"
+        )
 
 
 def _out_of_range(

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit.models import graph
+from finetunekit.models import graph, value_ranges
 
 RANDOM = ("Random", "AugMix", "RandAugment", "CutMix", "MixUp")
 """How the names of augmentation layers begin."""
@@ -53,6 +53,8 @@ class Front:
     """Scaling layers and nested models, each with the signal that enters it."""
     embeddings: list[tuple[str, Any]] = field(default_factory=list)
     """Name of an input, and an Embedding that looks up its values."""
+    augmentations: list[tuple[Any, Signal]] = field(default_factory=list)
+    """Layers that are told the range of the values, each with the signal that enters it."""
     ends: list[Signal] = field(default_factory=list)
     """The signals as the first layers with weights see them."""
 
@@ -110,7 +112,10 @@ def _after(operation: Any, signal: Signal, args: Any, kwargs: Any, front: Front)
         front.stages.append((operation, signal))
         return _normalised(operation, signal)
     kind = type(operation).__name__
-    if kind.startswith(_KEEPS_SCALE):
+    told = isinstance(operation, keras.layers.Layer) and any(value_ranges.ranged([operation]))
+    if told:
+        front.augmentations.append((operation, signal))
+    if told or kind.startswith(_KEEPS_SCALE):
         return signal
     if _reverses_channels(kind, operation, args, kwargs):
         return replace(

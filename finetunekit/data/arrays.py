@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit.data import label_checks, output_labels, pipelines
+from finetunekit.data import batch_form, label_checks, output_labels, output_names, pipelines
 from finetunekit.data.class_weights import sample_weights
 from finetunekit.foundation import arguments
 from finetunekit.models import inputs
@@ -69,6 +69,7 @@ def read(
                 "`x` and `y` must hold the same number of samples. Received: x "
                 f"with {count}, y with {len(part)} samples"
             )
+    sample_weight = output_names.of(model).arranged(sample_weight, "sample_weight")
     return Arrays(x, y, output_labels.read_weights(sample_weight, y, count))
 
 
@@ -147,6 +148,8 @@ def read_validation(
             inputs.compare_range(flat[0], model)
         return held_out.parts()
     if not isinstance(validation_data, (tuple, list)):
-        pipelines.check(validation_data, model, "validation_data", labelled=task is not None)
         pipelines.check_length(validation_data, steps, "validation_data", "validation_steps")
+        pipelines.check(validation_data, model, "validation_data", labelled=task is not None)
+        form = batch_form.of(model, task, "validation_data")
+        batch_form.check(form, pipelines.shown_batch(validation_data))
     return validation_data

@@ -71,8 +71,7 @@ def warn_of(model: keras.Model, x: Any) -> None:
         ValueError: If token ids lie outside of the vocabulary.
     """
     found = loss_doubts(model)
-    if x is not None:
-        found += contract.doubts(model, x)
+    found += contract.doubts_of_layers(model) if x is None else contract.doubts(model, x)
     for finding in found:
         warn(finding)
 

@@ -52,6 +52,11 @@ class Batches(abc.ABC):
         Their first axis is that of the samples.
         """
 
+    @property
+    def fault(self) -> ValueError | None:
+        """What was wrong with a batch that was read, if anything; arrays are checked before."""
+        return None
+
     @abc.abstractmethod
     def first_batch(self) -> Any:
         """The inputs of one batch, as numpy arrays.

@@ -1,5 +1,6 @@
 """Checks of labels for a task, and of splits that leave a class on one side only."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -9,10 +10,51 @@ from finetunekit.foundation.messages import warn
 from finetunekit.models.inputs import check_finite
 from finetunekit.models.metadata import Task
 from finetunekit.tasks import family_of, loss_name
+from finetunekit.tasks.label_shapes import Shape
 
 # A class that a random split would leave out with less than this probability is not rare: the
 # data are sorted.
 _SORTED = 0.01
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the labels of a model with one output must be.
+
+    Attributes:
+        task: What they mean.
+        output_shape: The shape of the output, None for the batch.
+        loss: The class name of the loss, if it is one of Keras'.
+    """
+
+    task: Task
+    output_shape: Shape
+    loss: str
+
+    def check(self, labels: np.ndarray) -> None:
+        """Raises ValueError for labels whose shape or values do not fit."""
+        family = family_of(self.task)
+        family.check_labels(
+            family.labels_for_check(labels, self.loss), self.task, self.output_shape
+        )
+
+    def check_shape(self, shape: Shape) -> None:
+        """Raises ValueError for a shape that does not fit; None is a size that is not known."""
+        family_of(self.task).check_label_shape(shape, self.task, self.output_shape)
+
+    def surely_valid(self, labels: Any) -> Any:
+        """Whether a tensor in a graph surely passes `check`, as a bool tensor or a bool."""
+        if labels.shape.rank is None or None in labels.shape[1:]:
+            return False  # What the family would take for one form may be another.
+        return family_of(self.task).surely_valid(labels, self.task, self.output_shape)
+
+
+def expected(model: keras.Model, task: Task | None) -> Expected | None:
+    """What a model's labels must be; None if it has a loss of its own."""
+    if task is None:
+        return None
+    output_shape = (None, *model.output_shape[1:])
+    return Expected(task, output_shape, loss_name(getattr(model, "loss", None)))
 
 
 def check_labels(y: np.ndarray, model: keras.Model, task: Task | None) -> None:
@@ -22,10 +64,9 @@ def check_labels(y: np.ndarray, model: keras.Model, task: Task | None) -> None:
         ValueError: If shapes or values do not fit.
     """
     check_finite(y, "y")
-    if task is not None:
-        family = family_of(task)
-        labels = family.labels_for_check(y, loss_name(getattr(model, "loss", None)))
-        family.check_labels(labels, task, (None, *model.output_shape[1:]))
+    wanted = expected(model, task)
+    if wanted is not None:
+        wanted.check(y)
 
 
 def check_split(

@@ -38,10 +38,10 @@ class OrderedBatches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         """One batch."""
         rows = self.rows(index)
-        batch: tuple[Any, ...] = keras.tree.map_structure(
+        x, *others = keras.tree.map_structure(
             lambda array: None if array is None else keras_array(array[rows]), self._data
         )
-        return batch
+        return (x, *(without_holes(part, len(rows)) for part in others))
 
     def on_epoch_begin(self) -> None:
         """Draws the order of the epoch."""
@@ -54,6 +54,18 @@ def keras_array(array: Any) -> Any:
     if isinstance(array, np.ndarray) and array.dtype == object:
         return keras.ops.convert_to_tensor(array, dtype="string")
     return array
+
+
+def without_holes(parts: Any, count: int) -> Any:
+    """Labels or weights of a batch with zeros in the place of None.
+
+    Of an output without a loss Keras looks at neither, but it takes no None in such batches.
+    """
+    if not keras.tree.is_nested(parts):
+        return parts
+    return keras.tree.map_structure(
+        lambda part: np.zeros(count, "float32") if part is None else part, parts
+    )
 
 
 def epoch_order(samples: int, seed: int, epoch: int) -> np.ndarray:

@@ -5,7 +5,8 @@ from typing import Any
 
 import keras
 
-from finetunekit.data import label_checks
+from finetunekit.data import label_checks, output_names
+from finetunekit.data.output_names import OutputNames
 from finetunekit.foundation import keras_internals
 from finetunekit.foundation.messages import listed
 from finetunekit.models import inputs
@@ -37,7 +38,9 @@ def read_labels(y: Any, model: keras.Model, task: Task | None) -> Any:
         labels = inputs.to_numpy(y, "y")
         label_checks.check_labels(labels, model, task)
         return labels
-    _check_complete(y, model)
+    known = output_names.of(model)
+    y = known.arranged(y, "y")
+    _check_complete(y, model, known)
     return _by_output(y, "y", _finite)
 
 
@@ -98,8 +101,8 @@ def _by_output(parts: Any, name: str, read: Callable[[Any, str], Any]) -> Any:
     return found if isinstance(parts, dict) else tuple(found.values())
 
 
-def _check_complete(y: Any, model: keras.Model) -> None:
-    names = list(getattr(model, "output_names", range(len(model.outputs))))
+def _check_complete(y: Any, model: keras.Model, known: OutputNames) -> None:
+    names = list(known.names or getattr(model, "output_names", range(len(model.outputs))))
     optional = _without_loss(model, names)
     given: list[Any] = []
     if isinstance(y, dict):
@@ -108,7 +111,7 @@ def _check_complete(y: Any, model: keras.Model) -> None:
         given = [name for name, part in zip(names, y, strict=False) if part is not None]
     lacking = [name for name in names if name not in given]
     needed = [name for name in lacking if name not in optional]
-    # Keys that are all unknown belong to a loss of the user's own.
+    # Keys that are all unknown belong to a loss of the user's own, in a train step of its own.
     if (needed and given and len(lacking) < len(names)) or not given:
         raise ValueError(
             f"`y` must hold labels for each output: {listed(n for n in names if n not in optional)}"

@@ -1,6 +1,7 @@
 """What can be seen of tf.data pipelines and PyDatasets before they are read."""
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -9,15 +10,21 @@ from finetunekit.models import graph, inputs
 from finetunekit.text import attach
 
 
-def batch_parts(data: Any) -> tuple[Any, Any] | None:
-    """Inputs and labels of a batch, as specs (tf.data) or arrays (PyDataset); None if unknown.
+def shown_batch(data: Any) -> Any:
+    """A batch as far as it can be seen: its spec (tf.data), or the first (PyDataset); or None.
 
     Nothing is drawn from a tf.data pipeline, which might shuffle or augment; Keras itself looks at
     the first batches of a PyDataset.
     """
     spec = getattr(data, "element_spec", None)
     if spec is None and isinstance(data, keras.utils.PyDataset):
-        spec = data[0]
+        return data[0]
+    return spec
+
+
+def batch_parts(data: Any) -> tuple[Any, Any] | None:
+    """Inputs and labels of a batch, as specs (tf.data) or arrays (PyDataset); None if unknown."""
+    spec = shown_batch(data)
     if spec is None:
         return None
     if isinstance(spec, (tuple, list)):
@@ -69,14 +76,39 @@ def check(data: Any, model: keras.Model, name: str, *, labelled: bool) -> None:
             "`tf.data.Dataset.from_tensor_slices((ftk.tokenize(model, texts), labels))`. "
             f"Received: {name} of type {type(data).__name__}"
         )
-    if graph.is_graph(model) and len(model.inputs) == 1 and not isinstance(x, dict):
-        wanted, found = tuple(model.inputs[0].shape), known_shape(x)
-        if found is not None and not inputs.fits(found, wanted):
-            raise ValueError(
-                f"`{name}` must give batches of shape {inputs.shape_text(wanted)} for "
-                f"{model.name!r}. {inputs.remedy_for_shape(wanted, found)}"
-                f"Received: {name} with batches of shape {found}"
-            )
+    for key, tensor, part in _by_input(model, x):
+        _check_input(part, tensor, model, f"{name}[{key!r}]" if key else name)
+
+
+def _by_input(model: keras.Model, x: Any) -> list[tuple[str, Any, Any]]:
+    """Name, symbolic tensor and what a batch holds for each input of a graph, where both match."""
+    if not graph.is_graph(model):
+        return []
+    structure = graph.input_structure(model)
+    tensors = keras.tree.flatten(structure)
+    if not isinstance(x, Mapping):
+        parts = keras.tree.flatten(x)
+        names = [""] if len(tensors) == 1 else [tensor.name for tensor in tensors]
+        return list(zip(names, tensors, parts, strict=True)) if len(parts) == len(tensors) else []
+    named = structure if isinstance(structure, dict) else {t.name: t for t in tensors}
+    return [(key, tensor, x[key]) for key, tensor in named.items() if key in x]
+
+
+def _check_input(part: Any, tensor: Any, model: keras.Model, name: str) -> None:
+    kind = inputs.packing(part)
+    if kind == "ragged" and not tensor.ragged:
+        raise ValueError(
+            f"`{name}` gives ragged batches, and {model.name!r} takes dense ones. Fill them up: "
+            f"`data.map(lambda x, y: (x.to_tensor(), y))`. Received: {name} of type "
+            f"{type(part).__name__}"
+        )
+    wanted, found = tuple(tensor.shape), known_shape(part)
+    if found is not None and not inputs.fits(found, wanted):
+        raise ValueError(
+            f"`{name}` must give batches of shape {inputs.shape_text(wanted)} for "
+            f"{model.name!r}. {inputs.remedy_for_shape(wanted, found)}"
+            f"Received: {name} with batches of shape {found}"
+        )
 
 
 def check_alone(x: Any, y: Any, split: Any, sample_weight: Any) -> None:
@@ -117,11 +149,18 @@ def check_whole_epochs(data: Any, steps: int | None) -> None:
 
 
 def check_length(data: Any, steps: int | None, name: str, steps_name: str) -> None:
-    """Raises for data whose length Keras cannot know.
+    """Raises for data without a batch, or whose length Keras cannot know.
 
     Raises:
-        ValueError: If the length is unknown or infinite and the number of steps is not given.
+        ValueError: If there are none, or the length is unknown or infinite and the number of steps
+            is not given.
     """
+    if batch_count(data) == 0:
+        raise ValueError(
+            f"`{name}` gives no batches, so nothing would be computed. Check how it was made or "
+            "filtered; `.batch(size, drop_remainder=True)` drops a batch that is not full. "
+            f"Received: {name} of type {type(data).__name__} with 0 batches"
+        )
     if steps is not None:
         return
     what = _unknown_length(data)

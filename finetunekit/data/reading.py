@@ -7,9 +7,10 @@ from typing import Any
 
 import keras
 
-from finetunekit.data import arrays, batch_checks, mixing, pipeline_batches, pipelines
+from finetunekit.data import arrays, batch_checks, batch_form, mixing, pipeline_batches, pipelines
 from finetunekit.data.array_batches import ArrayBatches, Cutting, MixedArrayBatches, TextBatches
 from finetunekit.data.arrays import Arrays
+from finetunekit.data.batch_form import BatchForm
 from finetunekit.data.batches import Batches
 from finetunekit.data.class_weights import check_pipeline_weights
 from finetunekit.data.order import drawn_seed
@@ -87,8 +88,9 @@ def read(given: Given, model: keras.Model, task: Task | None) -> tuple[Batches, 
     if inputs.is_array_like(given.x) or isinstance(given.x, (str, bytes, os.PathLike)):
         train, validation = _arrays(given, held_out, model, task)
     else:
+        form = batch_form.of(model, task, "validation_data")
         train = _pipeline(given, model, task)
-        validation = _validation(given, held_out, model, by_length=False)
+        validation = _validation(given, held_out, model, form)
     if validation is not None and not given.split:
         batch_checks.warn_of_other_size(model, train.spec[0], validation.spec[0])
     return train, validation
@@ -107,8 +109,9 @@ def _arrays(
     # After the split, since Keras does not weight validation by class.
     train = arrays.weighted(train, given.class_weight, model, task)
     batches = _batched(train, given, model)
+    form = batch_form.of(model, task, "validation_data")
     by_length = isinstance(batches, TextBatches)
-    return batches, _validation(given, held_out, model, by_length=by_length)
+    return batches, _validation(given, held_out, model, form, by_length=by_length)
 
 
 def _batched(train: Arrays, given: Given, model: keras.Model) -> ArrayBatches:
@@ -138,12 +141,18 @@ def _by_length(
 def _pipeline(given: Given, model: keras.Model, task: Task | None) -> Batches:
     pipelines.check_alone(given.x, given.y, given.split, given.sample_weight)
     check_pipeline_weights(given.class_weight, task)
-    pipelines.check(given.x, model, "x", labelled=task is not None)
     pipelines.check_length(given.x, given.steps, "x", "steps_per_epoch")
+    pipelines.check(given.x, model, "x", labelled=task is not None)
+    form = batch_form.of(model, task, "x")
+    batch_form.check(form, pipelines.shown_batch(given.x))
     if given.deterministic:
         pipelines.check_whole_epochs(given.x, given.steps)
     batches = pipeline_batches.of(
-        given.x, steps=given.steps, class_weight=given.class_weight, shuffle=given.shuffle
+        given.x,
+        steps=given.steps,
+        class_weight=given.class_weight,
+        shuffle=given.shuffle,
+        form=form,
     )
     batch = batches.spec[0]
     # Nothing is drawn from a tf.data pipeline, which tells its shapes only.
@@ -155,13 +164,13 @@ def _pipeline(given: Given, model: keras.Model, task: Task | None) -> Batches:
 
 
 def _validation(
-    given: Given, held_out: Any, model: keras.Model, *, by_length: bool
+    given: Given, held_out: Any, model: keras.Model, form: BatchForm, *, by_length: bool = False
 ) -> Batches | None:
     """Validation data that `arrays.read_validation` has read already."""
     if held_out is None:
         return None
     steps = given.validation_steps
     if not isinstance(held_out, tuple):
-        return pipeline_batches.of(held_out, steps=steps, kind=_HELD_OUT)
+        return pipeline_batches.of(held_out, steps=steps, kind=_HELD_OUT, form=form)
     cutting = Cutting(size=given.validation_size, keras_steps=steps, kind=_HELD_OUT)
     return _by_length(Arrays(*held_out), model, cutting, allowed=by_length and steps is None)

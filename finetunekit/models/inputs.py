@@ -1,13 +1,14 @@
 """Inputs as arrays in the structure that a model takes, checked against it."""
 
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from finetunekit.foundation.messages import closest, listed, warn
-from finetunekit.models import graph, image_sizes, metadata
+from finetunekit.foundation.messages import closest, listed, say, warn
+from finetunekit.models import graph, image_sizes, metadata, tables
 from finetunekit.models.metadata import InputContract
 from finetunekit.text import attach
 
@@ -23,6 +24,8 @@ def is_array_like(data: Any) -> bool:
         return True
     if isinstance(data, dict):
         return all(is_array_like(part) for part in data.values())
+    if packing(data) or _is_tensor(data):
+        return True
     return hasattr(data, "shape") and hasattr(data, "__getitem__") and hasattr(data, "__len__")
 
 
@@ -45,6 +48,9 @@ def read(x: Any, model: keras.Model, name: str = "x", *, compare: bool = True) -
         raise TypeError(f"`{name}` is a path or text, not data. {remedy}Received: {name}={x!r}")
     x = tokenized(x, model, name)
     wanted = _wanted(model)
+    columns = tables.columns_of(x)
+    if columns and len(_in_order(wanted)) > 1:
+        x, columns = {column: x[column] for column in columns}, []
     arrays: Any
     if isinstance(x, dict):
         arrays, pairs = _from_dict(x, wanted, name)
@@ -67,7 +73,7 @@ def read(x: Any, model: keras.Model, name: str = "x", *, compare: bool = True) -
         part = name if len(pairs) == 1 or tensor is None else f"{name}[{tensor.name!r}]"
         if tensor is not None:
             _check_shape(array, tuple(tensor.shape), model, part)
-        check_finite(array, part)
+        check_finite(array, part, columns)
     check_lengths(arrays, name)
     if compare and len(pairs) == 1:
         _compare(pairs[0][0], model, name)
@@ -198,6 +204,14 @@ def to_numpy(data: Any, name: str) -> np.ndarray:
     Raises:
         ValueError: For text, dates, objects, single numbers, or parts of unequal shape.
     """
+    if packing(data) == "ragged":
+        raise ValueError(
+            f"`{name}` is ragged, and its samples must have one shape. Fill them up, "
+            f"`{name}.to_tensor()`, with a padding mask if the model takes one. "
+            f"Received: {name} of type {type(data).__name__}"
+        )
+    if hasattr(data, "toarray"):  # A sparse matrix of scipy.
+        data = data.toarray()
     try:
         array = np.asarray(keras.ops.convert_to_numpy(data) if _is_tensor(data) else data)
     except (ValueError, TypeError) as error:
@@ -205,6 +219,7 @@ def to_numpy(data: Any, name: str) -> np.ndarray:
             f"`{name}` does not form one array: its parts differ in shape. Give all samples one "
             f"shape. Received: {name} of type {type(data).__name__}"
         ) from error
+    array = tables.as_numbers(array, name, tables.columns_of(data))
     if array.dtype.kind not in "biuf":
         raise ValueError(_not_numbers(array, name))
     if array.ndim == 0:
@@ -219,9 +234,7 @@ def to_numpy(data: Any, name: str) -> np.ndarray:
 
 def _not_numbers(array: np.ndarray, name: str) -> str:
     remedy = "Turn it into numbers first: `np.asarray(values, dtype='float32')`."
-    if array.dtype.kind == "O" and any(value is None for value in array.flat):
-        remedy = "None stands for a missing value: drop these samples, or fill it."
-    elif array.dtype.kind in "mM":
+    if array.dtype.kind in "mM":
         remedy = "Turn dates into numbers: `values.astype('datetime64[s]').astype('float32')`."
     elif name.endswith("y") and array.dtype.kind in "OUS":
         remedy = (
@@ -235,11 +248,16 @@ def _not_numbers(array: np.ndarray, name: str) -> str:
     )
 
 
-def check_finite(array: np.ndarray, name: str) -> None:
+def check_finite(array: np.ndarray, name: str, columns: Sequence[Any] = ()) -> None:
     """Raises for NaN or infinity.
 
+    Args:
+        array: The array.
+        name: What the user calls it.
+        columns: Names of its columns, if it was a table.
+
     Raises:
-        ValueError: With the first such sample.
+        ValueError: With the first such sample, and of a table its column.
     """
     if array.dtype.kind != "f":
         return
@@ -247,9 +265,11 @@ def check_finite(array: np.ndarray, name: str) -> None:
     for start in range(0, len(array), rows):
         bad = ~np.isfinite(array[start : start + rows])
         if bad.any():
-            first = start + int(np.argmax(bad.reshape(len(bad), -1).any(axis=1)))
+            place = np.argwhere(bad)[0]
+            first = place[0] = start + int(place[0])
             raise ValueError(
-                f"`{name}` holds NaN or infinite values, first in sample {first}; one such value "
+                f"`{name}` holds NaN or infinite values, first in "
+                f"{tables.place_text(place, columns)}; one such value "
                 "spoils all weights. Drop these samples, "
                 f"`keep = np.isfinite({name}).reshape(len({name}), -1).all(axis=1)`, or fill them. "
                 f"Received: {name}[{first}] with {int(bad[first - start].sum())} such values"
@@ -288,8 +308,19 @@ def _from_dict(x: dict[str, Any], wanted: Any, name: str) -> tuple[dict[str, Any
             f"`{name}` lacks inputs of the model: {listed(missing)}. {hint}Give a dict with the "
             f"keys {listed(tensors)}. Received: {name} with the keys {list(x)}"
         )
+    if tensors:  # Keras would take what is left over for an input: by its place in the alphabet.
+        say_left_out(x, tensors, name)
+        x = {key: part for key, part in x.items() if key in tensors}
     arrays = {key: _array(p, tensors.get(key), f"{name}[{key!r}]") for key, p in x.items()}
     return arrays, [(array, tensors.get(key)) for key, array in arrays.items()]
+
+
+def say_left_out(given: Mapping[str, Any], taken: Iterable[str], name: str) -> None:
+    """Says which parts of a dict are no inputs of the model."""
+    known = set(taken)
+    spare = [key for key in given if key not in known]
+    if spare:
+        say(f"`{name}` has parts that are no inputs of the model and are left out: {listed(spare)}")
 
 
 def _is_one_each(x: Any, wanted: Any) -> bool:
@@ -313,6 +344,12 @@ def _is_one_each(x: Any, wanted: Any) -> bool:
             f"Received: x of shapes {[tuple(part.shape) for part in x]}"
         )
     return len(x) == 1 and len(x[0].shape) == len(tensors[0].shape)
+
+
+def packing(part: Any) -> str:
+    """`"ragged"` or `"sparse"` for a tensor or spec that is; else an empty string."""
+    kind = type(part).__name__.lower()
+    return next((word for word in ("ragged", "sparse") if kind.startswith(word)), "")
 
 
 def _is_tensor(data: Any) -> bool:

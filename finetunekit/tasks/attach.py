@@ -8,7 +8,7 @@ import keras
 
 from finetunekit.foundation import arguments, keras_internals
 from finetunekit.foundation.messages import listed, say
-from finetunekit.models import graph, metadata, model_state
+from finetunekit.models import graph, metadata, model_state, value_ranges
 from finetunekit.models.metadata import Task
 from finetunekit.tasks.families import family_of, make_task
 from finetunekit.tasks.heads import build_head
@@ -76,7 +76,7 @@ def add_head(
         )
     task = make_task(task, num_classes, class_names)
     inputs = graph.new_inputs(backbone)
-    features = pick_output(backbone(_augmented(inputs, augmentation)), output, backbone)
+    features = pick_output(backbone(_augmented(inputs, augmentation, backbone)), output, backbone)
     _freeze_unused(backbone, output)
     # Outside of the head: a Sequential warns about a mask that its first layer uses well.
     pooling = family_of(task).pooling if pooling == "auto" else pooling
@@ -174,7 +174,7 @@ def _check_backbone(backbone: Any) -> None:
         )
 
 
-def _augmented(inputs: Any, augmentation: Any) -> Any:
+def _augmented(inputs: Any, augmentation: Any, backbone: keras.Model) -> Any:
     if augmentation is None:
         return inputs
     layers = _as_layers(augmentation)
@@ -189,9 +189,18 @@ def _augmented(inputs: Any, augmentation: Any) -> Any:
             f"{len(keras.tree.flatten(inputs))}. Augment in the data instead. "
             f"Received: augmentation={augmentation!r}"
         )
+    _check_ranges(layers, backbone)
     for layer in layers:
         inputs = keras.tree.map_structure(layer, inputs)
     return inputs
+
+
+def _check_ranges(layers: Sequence[Any], backbone: keras.Model) -> None:
+    contract = metadata.of(backbone).contract
+    if contract is None or contract.value_range is None:
+        return
+    for doubt in value_ranges.doubts(layers, *contract.value_range, backbone.name):
+        raise ValueError(f"`augmentation` does not fit the inputs: {doubt}. Received: augmentation")
 
 
 def _freeze_unused(backbone: keras.Model, output: Any) -> None:

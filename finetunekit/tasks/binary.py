@@ -36,13 +36,7 @@ class Binary(SigmoidFamily):
 
     def check_labels(self, labels: np.ndarray, task: Task, output_shape: Shape) -> None:
         """Labels are 0 and 1, one for each output."""
-        if not one_each(labels, output_shape):
-            raise ValueError(
-                f"`y` must have shape {text(output_shape[:-1])} or "
-                f"{text((*output_shape[:-1], 1))} for task 'binary'. For one-hot labels with one "
-                "1 each use task 'multiclass', with several 'multilabel'. "
-                f"Received: y of shape {labels.shape}"
-            )
+        self.check_label_shape(labels.shape, task, output_shape)
         if ((labels < 0) | (labels > 1)).any():
             found = np.unique(labels)
             remedy = "For more than two classes use task 'multiclass'."
@@ -54,6 +48,16 @@ class Binary(SigmoidFamily):
             raise ValueError(
                 f"`y` must lie between 0 (no) and 1 (yes) for task 'binary'. {remedy} "
                 f"Received: y with values {found[:8].tolist()}"
+            )
+
+    def check_label_shape(self, shape: Shape, task: Task, output_shape: Shape) -> None:
+        """One label for each output."""
+        if not one_each(shape, output_shape):
+            raise ValueError(
+                f"`y` must have shape {text(output_shape[:-1])} or "
+                f"{text((*output_shape[:-1], 1))} for task 'binary'. For one-hot labels with one "
+                "1 each use task 'multiclass', with several 'multilabel'. "
+                f"Received: y of shape {shape}"
             )
 
     def recognises_loss(self, loss: str, activation: str | None, width: int) -> bool:

@@ -119,6 +119,25 @@ class TaskFamily(abc.ABC):
     def check_labels(self, labels: np.ndarray, task: Task, output_shape: Shape) -> None:
         """Raises ValueError for labels that the task cannot mean beside such an output."""
 
+    def check_label_shape(self, shape: Shape, task: Task, output_shape: Shape) -> None:
+        """Raises ValueError for a shape of labels that the task cannot mean beside such an output.
+
+        It is asked of a pipeline before its first batch, where None is a size that is not known.
+        """
+        if not shape:
+            raise ValueError(
+                "`y` must hold one label for each sample, and is a single value; for a dataset of "
+                f"single samples, `.batch(32)`. Received: y of shape {shape}"
+            )
+
+    def surely_valid(self, labels: Any, task: Task, output_shape: Shape) -> Any:
+        """Whether a tensor of labels, of a shape that fits, surely passes `check_labels`.
+
+        It runs in the graph of a pipeline, for each batch, and costs a few operations. False only
+        has the batch checked as arrays are.
+        """
+        return False
+
     def task_for_labels(self, task: Task, label_shape: Shape, output_shape: Shape) -> Task:
         """The task as labels of this shape speak of it; the same object if they suit its loss."""
         return task

@@ -1,23 +1,46 @@
-"""Shapes that labels may have beside the model's output: one per sample or per pixel."""
+"""Shapes and values that labels may have beside the model's output: one per sample or pixel."""
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import keras
 import numpy as np
 
 Shape: TypeAlias = tuple[int | None, ...]
 
 
-def fits(labels: np.ndarray, shape: Shape) -> bool:
-    """Whether the labels have the shape, None standing for any size."""
-    return labels.ndim == len(shape) and all(
-        wanted is None or wanted == found for wanted, found in zip(shape, labels.shape, strict=True)
+def fits(found: Shape, wanted: Shape) -> bool:
+    """Whether labels of one shape are of the other, None standing for any size in both."""
+    return len(found) == len(wanted) and all(
+        one is None or other is None or one == other
+        for one, other in zip(found, wanted, strict=True)
     )
 
 
-def one_each(labels: np.ndarray, output_shape: Shape) -> bool:
+def one_each(found: Shape, output_shape: Shape) -> bool:
     """One number for each place of the output, with or without a last axis of length 1."""
     places = output_shape[:-1]
-    return fits(labels, places) or fits(labels, (*places, 1))
+    return fits(found, places) or fits(found, (*places, 1))
+
+
+def all_between(labels: Any, low: float, high: float) -> Any:
+    """Whether a tensor of labels lies in this interval, as a bool tensor; NaN does not."""
+    if not keras.backend.is_float_dtype(labels.dtype):
+        labels = keras.ops.cast(labels, "int64")  # A limit may be beyond what a byte holds.
+    return keras.ops.all(keras.ops.logical_and(labels >= low, labels <= high))
+
+
+def all_finite(labels: Any) -> Any:
+    """Whether a tensor of labels holds neither NaN nor infinity, as a bool tensor."""
+    if not keras.backend.is_float_dtype(labels.dtype):
+        return keras.ops.convert_to_tensor(True)
+    return keras.ops.all(keras.ops.isfinite(labels))
+
+
+def all_whole(labels: Any) -> Any:
+    """Whether a tensor of labels holds whole numbers, as a bool tensor."""
+    if not keras.backend.is_float_dtype(labels.dtype):
+        return keras.ops.convert_to_tensor(True)
+    return keras.ops.all(keras.ops.equal(labels, keras.ops.floor(labels)))
 
 
 def text(shape: Shape) -> str:

@@ -1,6 +1,7 @@
 """One of several classes: a probability each, judged by accuracy."""
 
 import dataclasses
+from typing import Any
 
 import keras
 import numpy as np
@@ -8,7 +9,15 @@ import numpy as np
 from finetunekit.models.label_smoothing import smooth
 from finetunekit.models.metadata import Task
 from finetunekit.tasks.class_family import ClassFamily
-from finetunekit.tasks.label_shapes import Shape, has_rows_of_0_and_1, is_wide, one_each, text
+from finetunekit.tasks.label_shapes import (
+    Shape,
+    all_between,
+    all_whole,
+    has_rows_of_0_and_1,
+    is_wide,
+    one_each,
+    text,
+)
 
 _MOST_CLASSES = 1000  # That integer labels are taken for without being told so.
 _TAKES_ONE_HOT = {
@@ -55,17 +64,29 @@ class Multiclass(ClassFamily):
 
     def check_labels(self, labels: np.ndarray, task: Task, output_shape: Shape) -> None:
         """Integers from 0 to n - 1, or rows that sum to 1."""
+        self.check_label_shape(labels.shape, task, output_shape)
         if _is_one_hot(labels.shape, task, output_shape):
             _check_rows(labels)
-            return
-        if not one_each(labels, output_shape):
+        else:
+            _check_integers(labels, task)
+
+    def check_label_shape(self, shape: Shape, task: Task, output_shape: Shape) -> None:
+        """One label for each place, or one row over the classes."""
+        if not _is_one_hot(shape, task, output_shape) and not one_each(shape, output_shape):
             raise ValueError(
                 f"`y` must hold integer labels of shape {text(output_shape[:-1])} or rows of shape "
                 f"{text(output_shape)} for {task.num_classes} classes. If the number of classes is "
-                f"wrong, build the head with another num_classes. Received: y of shape "
-                f"{labels.shape}"
+                f"wrong, build the head with another num_classes. Received: y of shape {shape}"
             )
-        _check_integers(labels, task)
+
+    def surely_valid(self, labels: Any, task: Task, output_shape: Shape) -> Any:
+        """Whole numbers below the number of classes, or rows that sum to 1."""
+        if not _is_one_hot(tuple(labels.shape), task, output_shape):
+            inside = all_between(labels, 0, task.num_classes - 1)
+            return keras.ops.logical_and(inside, all_whole(labels))
+        rows = keras.ops.cast(labels, "float32")
+        sums = keras.ops.sum(rows, axis=-1)
+        return keras.ops.logical_and(keras.ops.all(rows >= 0), all_between(sums, 0.9995, 1.0005))
 
     def task_for_labels(self, task: Task, label_shape: Shape, output_shape: Shape) -> Task:
         """One-hot if the labels are as wide as the output; integers unless known."""

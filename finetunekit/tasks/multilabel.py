@@ -27,16 +27,20 @@ class Multilabel(SigmoidFamily):
 
     def check_labels(self, labels: np.ndarray, task: Task, output_shape: Shape) -> None:
         """Rows of 0 and 1, one column a label."""
-        if not fits(labels, output_shape):
-            raise ValueError(
-                "`y` must have one column a label for task 'multilabel': shape "
-                f"{text(output_shape)} of 0 and 1. For integer labels use task 'multiclass'. "
-                f"Received: y of shape {labels.shape}"
-            )
+        self.check_label_shape(labels.shape, task, output_shape)
         if ((labels < 0) | (labels > 1)).any():
             raise ValueError(
                 "`y` must hold 0 (absent) and 1 (present) for task 'multilabel'. "
                 f"Received: y with values {np.unique(labels)[:8].tolist()}"
+            )
+
+    def check_label_shape(self, shape: Shape, task: Task, output_shape: Shape) -> None:
+        """One column a label."""
+        if not fits(shape, output_shape):
+            raise ValueError(
+                "`y` must have one column a label for task 'multilabel': shape "
+                f"{text(output_shape)} of 0 and 1. For integer labels use task 'multiclass'. "
+                f"Received: y of shape {shape}"
             )
 
     def recognises_loss(self, loss: str, activation: str | None, width: int) -> bool:

@@ -1,10 +1,11 @@
-"""Features of many places or tokens as one vector; padding never counts."""
+"""Features of many places or tokens as one vector; padding never counts, and none give zeros."""
 
 from typing import Any
 
 import keras
 from keras import ops
 
+from finetunekit.foundation import keras_internals
 from finetunekit.models import graph
 from finetunekit.tasks.heads import pooling_layer
 from finetunekit.text import roles
@@ -36,11 +37,19 @@ def pool_features(features: Any, pooling: Any, backbone: keras.Model, inputs: An
         return features[:, -1] if mask is None else _last(features, mask)
     pool: Any = pooling_layer(features.shape[1:], pooling)
     if mask is None:
+        # Keras averages over what an Embedding has not masked.
+        mask = keras_internals.mask_of(features)
+    if mask is None:
         return pool(features)
+    real = ops.cast(mask, "bool")
+    some = ops.any(real, axis=1, keepdims=True)
     if pooling == "max":
-        real = ops.expand_dims(ops.cast(mask, "bool"), -1)
-        return pool(ops.where(real, features, _lowest(features.dtype)))
-    return pool(features, mask=mask)
+        inside = ops.expand_dims(real, -1)
+        pooled = pool(ops.where(inside, features, _lowest(features.dtype)))
+    else:
+        # Over no token Keras divides by zero: a sample of padding only takes all of them.
+        pooled = pool(features, mask=ops.logical_or(real, ops.logical_not(some)))
+    return ops.where(some, pooled, 0.0)
 
 
 def _implied_mask(backbone: keras.Model, inputs: Any) -> Any:

@@ -9,7 +9,15 @@ import numpy as np
 from finetunekit.models.metadata import Task
 from finetunekit.models.target_scale import standardize
 from finetunekit.tasks.family import TaskFamily
-from finetunekit.tasks.label_shapes import Shape, fits, has_rows_of_0_and_1, is_wide, one_each, text
+from finetunekit.tasks.label_shapes import (
+    Shape,
+    all_finite,
+    fits,
+    has_rows_of_0_and_1,
+    is_wide,
+    one_each,
+    text,
+)
 
 
 class Regression(TaskFamily):
@@ -71,12 +79,16 @@ class Regression(TaskFamily):
 
     def check_labels(self, labels: np.ndarray, task: Task, output_shape: Shape) -> None:
         """One number a sample and output."""
-        alone = task.num_classes == 1 and one_each(labels, output_shape)
-        if not alone and not fits(labels, output_shape):
+        self.check_label_shape(labels.shape, task, output_shape)
+
+    def check_label_shape(self, shape: Shape, task: Task, output_shape: Shape) -> None:
+        """One number a sample and output."""
+        alone = task.num_classes == 1 and one_each(shape, output_shape)
+        if not alone and not fits(shape, output_shape):
             raise ValueError(
                 f"`y` must have shape {text(output_shape)} for task 'regression' with "
                 f"{task.num_classes} output(s). Build the head with `num_classes` equal to the "
-                f"number of targets. Received: y of shape {labels.shape}"
+                f"number of targets. Received: y of shape {shape}"
             )
 
     def task_for_targets(self, task: Task, labels: np.ndarray) -> Task:
@@ -117,6 +129,10 @@ class Regression(TaskFamily):
             )
         ]
 
+    def surely_valid(self, labels: Any, task: Task, output_shape: Shape) -> Any:
+        """Any finite number."""
+        return all_finite(labels)
+
     def recognises_loss(self, loss: str, activation: str | None, width: int) -> bool:
         """A loss of numbers, unless the output says that they are probabilities."""
         return loss in self.losses and activation not in ("sigmoid", "softmax")
@@ -127,6 +143,7 @@ class Regression(TaskFamily):
 
     def recognises_labels(self, labels: np.ndarray) -> str | None:
         """Several numbers a sample that are not all 0 and 1, or fractions."""
-        whole = bool(np.all(labels == np.round(labels)))
+        if not np.all(labels == np.round(labels)):
+            return "the labels are not whole numbers"
         several = is_wide(labels) and not has_rows_of_0_and_1(labels)
-        return "the labels are not whole numbers" if several or not whole else None
+        return f"the labels are {labels.shape[-1]} numbers a sample" if several else None

@@ -1,11 +1,13 @@
 """Families whose outputs are independent probabilities, one sigmoid each: yes or no for each."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
 from finetunekit.models.metadata import Task
 from finetunekit.tasks.class_family import ClassFamily
-from finetunekit.tasks.label_shapes import Shape
+from finetunekit.tasks.label_shapes import Shape, all_between
 
 _HINGE = ("Hinge", "SquaredHinge")
 THRESHOLD = 0.5
@@ -43,6 +45,10 @@ class SigmoidFamily(ClassFamily):
         """The hinge losses take -1 for no, too."""
         hinge = loss in _HINGE and set(np.unique(labels).tolist()) <= {-1, 1}
         return (labels + 1) / 2 if hinge else labels
+
+    def surely_valid(self, labels: Any, task: Task, output_shape: Shape) -> Any:
+        """From 0 to 1."""
+        return all_between(labels, 0, 1)
 
     def class_ids(self, labels: np.ndarray, task: Task, output_shape: Shape) -> np.ndarray:
         """0 or 1 for each label of each sample."""

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from finetunekit.data import output_names
 from finetunekit.foundation import arguments, keras_internals
 from finetunekit.foundation.messages import listed
 from finetunekit.models.metadata import Task
@@ -20,6 +21,7 @@ def check_model(model: Any) -> Task | None:
     """
     arguments.check_model(model)
     check_trains(model)
+    output_names.check_compiled(model)
     warn_of_rate(model)
     # Of a model with a loss of its own, only what holds for all data is checked.
     return known_task(model)

@@ -35,7 +35,12 @@ def run(plan: "FitPlan") -> keras.callbacks.History:
     if compiled.renew_if_stale(model):
         say(f"{model.name!r} has changed since it was compiled: its functions are traced anew")
     _remember_size(plan)
-    with _callbacks_undone(plan), _labels_followed(plan), _run_ended(plan) as kept:
+    with (
+        _faults_named(plan),
+        _callbacks_undone(plan),
+        _labels_followed(plan),
+        _run_ended(plan) as kept,
+    ):
         callbacks = list(plan.callbacks)
         for callback in callbacks:
             protocol.attach_validation(callback, plan.validation is not None)
@@ -62,6 +67,18 @@ def _remember_size(plan: "FitPlan") -> None:
     shape = known_shape(plan.batches.spec[0])
     if shape is not None:
         contract.remember_size(plan.model, shape)
+
+
+@contextlib.contextmanager
+def _faults_named(plan: "FitPlan") -> Iterator[None]:
+    """Raises what was wrong with a batch in the place of the error that TensorFlow makes of it."""
+    try:
+        yield
+    except Exception:
+        for data in (plan.batches, plan.validation):
+            if data is not None and data.fault is not None:
+                raise data.fault from None
+        raise
 
 
 @contextlib.contextmanager

@@ -129,5 +129,5 @@ def _also(
     source = sources.read(given, name, backbone, size, names, labels=False, bits=bits)
     if source.is_pipeline:
         return source.x
-    _, y, _ = label_tasks.task_of_labels(source.y, task, names)
+    _, y, _ = label_tasks.task_of_labels(source.y, task, names, name)
     return source.x, y

@@ -4,32 +4,67 @@ from typing import Any
 
 import numpy as np
 
+from finetunekit.models import tables
 from finetunekit.models.metadata import Task
 from finetunekit.tasks import families, family_of
 from finetunekit.tasks.families import checked_names, make_task
 
 
-def task_of_labels(y: Any, task: Any, class_names: Any) -> tuple[Task, np.ndarray, str]:
+def task_of_labels(
+    y: Any, task: Any, class_names: Any, name: str = "train"
+) -> tuple[Task, np.ndarray, str]:
     """The task, the labels as it takes them, and why.
 
     Args:
         y: Labels of any kind.
         task: `"auto"`, or what `add_head` takes.
         class_names: Names in the order of the classes, or None.
+        name: The argument that they were given in.
 
     Raises:
-        ValueError: If no task fits, or only a guess would decide.
+        ValueError: If labels are missing, no task fits, or only a guess would decide.
     """
-    labels = np.asarray(y)
-    if labels.size == 0:
-        raise ValueError(f"`train` holds no labels. Received: labels of shape {labels.shape}")
-    if labels.dtype.kind in "OUS":
-        return _of_names(labels, task, class_names)
+    labels = _read(y, name)
+    if labels.dtype.kind in "OU":
+        return _of_names(labels, task, class_names, name)
     if isinstance(task, Task):
         return make_task(task, None, class_names), labels, "given"
     found, why = (task, "given") if task != "auto" else _guess(labels)
     count = None if class_names is not None else family_of(found).count_in_labels(labels)
     return make_task(found, count, class_names), labels, why
+
+
+def _read(y: Any, name: str) -> np.ndarray:
+    """Labels as an array: of numbers if they are numbers, of text if any of them is text.
+
+    Raises:
+        ValueError: If there are none, or some are missing.
+    """
+    try:
+        labels = np.asarray(y)
+    except ValueError as error:
+        raise ValueError(
+            f"`{name}` must have labels of one form; these are lists of different lengths. For "
+            "several classes a sample give a row of 0 and 1 for each, one column a class. "
+            f"Received: {name} with labels of type {type(y).__name__}"
+        ) from error
+    if labels.size == 0:
+        raise ValueError(f"`{name}` holds no labels. Received: labels of shape {labels.shape}")
+    if labels.dtype.kind in "OS":  # TensorFlow gives texts as bytes.
+        texts = [v.decode() if isinstance(v, bytes) else v for v in labels.ravel().tolist()]
+        labels = np.array(texts, dtype=object).reshape(labels.shape)
+    holes = tables.missing_in(labels)
+    if labels.dtype.kind in "OU":
+        holes |= np.array([str(value).strip() == "" for value in labels.flat]).reshape(holes.shape)
+    if holes.any():
+        rows = np.flatnonzero(holes.reshape(len(holes), -1).any(axis=1))
+        raise ValueError(
+            f"`{name}` has samples without a label, which would be taken for one more class: "
+            f"{tables.rows_text(rows)}. Give them labels, or drop them: "
+            "`x, y = np.delete(x, rows, axis=0), np.delete(y, rows, axis=0)`. "
+            f"Received: {name} with label {labels[holes][0]!r} in row {rows[0]}"
+        )
+    return tables.as_numbers(labels, name)
 
 
 def names_in_order(task: Any, class_names: Any) -> tuple[str, ...] | None:
@@ -44,20 +79,22 @@ def names_in_order(task: Any, class_names: Any) -> tuple[str, ...] | None:
     return checked_names(class_names)
 
 
-def _of_names(labels: np.ndarray, task: Any, class_names: Any) -> tuple[Task, np.ndarray, str]:
+def _of_names(
+    labels: np.ndarray, task: Any, class_names: Any, name: str
+) -> tuple[Task, np.ndarray, str]:
     """Names become integers in the order given, or sorted."""
     words = np.array([str(label) for label in labels.ravel()])
     ordered = names_in_order(task, class_names)
     names = ordered if ordered is not None else tuple(sorted(set(words.tolist())))
     unknown = sorted(set(words.tolist()) - set(names))
     if unknown:
-        raise ValueError(
-            f"`class_names` must hold every label. Received: labels {unknown[:5]} not in "
-            f"class_names={ordered!r}"
-        )
+        what = "`class_names` must hold every label"
+        if name != "train":
+            what = f"`{name}` must have the classes of `train`"
+        raise ValueError(f"{what}. Received: labels {unknown[:5]} not in class_names={ordered!r}")
     if len(names) < 2:
         raise ValueError(
-            f"`train` must have at least two classes to tell apart. Received: labels {names}"
+            f"`{name}` must have at least two classes to tell apart. Received: labels {names}"
         )
     kind = task
     if task == "auto":

@@ -8,10 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit.data import image_files, image_folders, pipelines
+from finetunekit.data import batch_form, image_files, image_folders, pipelines
 from finetunekit.data.image_folders import ClassFolder
 from finetunekit.foundation.messages import listed, say
-from finetunekit.models import image_sizes, inputs
+from finetunekit.models import image_sizes, inputs, tables
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def read(
     if isinstance(given, (str, os.PathLike)):
         return _folder(os.fspath(given), name, model, size, class_names, bits)
     if isinstance(given, tuple) and len(given) == 2:
-        return Source(given[0], given[1], None, False)
+        return Source(_one_each(given[0], model), given[1], None, False)
     parts = pipelines.batch_parts(given)
     if parts is None or parts[1] is None:
         raise TypeError(
@@ -97,6 +97,8 @@ def read(
             "(x, y) of samples and labels, or a tf.data pipeline or PyDataset of (inputs, labels). "
             f"Received: {name} of type {type(given).__name__}"
         )
+    for part in keras.tree.flatten(parts[1]):
+        batch_form.check_kind(part, name, class_names)
     names = _names_of_pipeline(given, name, class_names)
     return Source(given, _walked(given) if labels else None, names, True)
 
@@ -124,8 +126,20 @@ def _walked(given: Any) -> np.ndarray:
         if isinstance(given, keras.utils.PyDataset)
         else iter(given)
     )
-    rows = [np.asarray(keras.ops.convert_to_numpy(batch[1])) for batch in batches]
+    rows = [np.asarray(keras.ops.convert_to_numpy(_alone(batch[1]))) for batch in batches]
     return np.concatenate(rows) if rows else np.zeros(0)
+
+
+def _alone(labels: Any) -> Any:
+    """Labels that a dict names for the only output."""
+    return next(iter(labels.values())) if isinstance(labels, dict) and len(labels) == 1 else labels
+
+
+def _one_each(x: Any, model: keras.Model) -> Any:
+    """A list with one array for each of several inputs as a tuple: other lists are samples."""
+    count = len(getattr(model, "inputs", None) or ())
+    several = isinstance(x, list) and 1 < len(x) == count
+    return tuple(x) if several and all(hasattr(part, "shape") for part in x) else x
 
 
 def _folder(
@@ -214,4 +228,6 @@ def _rows(x: Any, rows: np.ndarray) -> Any:
         return tuple(_rows(part, rows) for part in x)
     if isinstance(x, list):
         return [x[row] for row in rows]
+    if tables.is_table(x) and hasattr(x, "iloc"):
+        return x.iloc[rows]
     return np.asarray(x)[rows] if inputs.is_array_like(x) else x

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from finetunekit.data.image_folders import read_classes, read_parts
+from finetunekit.data.image_folders import list_images, read_classes, read_parts
 
 
 def touch(folder: Path, *paths: str) -> Path:

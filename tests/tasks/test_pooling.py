@@ -45,6 +45,34 @@ def test_a_mask_of_an_embedding_counts_too() -> None:
         assert np.allclose(found[0], (np.atleast_2d(wanted)[0] @ kernel + bias), atol=1e-5)
 
 
+@pytest.mark.parametrize("pooling", ["auto", "avg", "max"])
+@pytest.mark.parametrize("kind", ["a padding mask", "an embedding"])
+def test_padding_alone_gives_zeros_and_spoils_nothing(kind: str, pooling: str) -> None:
+    """Keras' average over nothing is NaN, and one such sample makes all weights NaN."""
+    ids = np.array([[3, 4, 0], [0, 0, 0], [5, 0, 0]])
+    if kind == "an embedding":
+        tokens = keras.Input((None,), dtype="int32")
+        backbone = keras.Model(tokens, keras.layers.Embedding(9, 4, mask_zero=True)(tokens))
+        x: Any = ids
+    else:
+        backbone = text_backbone(segments=False)
+        x = {"token_ids": ids, "padding_mask": (ids != 0).astype("int32")}
+    model = ftk.add_head(backbone, "regression", pooling=pooling)
+    head = model.get_layer("head")
+    found = model.predict(x, verbose=0)
+    assert found[1] == pytest.approx(head.get_weights()[1])
+    features = backbone.predict(x, verbose=0)
+    how = np.max if pooling == "max" else np.mean
+    rows = np.stack([how(features[0, :2], axis=0), how(features[2, :1], axis=0)])
+    assert np.allclose(found[[0, 2]], head.predict(rows, verbose=0), atol=1e-5)
+    ftk.compile_for_task(model, run_eagerly=True)
+    (finding,) = ftk.check_batch(model, x, np.zeros(3), verbose=0)
+    assert "samples of padding only, without a token: row 1" in finding
+    history = ftk.fit(model, x, np.zeros(3), verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    assert all(np.isfinite(weights).all() for weights in model.get_weights())
+
+
 def test_what_the_head_does_not_use_rests() -> None:
     inputs = keras.Input((4,))
     used = keras.layers.Dense(3, name="used")(inputs)

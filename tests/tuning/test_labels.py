@@ -11,6 +11,21 @@ import finetunekit as ftk
 from finetunekit.tuning.labels import names_in_order, task_of_labels
 
 
+class NAType:
+    """Like pandas' NA, which is no bool and equal to nothing."""
+
+    def __eq__(self, other: object) -> Any:
+        return self
+
+    def __bool__(self) -> bool:
+        raise TypeError("boolean value of NA is ambiguous")
+
+    __hash__ = object.__hash__
+
+
+NA = NAType()
+
+
 @pytest.mark.parametrize(
     ("given", "task", "why"),
     [
@@ -163,3 +178,58 @@ def test_the_order_of_names_is_that_of_the_list_or_of_the_task() -> None:
         names_in_order("auto", ["b", "b"])
     with pytest.raises(TypeError, match="must be a list of strings"):
         names_in_order("auto", "ab")
+
+
+@pytest.mark.parametrize(
+    ("given", "task", "outputs", "kind"),
+    [
+        ([0, 1, 10, 2] * 20 + list(range(11)), "multiclass", 11, "i"),
+        ([0, 1, 1], "binary", 1, "i"),
+        ([True, False], "binary", 1, "b"),
+        ([0.5, 2, 3], "regression", 1, "f"),
+        ([np.int64(2), 0, 1], "multiclass", 3, "i"),
+        ([[1, 5], [2, 3]], "regression", 2, "i"),
+    ],
+)
+def test_numbers_in_objects_stay_numbers(given: Any, task: str, outputs: int, kind: str) -> None:
+    """As a column of a table with a hole that was filled has them."""
+    found, numbers, _ = task_of_labels(np.array(given, object), "auto", None)
+    assert found == ftk.Task(name=task, num_classes=outputs)
+    assert numbers.dtype.kind == kind
+    assert numbers.tolist() == given
+
+
+@pytest.mark.parametrize("hole", [None, float("nan"), "", "  ", NA, np.float32("nan")])
+@pytest.mark.parametrize("others", [["b", "a", "b"], [0, 1, 1], [0.5, 1.5, 2.5]])
+def test_a_missing_label_is_no_class(hole: Any, others: list[Any]) -> None:
+    labels = [*others, hole, *others, hole]
+    with pytest.raises(ValueError, match=r"without a label.*: rows 3 and 7\. Give them") as caught:
+        task_of_labels(np.array(labels, object), "auto", None)
+    assert "`train` has samples" in str(caught.value)
+    assert str(caught.value).endswith("in row 3")
+    if hole is not NA and isinstance(hole, float):
+        numbers = [0.0, 1.0, hole]
+        with pytest.raises(ValueError, match=r"`validation_data` has samples without .* row 2\."):
+            task_of_labels(numbers, "multiclass", None, "validation_data")
+
+
+@pytest.mark.parametrize("made", [list, np.array, lambda given: np.array(given, object)])
+def test_bytes_are_text(made: Any) -> None:
+    found, numbers, _ = task_of_labels(made([b"cat", "h\u00f6rse".encode(), b"cat"]), "auto", None)
+    assert found.class_names == ("cat", "h\u00f6rse")
+    assert numbers.tolist() == [0, 1, 0]
+
+
+def test_lists_of_classes_say_what_to_do() -> None:
+    with pytest.raises(ValueError, match="several classes a sample give a row of 0 and 1"):
+        task_of_labels([[0], [1, 2]], "auto", None)
+    _, _, why = task_of_labels([[3, 4], [1, 2]], "auto", None)
+    assert why == "the labels are 2 numbers a sample"
+
+
+def test_the_argument_at_fault_is_named() -> None:
+    task = ftk.Task(name="multiclass", num_classes=3, class_names=("a", "b", "c"))
+    with pytest.raises(ValueError, match="`validation_data` holds no labels"):
+        task_of_labels([], task, task.class_names, "validation_data")
+    with pytest.raises(ValueError, match=r"`test_data` must have the classes of `train`.*\['d'\]"):
+        task_of_labels(["a", "d"], task, task.class_names, "test_data")

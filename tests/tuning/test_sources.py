@@ -124,6 +124,33 @@ def test_a_pipeline_keeps_its_names() -> None:
     )
 
 
+def test_labels_by_name_and_labels_that_are_text() -> None:
+    data = tf.data.Dataset.from_tensor_slices((np.zeros((3, 4)), {"label": [5, 6, 7]})).batch(2)
+    assert read(data).y.tolist() == [5, 6, 7]
+    texts = tf.data.Dataset.from_tensor_slices((np.zeros((3, 4)), ["a", "b", "a"])).batch(2)
+    words = r"`train` gives labels that are text.*vocabulary=\['a', 'b'\], num_oov_indices=0"
+    for labels in (True, False):
+        with pytest.raises(ValueError, match=words):
+            read(texts, class_names=["a", "b"], labels=labels)
+    lookup = L.StringLookup(vocabulary=["a", "b"], num_oov_indices=0)  # As the message says.
+    assert read(texts.map(lambda x, y: (x, lookup(y)))).y.tolist() == [0, 1, 0]
+
+
+def test_a_list_holds_one_array_for_each_input_of_the_model() -> None:
+    parts = [keras.Input((4,)), keras.Input((4,))]
+    two = keras.Model(parts, L.Add()(parts))
+    x, y = np.arange(48.0).reshape(12, 4), np.arange(12)
+    for given in ([x, -x], (x, -x)):
+        source = read((given, y), model=two)
+        kept, out = sources.split(source, y, 0.25, 0, stratify=False)
+        assert (len(kept[1]), len(out[1])) == (9, 3)
+        for (left, right), labels in (kept, out):
+            assert np.array_equal(left, x[labels])
+            assert np.array_equal(right, -x[labels])
+    rows = list(x)
+    assert read((rows, y)).x is rows, "for one input a list holds the samples"
+
+
 # Folders.
 
 
