@@ -3,13 +3,15 @@
 from typing import Any
 
 import keras
+import numpy as np
 
 from finetunekit.backbones import contract
 from finetunekit.data import arrays, pipelines
 from finetunekit.foundation import arguments, keras_internals
 from finetunekit.foundation.messages import warn
 from finetunekit.models import image_sizes, inputs
-from finetunekit.tasks import known_task, output_activation
+from finetunekit.models.metadata import Task
+from finetunekit.tasks import family_of, known_task, output_activation
 
 _PROBABILITIES = ("softmax", "sigmoid")
 _BINARY = ("binary_crossentropy", "binary_focal_crossentropy")
@@ -54,23 +56,25 @@ def check_batch(model: keras.Model, x: Any, y: Any = None, *, verbose: Any = 1) 
     x, y = _first_batch(x, y)
     task = known_task(model) if y is not None else None
     read = arrays.read(x, y, None, model, task, compare=False)
-    found = (*contract.doubts(model, read.x), *loss_doubts(model))
+    found = (*contract.doubts(model, read.x), *loss_doubts(model), *label_doubts(task, read.y))
     for finding in found if verbose else ():
         warn(finding)
     return found
 
 
-def warn_of(model: keras.Model, x: Any) -> None:
+def warn_of(model: keras.Model, x: Any, task: Task | None = None, y: Any = None) -> None:
     """Warns of what looks wrong before training.
 
     Args:
         model: The model.
         x: Inputs that `inputs.read` has read, or None if none are known.
+        task: The task of a model with one output, or None.
+        y: Its labels as they were read, or None if none are known.
 
     Raises:
         ValueError: If token ids lie outside of the vocabulary.
     """
-    found = loss_doubts(model)
+    found = [*loss_doubts(model), *label_doubts(task, y)]
     found += contract.doubts_of_layers(model) if x is None else contract.doubts(model, x)
     for finding in found:
         warn(finding)
@@ -115,6 +119,13 @@ def _first_batch(x: Any, y: Any) -> tuple[Any, Any]:
 
 def _gives_batches(x: Any) -> bool:
     return isinstance(x, keras.utils.PyDataset) or hasattr(x, "element_spec")
+
+
+def label_doubts(task: Task | None, y: Any) -> list[str]:
+    """What speaks against labels that are possible."""
+    if task is None or y is None or not inputs.is_array_like(y):
+        return []
+    return family_of(task).label_doubts(np.asarray(y), task)
 
 
 def loss_doubts(model: keras.Model) -> list[str]:

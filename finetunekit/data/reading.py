@@ -100,7 +100,7 @@ def _arrays(
     given: Given, held_out: Any, model: keras.Model, task: Task | None
 ) -> tuple[Batches, Batches | None]:
     train = arrays.read(given.x, given.y, given.sample_weight, model, task, compare=False)
-    batch_checks.warn_of(model, train.x)
+    batch_checks.warn_of(model, train.x, task, train.y)
     if given.split:
         train, last = arrays.split(train, given.split, model, task)
         held_out = last.parts()

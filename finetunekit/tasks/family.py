@@ -138,6 +138,10 @@ class TaskFamily(abc.ABC):
         """
         return False
 
+    def label_doubts(self, labels: np.ndarray, task: Task) -> list[str]:
+        """What looks wrong about labels that are possible, each with the fix in words."""
+        return []
+
     def task_for_labels(self, task: Task, label_shape: Shape, output_shape: Shape) -> Task:
         """The task as labels of this shape speak of it; the same object if they suit its loss."""
         return task

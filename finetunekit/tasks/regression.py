@@ -19,6 +19,8 @@ from finetunekit.tasks.label_shapes import (
     text,
 )
 
+_FARTHEST = 100.0  # Mean and standard deviation of targets that a head reaches in some epochs.
+
 
 class Regression(TaskFamily):
     """The family of `"regression"`."""
@@ -90,6 +92,20 @@ class Regression(TaskFamily):
                 f"{task.num_classes} output(s). Build the head with `num_classes` equal to the "
                 f"number of targets. Received: y of shape {shape}"
             )
+
+    def label_doubts(self, labels: np.ndarray, task: Task) -> list[str]:
+        """Targets so far from 0, where a head starts, that it would not get there."""
+        if task.target_std is not None or not labels.size:
+            return []
+        mean, std = float(np.mean(labels)), float(np.std(labels))
+        if abs(mean) <= _FARTHEST and std <= _FARTHEST:
+            return []
+        return [
+            f"the targets have mean {mean:,.4g} and standard deviation {std:,.4g}, and a head "
+            "starts at about 0 with steps that suit targets of about 1. Build it with "
+            "`add_head(backbone, Task(name='regression', num_classes=..., target_mean=..., "
+            "target_std=...))`, which standardizes them inside the model, as `fine_tune` does"
+        ]
 
     def task_for_targets(self, task: Task, labels: np.ndarray) -> Task:
         """With mean and standard deviation of each target, unless the task has them already."""

@@ -101,3 +101,14 @@ def test_findings_are_returned_without_a_log_too(caplog: pytest.LogCaptureFixtur
     assert not caplog.text
     assert quiet == check_batch(model, x)
     assert quiet[0] in caplog.text
+
+
+def test_targets_in_a_unit_of_their_own_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Prices around 94,000: `fit` says what `fine_tune` does about them."""
+    model = ftk.add_head(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]), "regression")
+    ftk.compile_for_task(model)
+    x, y = np.zeros((4, 3), "float32"), np.array([93e3, 94e3, 95e3, 94e3])
+    (finding,) = ftk.check_batch(model, x, y, verbose=0)
+    assert "the targets have mean 9.4e+04" in finding
+    ftk.fit(model, x, y, verbose=0)
+    assert finding in caplog.text

@@ -152,3 +152,17 @@ def test_the_scale_of_targets_is_read_from_them() -> None:
     assert type(layer) is keras.layers.Rescaling
     assert np.allclose(layer(np.array([[1.0, -1.0]])), [[98_000.0, 0.0]])
     assert FAMILY.output_layers(ONE) == []
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "doubted"),
+    [(0.0, 1.0, False), (90.0, 90.0, False), (94_000.0, 1.0, True), (0.0, 500.0, True)],
+)
+def test_targets_far_from_a_heads_start_are_doubted(mean: float, std: float, doubted: bool) -> None:
+    y = mean + std * np.array([-1.0, 1.0])
+    found = FAMILY.label_doubts(y, ONE)
+    assert len(found) == doubted
+    assert FAMILY.label_doubts(y, FAMILY.task_for_targets(ONE, y)) == []
+    if doubted:
+        assert f"mean {mean:,.4g} and standard deviation {std:,.4g}" in found[0]
+    assert FAMILY.label_doubts(np.zeros(0), ONE) == []
