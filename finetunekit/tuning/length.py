@@ -29,6 +29,11 @@ class Length:
     fewest_steps: int
     most: int
 
+    @classmethod
+    def fixed(cls, epochs: int, *, fewest_steps: int = 0, most: int = 0) -> "Length":
+        """So many epochs, whatever the head alone explains."""
+        return cls(strong=epochs, fair=epochs, weak=epochs, fewest_steps=fewest_steps, most=most)
+
     def epochs(self, explained: float, steps: int) -> int:
         """The epochs for a head that explains so much, and so many steps an epoch."""
         wanted = self.strong if explained >= 0.5 else self.fair if explained >= 0.2 else self.weak

@@ -20,15 +20,15 @@ HEAD_RATE = 1e-3
 # than several over the features of a part.
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "texts": {
-        "probe_epochs": 5,
+        "probe_epochs": Length.fixed(5, fewest_steps=150, most=50),
         "epochs": Length(strong=1, fair=2, weak=3, fewest_steps=50, most=10),
         "top": 1.0,
         "learning_rate": 1e-4,
         "layer_decay": 0.9,
     },
     "others": {
-        "probe_epochs": 10,
-        "epochs": Length(strong=10, fair=10, weak=10, fewest_steps=0, most=10),
+        "probe_epochs": Length.fixed(10, fewest_steps=150, most=50),
+        "epochs": Length.fixed(10),
         "top": 0.5,
         "learning_rate": 1e-4,
         "layer_decay": 1.0,
@@ -36,12 +36,19 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 
-def with_defaults(options: Options, *, texts: bool) -> Options:
-    """The options with the rule of the kind of backbone where they say `"auto"`."""
-    found = _DEFAULTS["texts" if texts else "others"]
+def with_defaults(options: Options, *, texts: bool, samples: int) -> Options:
+    """The options with the rules of the kind of backbone where they say `"auto"`.
+
+    Args:
+        options: The options.
+        texts: Whether the backbone takes texts.
+        samples: How many samples train; few of them are seen more often by the probe.
+    """
+    rules = dict(_DEFAULTS["texts" if texts else "others"])
+    rules["probe_epochs"] = rules["probe_epochs"].epochs(1.0, samples // options.batch_size)
     return dataclasses.replace(
         options,
-        **{name: value for name, value in found.items() if getattr(options, name) == "auto"},
+        **{name: value for name, value in rules.items() if getattr(options, name) == "auto"},
     )
 
 

@@ -68,8 +68,8 @@ def fine_tune(
             class; `"auto"` holds out a tenth from 1,000 samples on, and none of fewer.
         image_size: Height and width of images in a folder; the backbone's by default.
         dropout: Rate of the Dropout of the head.
-        probe_epochs: Epochs for the head; `"auto"` is 10, and 5 for texts. A head that is
-            trained to the end leaves the backbone little to learn.
+        probe_epochs: Epochs for the head; `"auto"` is 10, and 5 for texts, and up to 50 until
+            150 steps are done where samples are few.
         epochs: Epochs for the upper part, 0 for the head alone; `"auto"` is 10, and for texts 1
             to 10, by what the head alone explains and the number of samples.
         top: The share of the backbone's blocks that trains, up to 1; `"auto"` is 0.5, and 1 for
@@ -133,10 +133,9 @@ def fine_tune(
     ).checked()
     keras.utils.set_random_seed(options.seed)
     backbone = _load(source, load_options)
-    options = with_defaults(options, texts=metadata.of(backbone).tokenizer is not None)
-    return _tuned(
-        backbone, Datasets.read(train, validation_data, test_data, backbone, options), options
-    )
+    data = Datasets.read(train, validation_data, test_data, backbone, options)
+    texts = metadata.of(backbone).tokenizer is not None
+    return _tuned(backbone, data, with_defaults(options, texts=texts, samples=len(data.y)))
 
 
 def _load(source: Any, options: dict[str, Any]) -> keras.Model:

@@ -14,7 +14,7 @@ from finetunekit.tuning.judge import Judge
 from finetunekit.tuning.options import Options
 from finetunekit.tuning.recipe import stages_of, with_defaults
 from text_models import with_tokenizer
-from tuning_calls import Asked, backbone, tune
+from tuning_calls import Asked, backbone, samples, tune
 
 L = keras.layers
 
@@ -32,7 +32,7 @@ def names_of(stage: Stage) -> list[str]:
 
 
 def test_the_head_comes_first_then_the_upper_half(asked: Asked) -> None:
-    model, report = tune(source=backbone(4))
+    model, report = tune(samples(480), source=backbone(4))
     assert asked.model is model
     probe, upper = asked.stages
     assert probe.trainable == "head"
@@ -61,7 +61,7 @@ def test_the_head_comes_first_then_the_upper_half(asked: Asked) -> None:
     assert [asked.options[name] for name in defaults] == [32, 0, None, None, None]
     assert report.choices == {
         "task": "binary, the labels are 0 and 1",
-        "validation": "none of 8 samples is held out, so nothing is measured; give "
+        "validation": "none of 480 samples is held out, so nothing is measured; give "
         "`validation_data` or `validation_split`",
         "probe": "the head alone, 10 epochs at 0.001",
         "fine-tune": "the head and the last 2 of 4 blocks, 10 epochs at a rate of 0.0001 "
@@ -70,7 +70,8 @@ def test_the_head_comes_first_then_the_upper_half(asked: Asked) -> None:
 
 
 def test_texts_are_probed_for_less_and_train_whole(asked: Asked) -> None:
-    _, report = tune((["a b", "c", "a", "d"], [1, 0, 1, 0]), source=with_tokenizer())
+    texts = ["a b", "c", "a", "d"] * 240
+    _, report = tune((texts, [1, 0, 1, 0] * 240), source=with_tokenizer())
     probe, upper = asked.stages
     assert (probe.epochs, probe.learning_rate) == (5, 1e-3)
     assert (upper.learning_rate, upper.layer_decay) == (1e-4, 0.9)
@@ -84,7 +85,7 @@ def test_texts_are_probed_for_less_and_train_whole(asked: Asked) -> None:
         "alone explains, at a rate of 0.0001 that falls along a cosine, each block at 0.9 times "
         "the rate of the one above"
     )
-    assert asked.data[0] == ["a b", "c", "a", "d"]
+    assert asked.data[0] == texts
 
 
 def test_what_is_given_goes_before_the_defaults(asked: Asked) -> None:
@@ -112,7 +113,7 @@ def test_the_share_of_the_blocks_is_rounded_and_one_at_least(asked: Asked) -> No
     model, _ = tune(source=backbone(4))
     shares = ((1e-9, 1), (0.37, 1), (0.38, 2), (0.5, 2), (0.63, 3), (0.87, 3), (1.0, 4))
     for top, count in shares:
-        options = with_defaults(Options(top=top), texts=False)
+        options = with_defaults(Options(top=top), texts=False, samples=960)
         stages = stages_of(model, options, asked.judge, {})
         wanted = ["block1", "block2", "block3", "block4"][-count:]
         assert names_of(stages[1]) == [*wanted, "dense"], top
@@ -132,3 +133,11 @@ def test_one_budget_counts_in_both_stages(asked: Asked) -> None:
     assert limits[0] is limits[1]
     assert limits[0].seconds == 120
     assert report.choices["budget"] == "120 s of training, in which the rate falls to 0"
+
+
+def test_few_samples_are_seen_more_often_by_the_probe() -> None:
+    for texts, few, many in ((True, 38, 5), (False, 38, 10)):
+        for count, epochs in ((128, few), (8, 50), (320, 15), (4_800, many)):
+            found = with_defaults(Options(), texts=texts, samples=count)
+            assert found.probe_epochs == epochs, (texts, count)
+    assert with_defaults(Options(probe_epochs=2), texts=True, samples=8).probe_epochs == 2
