@@ -15,6 +15,7 @@ from PIL import Image
 import finetunekit as ftk
 import image_bytes
 from finetunekit.data import image_files
+from finetunekit.data.image_decoding import decode
 from finetunekit.data.image_files import read_files, read_for, read_images
 from finetunekit.models import metadata
 
@@ -72,6 +73,24 @@ def test_a_large_jpeg_is_decoded_small_and_looks_the_same(tmp_path: Path) -> Non
     jpeg = read_images(write(tmp_path / "x.jpg", pixels, quality=95), size=(32, 48))
     png = read_images(write(tmp_path / "x.png", pixels), size=(32, 48))
     assert np.abs(jpeg.astype(int) - png).max() <= 4
+
+
+@pytest.mark.parametrize(("least", "wanted"), [(64, (150, 100)), (150, (300, 200)), (900, None)])
+def test_a_jpeg_is_decoded_no_smaller_than_needed(least: int, wanted: Any, tmp_path: Path) -> None:
+    path = write(tmp_path / "x.jpg", np.zeros((800, 1200, 3)))
+    assert decode(str(path), least).planes[0].size == (wanted or (1200, 800))
+    assert decode(str(write(tmp_path / "x.png", np.zeros((8, 8, 3)))), 1).planes[0].size == (8, 8)
+
+
+def test_transparent_files_are_counted(tmp_path: Path) -> None:
+    def stored(opacity: int) -> np.ndarray:
+        return np.concatenate([np.full((2, 2, 3), 4000), np.full((2, 2, 1), opacity)], axis=-1)
+
+    paths = [write(tmp_path / f"{opacity}.png", stored(opacity)) for opacity in (255, 254)]
+    for number, opacity in enumerate((65535, 60000)):
+        paths.append(tmp_path / f"deep{number}.png")
+        paths[-1].write_bytes(image_bytes.png_16(stored(opacity)))
+    assert [read_files(path, size=(2, 2)).transparent for path in paths] == [0, 1, 0, 1]
 
 
 def test_order_types_and_shapes(tmp_path: Path) -> None:
