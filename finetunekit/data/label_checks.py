@@ -83,9 +83,10 @@ def check_split(
     sides = [family.class_ids(part, task, output_shape).ravel() for part in (train, held_out)]
     ids, counts = np.unique(np.concatenate(sides), return_counts=True)
     chance = {int(c): (1 - split) ** int(n) for c, n in zip(ids, counts, strict=True)}
-    never_trained = [c for c in chance if c not in sides[0]]
-    not_held_out = [c for c in chance if c not in sides[1]]
-    if never_trained or any(chance[c] < _SORTED for c in not_held_out):
+    absent = [[c for c in chance if c not in side] for side in sides]
+    names = task.class_names or range(family.class_count(task))
+    never_trained, not_held_out = ([names[c] for c in classes] for classes in absent)
+    if never_trained or any(chance[c] < _SORTED for c in absent[1]):
         raise ValueError(
             "`validation_split` takes the last samples as they come, and the data look sorted: "
             f"classes {never_trained} would be in the validation part only, {not_held_out} in the "

@@ -1,16 +1,12 @@
 """`evaluate`: how good a model is, with what chance and a baseline have to do with it."""
 
-import os
 from typing import Any
 
 import keras
 
-from finetunekit.data import image_folders
-from finetunekit.evaluation import labels, samples
+from finetunekit.evaluation import labels, own_labels, samples
 from finetunekit.evaluation.report import EvaluationReport
 from finetunekit.foundation import arguments
-from finetunekit.foundation.messages import listed, plural
-from finetunekit.models.metadata import Task
 from finetunekit.tasks import family_of, from_logits, task_of
 
 
@@ -66,7 +62,8 @@ def evaluate(
     task = task_of(model)
     family, logits = family_of(task), from_logits(model, task)
     family.check_threshold(threshold)
-    x, y, left_out = _with_folder(x, y, model, task)
+    named = own_labels.read(x, y, model, task)
+    x, y, task = named.x, named.y, named.task
     given = None if y is None else labels.read(y, sample_weight, model, task)
     found = samples.run(model, x, batch_size=batch_size, verbose=verbose)
     if given is None:
@@ -81,7 +78,7 @@ def evaluate(
     score = family.score(
         rows.outputs, rows.y, task, logits, samples=rows.samples, threshold=threshold
     )
-    notes = (*left_out, *given.notes, *_of_places(rows), *score.notes)
+    notes = (*named.notes, *given.notes, *_of_places(rows), *score.notes)
     return EvaluationReport(
         task=task,
         count=rows.samples,
@@ -98,29 +95,3 @@ def _of_places(rows: labels.Rows) -> tuple[str, ...]:
         f"{len(rows.y):,} labels of {rows.samples:,} samples: since those of a sample depend on "
         "each other, the intervals count each sample once",
     )
-
-
-def _with_folder(
-    x: Any, y: Any, model: keras.Model, task: Task
-) -> tuple[Any, Any, tuple[str, ...]]:
-    """The files and labels of a folder with a subfolder for each class, and what is left out."""
-    is_folder = isinstance(x, (str, os.PathLike)) and os.path.isdir(x)
-    if y is not None or not is_folder or samples.files_of(model, x) is None:
-        return x, y, ()
-    found = image_folders.read_classes(x, "x", least=1)
-    names = task.class_names or tuple(found.files)
-    unknown = [name for name in found.files if name not in names]
-    count = len(family_of(task).names(task))
-    if unknown or len(names) != count:
-        wanted = listed(task.class_names) if task.class_names else f"{count} of them"
-        raise ValueError(
-            f"`x` must have a subfolder for each class of {model.name!r}: {wanted}. "
-            f"Received: x={os.fspath(x)!r} with the subfolders {listed(found.files)}"
-        )
-    pairs = [(file, names.index(name)) for name, files in found.files.items() for file in files]
-    return [file for file, _ in pairs], [number for _, number in pairs], _left_out(found)
-
-
-def _left_out(found: image_folders.ClassFolder) -> tuple[str, ...]:
-    count = found.skipped.total() + len(found.broken)
-    return (f"left out: {plural(count, 'file')} that cannot be read as images",) if count else ()

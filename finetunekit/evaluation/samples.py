@@ -1,5 +1,6 @@
 """Outputs of a model for samples in whatever form a person has them."""
 
+import itertools
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -48,6 +49,8 @@ def run(model: keras.Model, x: Any, *, batch_size: int, verbose: Any) -> Answere
         TypeError: If they are of no known kind.
         OSError: If a file is not there.
     """
+    if isinstance(x, Iterator):
+        x = _listed(x)
     files = files_of(model, x)
     if files is not None:
         found = _of_files(model, files, batch_size, verbose)
@@ -73,6 +76,13 @@ def files_of(model: keras.Model, x: Any) -> list[str] | None:
     if getattr(x, "ndim", 1) != 1 or not all(isinstance(path, (str, os.PathLike)) for path in x):
         return None
     return [os.fspath(path) for path in x]
+
+
+def _listed(x: Iterator[Any]) -> Any:
+    """Paths or texts that come one by one, such as those of `Path.glob`, as a list."""
+    first = next(x, None)
+    whole = itertools.chain([] if first is None else [first], x)
+    return list(whole) if first is None or isinstance(first, (str, os.PathLike)) else whole
 
 
 def _takes_strings(model: keras.Model) -> bool:
@@ -123,12 +133,14 @@ def _of_batches(model: keras.Model, data: Any, batch_size: int, verbose: Any) ->
     texts: list[Any] = []
     outputs: list[np.ndarray] = []
     rest: tuple[list[Any], list[Any]] = [], []
+    size = 0
     for batch in _batches(data):
         x, *others = keras.utils.unpack_x_y_sample_weight(batch)
         words = _texts(x) if attach.takes_texts(model) else None
         if words is None:
             read = inputs.read(x, model, compare=not outputs)
-            outputs.append(np.asarray(model.predict_on_batch(read), "float64"))
+            outputs.append(_of_batch(model, read, size))
+            size = max(size, len(outputs[-1]))
         else:
             texts += words
         for parts, part in zip(rest, others, strict=True):
@@ -141,6 +153,15 @@ def _of_batches(model: keras.Model, data: Any, batch_size: int, verbose: Any) ->
     found = _of_arrays(model, texts, batch_size, verbose) if texts else np.concatenate(outputs)
     y, weights = (None if parts[0] is None else np.concatenate(parts) for parts in rest)
     return Answered(found, y, weights)
+
+
+def _of_batch(model: keras.Model, x: Any, size: int) -> np.ndarray:
+    """The outputs for a batch, which is filled up to a size: another size is traced anew."""
+    count = len(keras.tree.flatten(x)[0])
+    if count < size:
+        rows = np.arange(size) % count
+        x = keras.tree.map_structure(lambda array: array[rows], x)
+    return np.asarray(model.predict_on_batch(x), "float64")[:count]
 
 
 def _batches(data: Any) -> Iterable[Any]:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from finetunekit.foundation.messages import plural
+from finetunekit.foundation.messages import listed, plural
 from finetunekit.models import freezing
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ def describe(plan: "FitPlan") -> str:
     rows = [
         f"fit of {plan.model.name!r}",
         f"  trains: {freezing.balance(plan.model)}",
-        f"  task: {plan.task.name if plan.task is not None else 'a loss of its own'}",
+        f"  task: {_task(plan)}",
         f"  data: {_data(plan)}",
         f"  validation: {_validation(plan)}",
         f"  epochs: {plan.loop.initial_epoch + 1} to {plan.loop.epochs}",
@@ -30,6 +30,13 @@ def describe(plan: "FitPlan") -> str:
             else f"  run: resumed after epoch {state['epoch']}"
         )
     return "\n".join(rows)
+
+
+def _task(plan: "FitPlan") -> str:
+    task = plan.task
+    if task is None:
+        return "a loss of its own"
+    return f"{task.name} ({listed(task.class_names)})" if task.class_names else task.name
 
 
 def _data(plan: "FitPlan") -> str:

@@ -43,3 +43,9 @@ def test_binary_and_what_cannot_be_stratified() -> None:
         check([0.0] * 9, [1.0], Task(name="binary", num_classes=1))
     check([[0, 0, 0]] * 9, [[1, 1, 1]], Task(name="multilabel", num_classes=3))
     check([0.0] * 9, [1.0], Task(name="regression", num_classes=1))
+
+
+def test_classes_are_called_by_their_names() -> None:
+    named = Task(name="multiclass", num_classes=3, class_names=("cat", "dog", "cow"))
+    with pytest.raises(ValueError, match=r"classes \['cow'\] would be .*, \['cat'\] in the"):
+        check([0] * 7 + [1], [1, 2], named)

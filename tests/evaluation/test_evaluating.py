@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import finetunekit as ftk
-from answering import answering, brightness
+from answering import answering
 from parameters import often
-from snippets import write_photos
 from sources import Batches, numbers, shuffled
 from text_models import letters, with_tokenizer
 
@@ -103,21 +101,6 @@ def test_samples_of_weight_0_are_left_out(source: str) -> None:
     assert report.metrics == ftk.evaluate(model, x[kept], y[kept]).metrics
     assert report.notes == ("left out: 3 samples of 30 that are of weight 0",)
     assert "of weight 0" in str(report)
-
-
-def test_a_folder_brings_its_labels(tmp_path: Path) -> None:
-    write_photos(tmp_path, each=2)
-    (tmp_path / "red" / "notes.txt").write_text("no image")
-    report = ftk.evaluate(brightness(), tmp_path)
-    assert (report.count, report.metrics["accuracy"]) == (6, 1.0)
-    assert report.notes == ("left out: 1 file that cannot be read as images",)
-    turned = ftk.evaluate(brightness(classes=("red", "green", "blue")), tmp_path)
-    assert turned.confusion.tolist() == [[0, 0, 2], [0, 2, 0], [2, 0, 0]]
-    files = sorted(tmp_path.rglob("*.png"))
-    listed = ftk.evaluate(brightness(), files, [file.parent.name for file in files])
-    assert listed.metrics == report.metrics
-    with pytest.raises(ValueError, match=r"subfolder for each class .*'a', 'b', 'c'"):
-        ftk.evaluate(brightness(classes=("a", "b", "c")), tmp_path)
 
 
 def test_texts() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -19,7 +20,7 @@ def test_paths_and_folders_of_images(tmp_path: Path) -> None:
     (tmp_path / "red" / "notes.txt").write_text("no image")
     model = brightness()
     file = tmp_path / "red" / "00.png"
-    for given in (file, str(file), [file]):
+    for given in (file, str(file), [file], iter([file])):
         (found,) = ftk.predict(model, given)
         assert (found.label, found.source) == ("red", str(file))
         assert str(found).startswith(f"{file}: red ")
@@ -100,3 +101,22 @@ def test_raw_pixels_are_not_fed_to_a_model_of_scaled_ones(tmp_path: Path) -> Non
     model = ftk.add_head(backbone, "multiclass", 3)
     with pytest.raises(ValueError, match=r"read as pixels of 0 to 255.*preprocessing='inside'"):
         ftk.predict(model, tmp_path)
+
+
+def test_a_smaller_last_batch_is_not_traced_anew(tmp_path: Path) -> None:
+    traced = []
+
+    class Traced(keras.layers.Layer):
+        def call(self, x: Any) -> Any:
+            traced.append(x.shape)
+            return 2 * x
+
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, Traced()(inputs))
+    model = ftk.add_head(model, "regression", num_classes=2)
+    model.get_layer("head").set_weights([np.eye(2), np.zeros(2)])
+    x = np.arange(20, dtype="float32").reshape(10, 2)
+    traced.clear()
+    found = ftk.predict(model, (x[at : at + 4] for at in range(0, 10, 4)))
+    assert [row.values["1"] for row in found] == (2 * x[:, 1]).tolist()
+    assert len(traced) == 1
