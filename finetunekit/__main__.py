@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from finetunekit import __version__
+from finetunekit.foundation import native_messages
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -101,4 +102,6 @@ def _quickstart(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with native_messages.filtered():
+        status = main()
+    sys.exit(status)

@@ -16,12 +16,13 @@ from finetunekit.averaging.weight_evaluation import (
     values_of,
 )
 from finetunekit.foundation import arguments
-from finetunekit.foundation.messages import listed
+from finetunekit.foundation.messages import listed, obeys_verbose
 from finetunekit.models import weight_pairs
 
 _ALPHAS = tuple(number / 10 for number in range(11))
 
 
+@obeys_verbose
 def interpolate(
     start: keras.Model,
     tuned: keras.Model,
@@ -88,9 +89,10 @@ def interpolate(
         number = alphas[best]
         candidate.assign(positions, between(ends, number), estimate=0 < number < 1)
     rows = _rows(tried, {best}) if candidate.measures else ()
-    return candidate.result(f"alpha {alphas[best]:g} between start and tuned", rows, verbose)
+    return candidate.result(f"alpha {alphas[best]:g} between start and tuned", rows)
 
 
+@obeys_verbose
 def greedy_soup(
     models: Sequence[keras.Model],
     *,
@@ -163,7 +165,7 @@ def greedy_soup(
     candidate.assign(positions, mean([ingredients[i] for i in kept]), estimate=len(kept) > 1)
     rows = (*_rows(alone, set(kept)), AverageRow("mean", *best, kept=True))
     names = listed([f"model {number}" for number in sorted(kept)])
-    return candidate.result(f"mean of {names}", rows, verbose)
+    return candidate.result(f"mean of {names}", rows)
 
 
 def _rows(tried: list[Any], kept: set[int]) -> tuple[AverageRow, ...]:

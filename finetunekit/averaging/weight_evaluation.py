@@ -11,7 +11,7 @@ from finetunekit.averaging import batch_norm_statistics
 from finetunekit.callbacks.monitors import monitored
 from finetunekit.data import arrays
 from finetunekit.foundation.arguments import check_int
-from finetunekit.foundation.messages import say
+from finetunekit.foundation.messages import plural, say
 from finetunekit.models import metadata
 from finetunekit.models.saving import copy_model
 
@@ -123,13 +123,11 @@ class Candidate:
         score, loss = found
         return (-score if self._less_is_better else score), -loss
 
-    def result(
-        self, what: str, rows: tuple[AverageRow, ...], verbose: Any
-    ) -> tuple[keras.Model, AverageReport]:
+    def result(self, what: str, rows: tuple[AverageRow, ...]) -> tuple[keras.Model, AverageReport]:
         """The copy and the report."""
-        report = AverageReport(self.metric, what, rows, len(self.norms))
-        say(str(report), verbose)
-        return self.model, report
+        if rows:
+            say(f"measured {plural(len(rows), 'set')} of weights on the validation data")
+        return self.model, AverageReport(self.metric, what, rows, len(self.norms))
 
 
 def values_of(variables: list[Any]) -> Values:

@@ -23,7 +23,7 @@ from finetunekit.caching.extract import Extractor
 from finetunekit.caching.progress import Progress
 from finetunekit.caching.store import Column, FeatureStore
 from finetunekit.foundation import arguments
-from finetunekit.foundation.messages import say
+from finetunekit.foundation.messages import obeys_verbose, say
 from finetunekit.models import inputs
 from finetunekit.text import lengths
 
@@ -75,6 +75,7 @@ class CachedFeatures:
             yield self.rows(slice(first, first + size))
 
 
+@obeys_verbose
 def cache_features(
     backbone: keras.Model,
     data: Any,

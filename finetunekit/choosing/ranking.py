@@ -11,7 +11,7 @@ import numpy as np
 from finetunekit.backbones import load_backbone
 from finetunekit.caching.features import cache_features
 from finetunekit.choosing.scores import linear_probe, logme
-from finetunekit.foundation.messages import listed, say
+from finetunekit.foundation.messages import listed, obeys_verbose, say
 from finetunekit.models import inputs, metadata
 from finetunekit.tasks.attach import pick_output
 from finetunekit.tasks.pooling import pool_features
@@ -63,6 +63,7 @@ class Ranking(tuple[RankedBackbone, ...]):
         return "\n".join([head, *rows])
 
 
+@obeys_verbose
 def rank_backbones(
     candidates: Sequence[Any] | Mapping[str, Any],
     x: Any,
@@ -119,9 +120,7 @@ def rank_backbones(
             f"{'; '.join(f'{row.name}: {row.problem}' for row in rows)} "
             f"Received: candidates={list(named)}"
         )
-    found = Ranking(sorted(rows, key=lambda r: (bool(r.problem), -r.score if not r.problem else 0)))
-    say(f"ranked {len(found)} backbones:\n{found}", verbose)
-    return found
+    return Ranking(sorted(rows, key=lambda r: (bool(r.problem), -r.score if not r.problem else 0)))
 
 
 def _named(candidates: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 from finetunekit.backbones import contract
 from finetunekit.data import arrays, pipelines
 from finetunekit.foundation import arguments, keras_internals
-from finetunekit.foundation.messages import warn
+from finetunekit.foundation.messages import obeys_verbose, warn
 from finetunekit.models import image_sizes, inputs
 from finetunekit.models.metadata import Task
 from finetunekit.tasks import family_of, known_task, output_activation
@@ -22,6 +22,7 @@ _MULTICLASS = (
 )
 
 
+@obeys_verbose
 def check_batch(model: keras.Model, x: Any, y: Any = None, *, verbose: Any = 1) -> tuple[str, ...]:
     """Checks inputs and labels against a model and its input contract; changes nothing.
 

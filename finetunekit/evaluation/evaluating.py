@@ -7,9 +7,11 @@ import keras
 from finetunekit.evaluation import labels, own_labels, samples
 from finetunekit.evaluation.report import EvaluationReport
 from finetunekit.foundation import arguments
+from finetunekit.foundation.messages import obeys_verbose
 from finetunekit.tasks import family_of, from_logits, task_of
 
 
+@obeys_verbose
 def evaluate(
     model: keras.Model,
     x: Any,

@@ -7,10 +7,11 @@ import keras
 
 from finetunekit.evaluation import samples
 from finetunekit.foundation import arguments, keras_internals
-from finetunekit.foundation.messages import warn
+from finetunekit.foundation.messages import obeys_verbose, warn
 from finetunekit.tasks import SamplePrediction, family_of, from_logits, task_of
 
 
+@obeys_verbose
 def predict(
     model: keras.Model,
     x: Any,

@@ -18,6 +18,7 @@ _WITHOUT_KERAS = {
     "finetunekit.foundation",
     "finetunekit.foundation.lazy",
     "finetunekit.foundation.messages",
+    "finetunekit.foundation.native_messages",
     "finetunekit.foundation.registration",
 }
 REGISTERING = ("finetunekit.backbones.keras2.objects", "finetunekit.backbones.saved_model.layer")

@@ -9,11 +9,12 @@ from typing import Any
 import keras
 
 from finetunekit.foundation import arguments, paths
-from finetunekit.foundation.messages import say, warn
+from finetunekit.foundation.messages import obeys_verbose, say, warn
 from finetunekit.foundation.partial_files import partial_file
 from finetunekit.models import fresh_optimizer, graph, saved_files
 
 
+@obeys_verbose
 def save(
     model: keras.Model,
     path: str | os.PathLike[str],

@@ -9,6 +9,7 @@ import numpy as np
 
 import finetunekit as ftk
 from finetunekit.data import image_files
+from finetunekit.foundation.messages import plural
 from finetunekit.quickstart import baselines
 from finetunekit.quickstart.examples import Examples
 from finetunekit.quickstart.progress import Progress
@@ -130,6 +131,7 @@ def _phase(
 ) -> tuple[Row, dict[str, list[float]], list[ftk.Prediction]]:
     """Compiles for what trains now, trains, and tests."""
     ftk.compile_for_task(model)
+    guard = ftk.callbacks.FrozenGuard()
     start = time.perf_counter()
     history = ftk.fit(
         model,
@@ -137,10 +139,11 @@ def _phase(
         examples.y_train,
         batch_size=_BATCH_SIZE,
         epochs=epochs,
-        callbacks=[Progress(tell), ftk.callbacks.FrozenGuard()],
+        callbacks=[Progress(tell), guard],
         verbose=0,
     )
     seconds = time.perf_counter() - start
+    tell(f"  {plural(guard.guarded, 'frozen variable')} are bit-equal after training")
     predictions = ftk.predict(model, examples.x_test, batch_size=PREDICTED_AT_ONCE)
     truth = [examples.class_names[number] for number in examples.y_test]
     hits = [prediction.label == name for prediction, name in zip(predictions, truth, strict=True)]

@@ -18,7 +18,7 @@ from finetunekit.data.arrays import Arrays
 from finetunekit.data.batches import Batches
 from finetunekit.execution.feature_fit import find_cut
 from finetunekit.foundation import arguments
-from finetunekit.foundation.messages import plural, say
+from finetunekit.foundation.messages import obeys_verbose, plural
 from finetunekit.models import inputs
 
 # Steps of training take about so many times as long as the tail's forward pass alone.
@@ -52,6 +52,7 @@ class FitEstimate:
         return self.text
 
 
+@obeys_verbose
 def explain(
     model: keras.Model,
     data: Any,
@@ -72,7 +73,7 @@ def explain(
         frozen_dropout: As for `fit`.
 
     Returns:
-        A `FitEstimate`; it is also logged.
+        A `FitEstimate`, to be printed.
 
     Raises:
         TypeError: If it is not a Keras model.
@@ -89,9 +90,7 @@ def explain(
     """
     arguments.check_model(model)
     cache = CacheOptions(frozen_dropout=frozen_dropout)
-    found = of_model(model, _inputs_alone(model, data, batch_size), epochs=epochs, cache=cache)
-    say(found.text)
-    return found
+    return of_model(model, _inputs_alone(model, data, batch_size), epochs=epochs, cache=cache)
 
 
 def _inputs_alone(model: keras.Model, data: Any, size: int) -> Batches:

@@ -7,6 +7,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import keras
 
+from finetunekit.foundation.messages import obeys_verbose
 from finetunekit.training.plan import FitPlan
 from finetunekit.training.planning import plan_fit
 
@@ -39,6 +40,7 @@ def _with_options(text: str, other: str) -> str:
 
 
 @_same_arguments(plan_fit)
+@obeys_verbose
 def fit(model: keras.Model, x: Any, y: Any = None, **options: Any) -> keras.callbacks.History:
     """Trains a compiled model in place: `model.fit`, with nothing computed twice.
 

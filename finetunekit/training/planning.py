@@ -8,11 +8,13 @@ from finetunekit.caching.options import read as read_cache
 from finetunekit.data import mixing, reading
 from finetunekit.execution.loop_options import LoopOptions, check_names
 from finetunekit.foundation import arguments
+from finetunekit.foundation.messages import obeys_verbose
 from finetunekit.resuming.run import Run
 from finetunekit.training import checks, label_form
 from finetunekit.training.plan import FitPlan
 
 
+@obeys_verbose
 def plan_fit(
     model: keras.Model,
     x: Any,

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from finetunekit.foundation import keras_optimizers, plots
-from finetunekit.foundation.messages import say, warn
+from finetunekit.foundation.messages import obeys_verbose, say, warn
 from finetunekit.models import inputs, metadata, optimizer_state, rate_multipliers
 from finetunekit.training import checks, label_form
 from finetunekit.training.planning import plan_fit
@@ -94,6 +94,7 @@ class RateCurve:
         return axes.figure
 
 
+@obeys_verbose
 def find_learning_rate(
     model: keras.Model,
     x: Any,
@@ -172,7 +173,7 @@ def find_learning_rate(
     if found.half_way is None:
         warn(str(found))
     else:
-        say(str(found), verbose)
+        say(f"tried {len(found.rates)} learning rates, from {found.rates[0]:.2g} up")
     return found
 
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from finetunekit.foundation.arguments import check_int, check_seed
-from finetunekit.foundation.messages import say
+from finetunekit.foundation.messages import obeys_verbose, say
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +51,7 @@ class Repeats:
         return "\n".join(rows)
 
 
+@obeys_verbose
 def repeat(
     fn: Callable[[int], Any], seeds: int | Sequence[int] = 3, *, verbose: Any = "auto"
 ) -> Repeats:

@@ -17,7 +17,7 @@ from finetunekit.execution import fast_forward, feature_fit
 from finetunekit.execution.first_step import VariablesFirst
 from finetunekit.execution.fit_call import FitCall
 from finetunekit.execution.loop_options import LoopOptions
-from finetunekit.foundation.messages import say
+from finetunekit.foundation.messages import one_call, say
 from finetunekit.models import compiled
 from finetunekit.models.temporary_injection import TemporaryInjection
 from finetunekit.resuming.resume_point import check_can_be_kept
@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 
 def run(plan: "FitPlan") -> keras.callbacks.History:
     """Trains the model of a plan, in place."""
+    with one_call(plan.loop.verbose):
+        return _run(plan)
+
+
+def _run(plan: "FitPlan") -> keras.callbacks.History:
     model = plan.model
     checks.check_trains(model)  # It may have been frozen since it was planned.
     if compiled.renew_if_stale(model):

@@ -8,7 +8,7 @@ import keras
 
 from finetunekit.callbacks.schedule import Schedule
 from finetunekit.data.order import drawn_seed
-from finetunekit.foundation.messages import plural, say
+from finetunekit.foundation.messages import obeys_verbose, plural, say
 from finetunekit.models import compiled, freezing, graph, metadata, rate_multipliers
 from finetunekit.optimizers import layerwise_optimizer, rate_for, trainable_part
 from finetunekit.resuming.describing import describe
@@ -24,6 +24,7 @@ _WARMUP = 0.1  # Share of a stage's steps in which late variables reach their ra
 _STEPS = 100  # Of an epoch, where their number is not known.
 
 
+@obeys_verbose
 def fit_in_stages(
     model: keras.Model, x: Any, y: Any = None, *, stages: Sequence[Stage], **fit_options: Any
 ) -> StagedHistory:

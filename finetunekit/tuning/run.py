@@ -6,7 +6,7 @@ import keras
 
 from finetunekit.backbones import load_backbone
 from finetunekit.data import image_files
-from finetunekit.foundation.messages import say
+from finetunekit.foundation.messages import obeys_verbose, say
 from finetunekit.models import metadata
 from finetunekit.models.metadata import Task
 from finetunekit.tasks import add_head
@@ -20,6 +20,7 @@ from finetunekit.tuning.recipe import HEAD_RATE, stages_of, with_defaults
 from finetunekit.tuning.report import TuneReport
 
 
+@obeys_verbose
 def fine_tune(
     source: Any,
     train: Any,
@@ -83,7 +84,7 @@ def fine_tune(
         class_weight: As for `fit`.
         batch_size: Samples a step.
         seed: Seed of weights, split, order and dropout.
-        verbose: 0 for no progress and no report in the log; as for `fit` otherwise.
+        verbose: 0 for no progress and no messages; as for `fit` otherwise.
         callbacks: Callbacks of both stages, such as a `callbacks.Checkpoint`, or a
             `callbacks.EarlyStopping` for validation data that are many.
         resume: The file of a `callbacks.Checkpoint` to resume from, as for `fit`.
@@ -186,5 +187,5 @@ def _tuned(
         test=measure(model, data.test),
         seconds=dict(judge.seconds),
     )
-    say(str(report), options.verbose)
+    say(f"the {report.kept} weights are kept; print the report for all that was found")
     return model, report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ def test_without_validation_data_it_warns(caplog: pytest.LogCaptureFixture) -> N
 
 
 def test_says_the_best_epoch(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "finetunekit")  # The fit is quiet.
     run("binary", "val_auc", [0.5, 0.9, 0.8], ftk.callbacks.EarlyStopping())
     assert "best epoch 2: val_auc 0.9000; its weights are back" in caplog.text
 

@@ -175,7 +175,7 @@ def test_functions_of_a_changed_model_are_made_anew(
         model.make_train_function()
     before = model.train_function
     loop.seen = lambda model: model.train_function is before
-    with caplog.at_level(logging.INFO, "finetunekit"):
+    with caplog.at_level(logging.DEBUG, "finetunekit"):  # The plan is quiet.
         made.run()
     words = f"{model.name!r} has changed since it was compiled: its functions are traced anew"
     assert [record.getMessage() for record in caplog.records] == ([words] if changed else [])

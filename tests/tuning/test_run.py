@@ -184,12 +184,13 @@ def test_test_data_are_measured(
 
 
 @pytest.mark.parametrize(("verbose", "level"), [(0, logging.DEBUG), ("auto", logging.INFO)])
-def test_the_report_is_logged_unless_it_is_to_be_quiet(
+def test_the_end_is_told_unless_it_is_to_be_quiet(
     verbose: Any, level: int, asked: Asked, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG, logger="finetunekit"):
         _, report = tune(verbose=verbose)
-    (record,) = [one for one in caplog.records if one.getMessage() == str(report)]
+    (record,) = [one for one in caplog.records if "print the report" in one.getMessage()]
+    assert f"the {report.kept} weights" in record.getMessage()
     assert record.levelno == level
     assert asked.options["verbose"] == verbose
 
