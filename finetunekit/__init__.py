@@ -37,15 +37,11 @@ if TYPE_CHECKING:
     )
     from finetunekit.data.batch_checks import check_batch
     from finetunekit.evaluation import EvaluationReport, evaluate, predict
-    from finetunekit.models.freezing import (
-        TrainableSummary,
-        freeze_layers,
-        trainable_summary,
-        unfreeze_layers,
-    )
+    from finetunekit.models.freezing import freeze_layers, unfreeze_layers
     from finetunekit.models.metadata import InputContract, Task
     from finetunekit.models.saving import load, save
     from finetunekit.models.selection import find_layers
+    from finetunekit.models.trainable_summary import TrainableSummary, trainable_summary
     from finetunekit.optimizers import layerwise_optimizer, learning_rates
     from finetunekit.regularization import (
         inject_dropout,
@@ -196,9 +192,7 @@ __getattr__, __dir__ = lazy.attach(
             "predict",
         ),
         "models.freezing": (
-            "TrainableSummary",
             "freeze_layers",
-            "trainable_summary",
             "unfreeze_layers",
         ),
         "models.metadata": (
@@ -210,6 +204,10 @@ __getattr__, __dir__ = lazy.attach(
             "save",
         ),
         "models.selection": ("find_layers",),
+        "models.trainable_summary": (
+            "TrainableSummary",
+            "trainable_summary",
+        ),
         "optimizers": (
             "layerwise_optimizer",
             "learning_rates",

@@ -1,14 +1,14 @@
-"""Freezing and unfreezing of layers, a summary of what trains, and a guard of what does not."""
+"""Freezing and unfreezing of layers, and a guard of what does not train."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import keras
 
-from finetunekit.foundation import arguments, hashing, keras_internals
+from finetunekit.foundation import hashing, keras_internals
 from finetunekit.foundation.messages import listed, plural, say
 from finetunekit.models import compiled, graph, metadata
 from finetunekit.models.selection import Selector, find_layers, find_layers_for
+from finetunekit.models.trainable_summary import trainable_summary
 
 _LORA_BASES = ("kernel", "embeddings", "reverse_embeddings")
 
@@ -213,97 +213,6 @@ def balance(model: keras.Model) -> str:
 
 def _total(model: keras.Model) -> int:
     return sum(graph.parameter_count(place.layer) for place in graph.leaves(model))
-
-
-@dataclass(frozen=True)
-class SummaryRow:
-    """One layer with weights: its path, its type, and how many of its parameters train."""
-
-    path: str
-    type: str
-    parameters: int
-    trainable: int
-
-
-@dataclass(frozen=True)
-class TrainableSummary:
-    """Which layers of a model train, as `trainable_summary` returns it; prints as a table.
-
-    Args:
-        rows: One entry for each layer with weights.
-
-    Example:
-        ```python
-        import finetunekit as ftk
-
-        summary = ftk.trainable_summary(ftk.load_backbone("pretrained_model.h5"))
-        print(summary.trainable, summary.parameters)
-        ```
-    """
-
-    rows: tuple[SummaryRow, ...]
-
-    @property
-    def parameters(self) -> int:
-        """All parameters."""
-        return sum(row.parameters for row in self.rows)
-
-    @property
-    def trainable(self) -> int:
-        """The parameters that train."""
-        return sum(row.trainable for row in self.rows)
-
-    def __str__(self) -> str:
-        width = max([len(row.path) for row in self.rows] + [len("layer")])
-        kind = max([len(row.type) for row in self.rows] + [len("type")])
-        lines = [f"{'layer':<{width}}  {'type':<{kind}}  {'parameters':>11}  trains"]
-        for row in self.rows:
-            state = "no" if not row.trainable else f"{row.trainable:,}"
-            if row.trainable == row.parameters:
-                state = "yes"
-            lines.append(f"{row.path:<{width}}  {row.type:<{kind}}  {row.parameters:>11,}  {state}")
-        share = self.trainable / self.parameters if self.parameters else 0.0
-        lines.append(f"{self.trainable:,} of {self.parameters:,} parameters train ({share:.1%})")
-        return "\n".join(lines)
-
-    __repr__ = __str__
-
-
-def trainable_summary(model: keras.Model) -> TrainableSummary:
-    """Shows which layers train, through nested models; changes nothing.
-
-    Args:
-        model: A Keras model of any kind.
-
-    Returns:
-        A summary that prints as a table: one row for each layer that owns weights.
-
-    Raises:
-        TypeError: If it is not a Keras model.
-
-    Example:
-        ```python
-        import finetunekit as ftk
-
-        backbone = ftk.load_backbone("pretrained_model.h5")
-        print(ftk.trainable_summary(ftk.freeze_layers(backbone, 4)))
-        ```
-    """
-    arguments.check_model(model, kind=keras.layers.Layer)
-    training = {id(variable) for variable in model.trainable_variables}
-    rows = []
-    for place in graph.leaves(model):
-        own = keras_internals.own_weights(place.layer)
-        trains = sum(graph.size(variable) for variable in own if id(variable) in training)
-        rows.append(
-            SummaryRow(
-                place.path,
-                type(place.layer).__name__,
-                graph.parameter_count(place.layer),
-                trains,
-            )
-        )
-    return TrainableSummary(tuple(rows))
 
 
 class FrozenGuard(keras.callbacks.Callback):
