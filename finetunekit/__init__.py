@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from finetunekit.training.compiling import compile_for_task
     from finetunekit.training.estimate import FitEstimate, explain
     from finetunekit.training.fitting import fit
+    from finetunekit.training.history_plot import plot_history
     from finetunekit.training.plan import FitPlan
     from finetunekit.training.planning import plan_fit
     from finetunekit.training.range_test import RateCurve, find_learning_rate
@@ -130,6 +131,7 @@ __all__ = [
     "load_weights",
     "load_weights_from_torch",
     "plan_fit",
+    "plot_history",
     "predict",
     "probe_then_finetune",
     "rank_backbones",
@@ -235,6 +237,7 @@ __getattr__, __dir__ = lazy.attach(
         "training.plan": ("FitPlan",),
         "training.planning": ("plan_fit",),
         "training.fitting": ("fit",),
+        "training.history_plot": ("plot_history",),
         "training.range_test": (
             "RateCurve",
             "find_learning_rate",

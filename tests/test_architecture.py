@@ -124,7 +124,7 @@ LONGER: dict[str, int] = {
 }
 # Inside `training`, from the ground up: a module imports those of lower levels only.
 TRAINING: tuple[frozenset[str], ...] = (
-    frozenset({"compiling", "estimate"}),
+    frozenset({"compiling", "estimate", "history_plot"}),
     frozenset({"checks", "label_form", "fingerprint", "plan_text", "stage"}),
     frozenset({"running"}),
     frozenset({"plan"}),

@@ -10,6 +10,7 @@ import numpy as np
 from finetunekit.averaging import batch_norm_statistics
 from finetunekit.callbacks.monitors import monitored
 from finetunekit.data import arrays
+from finetunekit.foundation import html
 from finetunekit.foundation.arguments import check_int
 from finetunekit.foundation.messages import plural, say
 from finetunekit.models import metadata
@@ -55,6 +56,18 @@ class AverageReport:
             for row in self.rows
         ]
         return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"<AverageReport: {self.chosen}>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (row.name, f"{row.score:.4f}", f"{row.loss:.4f}", "kept" if row.kept else None)
+            for row in self.rows
+        ]
+        notes = str(self).splitlines()[1:2] if self.estimated else []
+        tried = html.table(("weights", self.metric, "loss", ""), rows) if rows else ""
+        return html.view(f"weights: {self.chosen}", html.lines(notes), tried)
 
 
 class Candidate:

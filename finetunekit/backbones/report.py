@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit.foundation import arguments
+from finetunekit.foundation import arguments, html
 from finetunekit.foundation.messages import plural
 from finetunekit.models import metadata
 from finetunekit.models.metadata import InputContract
@@ -56,6 +56,17 @@ class LoadReport:
     contract: InputContract | None = None
 
     def __str__(self) -> str:
+        lines = [f"{key:<10}{value}" for key, value in self._facts()]
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"<LoadReport: {self.architecture}, from {self.source}>"
+
+    def _repr_html_(self) -> str:
+        return html.view(self.architecture, html.table([], self._facts()))
+
+    def _facts(self) -> list[tuple[str, str]]:
+        """What is known, by name; a name may come more than once."""
         known = {
             "source": self.source,
             "format": self.format + (f", written by {self.written_by}" if self.written_by else ""),
@@ -66,10 +77,9 @@ class LoadReport:
             "expects": _expected(self.contract),
             "parity": None if self.parity is None else f"largest difference {self.parity:.2g}",
         }
-        lines = [f"{key:<10}{value}" for key, value in known.items() if value]
-        lines += [f"{'converted':<10}{what}" for what in self.converted]
-        lines += [f"{'dropped':<10}{what}" for what in self.dropped]
-        return "\n".join(lines)
+        rows = [(name, value) for name, value in known.items() if value]
+        rows += [("converted", what) for what in self.converted]
+        return rows + [("dropped", what) for what in self.dropped]
 
 
 def load_report(model: keras.Model) -> LoadReport:

@@ -1,6 +1,7 @@
 """`load_weights`: weights of a file loaded into a model, all of them or none."""
 
 import os
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from finetunekit.backbones import hdf5, weights_files
 from finetunekit.backbones.weights_pairing import Assignment, Disagreement, Stored
-from finetunekit.foundation import arguments, keras_internals, paths
+from finetunekit.foundation import arguments, html, keras_internals, paths
 from finetunekit.foundation.messages import listed, plural, say
 from finetunekit.models import graph
 from finetunekit.models.selection import Selector, find_layers_for
@@ -67,6 +68,18 @@ class WeightsReport:
             f"{line[3]:{widths[3]}}  {line[4]}".rstrip()
             for line in lines
         )
+
+    def __repr__(self) -> str:
+        return f"<WeightsReport: {self._counts()} of {self.source}>"
+
+    def _repr_html_(self) -> str:
+        head = ("layer", "status", "parameters", "matched", "note")
+        rows = [(r.layer, r.status, f"{r.parameters:,}", r.matched, r.note) for r in self.rows]
+        return html.view(f"{self.source}: {self._counts()}", html.table(head, rows))
+
+    def _counts(self) -> str:
+        found = Counter(row.status for row in self.rows)
+        return ", ".join(f"{plural(count, 'layer')} {status}" for status, count in found.items())
 
 
 def load_weights(

@@ -10,7 +10,7 @@ import numpy as np
 from finetunekit.caching import calls, determinism
 from finetunekit.caching.calls import Call, Value
 from finetunekit.foundation import arguments, keras_internals
-from finetunekit.foundation.messages import listed
+from finetunekit.foundation.messages import listed, plural
 from finetunekit.models import graph
 
 
@@ -26,7 +26,7 @@ class NotConstant(Exception):
     """Something that looked constant is not, as a batch has shown; the message says what."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class FrozenSplit:
     """A model in two parts that share its layers: what is computed once, and what is trained.
 
@@ -44,14 +44,21 @@ class FrozenSplit:
     blocked_by: list[Blocker]
     switched_off: list[str]
     layers: list[keras.layers.Layer]
-    inputs: list[Value] = field(repr=False)
-    prefix_calls: list[Call] = field(repr=False)
-    tail_calls: list[Call] = field(repr=False)
-    features: list[Value] = field(repr=False)  # Made by the prefix.
-    passed: list[Value] = field(repr=False)  # Inputs that the tail takes as they are.
-    outputs: Any = field(repr=False)
-    all_calls: list[Call] = field(repr=False)
-    masked: list[bool] = field(default_factory=list, repr=False)  # By feature, once it has run.
+    inputs: list[Value]
+    prefix_calls: list[Call]
+    tail_calls: list[Call]
+    features: list[Value]  # Made by the prefix.
+    passed: list[Value]  # Inputs that the tail takes as they are.
+    outputs: Any
+    all_calls: list[Call]
+    masked: list[bool] = field(default_factory=list)  # By feature, once it has run.
+
+    def __repr__(self) -> str:
+        shapes = [shape for _, shape, _ in self.boundary[: len(self.features)]]
+        return (
+            f"<FrozenSplit of {self.model.name!r}: {plural(len(self.layers), 'layer')} with "
+            f"weights before the cut, features of {', '.join(map(str, shapes)) or 'none'}>"
+        )
 
     @property
     def pays(self) -> bool:

@@ -3,8 +3,8 @@
 import dataclasses
 from dataclasses import dataclass
 
-from finetunekit.foundation import arguments
-from finetunekit.foundation.messages import listed
+from finetunekit.foundation import arguments, html
+from finetunekit.foundation.messages import listed, plural
 
 _APPLICATIONS = (
     ("ConvNeXtBase", 87_566_464, 224),
@@ -120,6 +120,30 @@ class BackboneTable(tuple[BackboneRow, ...]):
             for row in self
         ]
         return "\n".join([head, *rows])
+
+    def __repr__(self) -> str:
+        return f"<BackboneTable: {plural(len(self), 'backbone')}>"
+
+    def _repr_html_(self) -> str:
+        head = ("name", "modality", "parameters", "input", "training data", "licence", "needs")
+        return html.view(
+            plural(len(self), "backbone"),
+            html.table(
+                head,
+                [
+                    (
+                        row.name,
+                        row.modality,
+                        f"{row.parameters:,}",
+                        row.input_size,
+                        row.training_data,
+                        row.licence,
+                        row.needs,
+                    )
+                    for row in self
+                ],
+            ),
+        )
 
 
 def list_backbones(

@@ -11,7 +11,8 @@ import numpy as np
 from finetunekit.backbones import load_backbone
 from finetunekit.caching.features import cache_features
 from finetunekit.choosing.scores import linear_probe, logme
-from finetunekit.foundation.messages import listed, obeys_verbose, say
+from finetunekit.foundation import html
+from finetunekit.foundation.messages import listed, obeys_verbose, plural, say
 from finetunekit.models import inputs, metadata
 from finetunekit.tasks.attach import pick_output
 from finetunekit.tasks.pooling import pool_features
@@ -61,6 +62,32 @@ class Ranking(tuple[RankedBackbone, ...]):
             for row in self
         ]
         return "\n".join([head, *rows])
+
+    def __repr__(self) -> str:
+        return f"<Ranking: {self._headline()}>"
+
+    def _repr_html_(self) -> str:
+        head = ("backbone", "score", "LogME", "parameters", "s / 1,000", "")
+        rows = [
+            (row.name, None, None, None, None, row.problem)
+            if row.problem
+            else (
+                row.name,
+                f"{row.score:.3f} ± {row.error:.3f}",
+                f"{row.logme:.3f}",
+                f"{row.parameters:,}",
+                f"{row.seconds:.2f}",
+                None,
+            )
+            for row in self
+        ]
+        return html.view(self._headline(), html.table(head, rows))
+
+    def _headline(self) -> str:
+        words = plural(len(self), "backbone")
+        if not self or self[0].problem:
+            return words
+        return f"{words}, the best is {self[0].name!r} with {self[0].score:.3f}"
 
 
 @obeys_verbose

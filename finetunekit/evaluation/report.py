@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from finetunekit.foundation import html
 from finetunekit.foundation.messages import plural
 from finetunekit.metrics.intervals import Interval
 from finetunekit.metrics.score import Score
@@ -68,6 +69,34 @@ class EvaluationReport(Score):
         lines += self._classes()
         lines += self._confusions()
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
+
+    def __repr__(self) -> str:
+        name, value = next(iter(self.metrics.items()))
+        words = f"{name} {_figure(value)} ({_range(self.intervals[name])})"
+        return f"<EvaluationReport: {words}, {plural(self.count, 'sample')}>"
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
+
+    def to_html(self) -> str:
+        """All of it as HTML, which notebooks show."""
+        rows = [
+            (name, _figure(value), _range(self.intervals[name]), _figure(self.baseline[name]))
+            for name, value in self.metrics.items()
+        ]
+        words = [f"baseline: {self.baseline_is}", *map(str.strip, self._confusions()), *self.notes]
+        names = list(self.per_class)
+        each = ""
+        if names:
+            head = ("", *self.per_class[names[0]])
+            classes = [(name, *map(_cell, self.per_class[name].values())) for name in names]
+            each = html.folded(plural(len(names), "class"), html.table(head, classes))
+        return html.view(
+            f"{self.task.name}, {plural(self.count, 'sample')}",
+            html.table(("", "", "95 % interval", "baseline"), rows),
+            html.lines(words),
+            each,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as JSON takes it; a figure that is not defined is None."""
@@ -141,6 +170,10 @@ def _figure(value: float) -> str:
     if not math.isfinite(value):
         return "undefined"
     return f"{value:.3f}" if abs(value) < 10 else number_text(value)
+
+
+def _cell(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else _figure(value)
 
 
 def _range(interval: Interval) -> str:

@@ -1,7 +1,9 @@
 """Plots with matplotlib, an extra, each in a figure of its own."""
 
 import contextlib
+import functools
 import importlib
+import io
 import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -22,7 +24,23 @@ def new_axes(width: float = 7.0, height: float = 4.0) -> Any:
             "Plots need matplotlib, which is not installed. Install it: "
             'pip install "finetunekit[plots]"'
         ) from error
-    return module.Figure(figsize=(width, height), layout="constrained").subplots()
+    figure: Any = _figure_class(module.Figure)(figsize=(width, height), layout="constrained")
+    return figure.subplots()
+
+
+@functools.cache
+def _figure_class(figure: type[Any]) -> type[Any]:
+    """Figures that notebooks show, whether matplotlib's own display was switched on or not."""
+
+    class NotebookFigure(figure):
+        """A `matplotlib.figure.Figure` that says itself how it looks."""
+
+        def _repr_png_(self) -> bytes:
+            file = io.BytesIO()
+            self.savefig(file, format="png")
+            return file.getvalue()
+
+    return NotebookFigure
 
 
 @contextlib.contextmanager

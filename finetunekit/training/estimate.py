@@ -17,7 +17,7 @@ from finetunekit.data.array_batches import ArrayBatches, Cutting
 from finetunekit.data.arrays import Arrays
 from finetunekit.data.batches import Batches
 from finetunekit.execution.feature_fit import find_cut
-from finetunekit.foundation import arguments
+from finetunekit.foundation import arguments, html
 from finetunekit.foundation.messages import obeys_verbose, plural
 from finetunekit.models import inputs
 
@@ -50,6 +50,18 @@ class FitEstimate:
     def __str__(self) -> str:
         """All of it in words."""
         return self.text
+
+    def __repr__(self) -> str:
+        if not self.frozen:
+            return f"<FitEstimate: {self.text.splitlines()[0]}>"
+        return (
+            f"<FitEstimate: {plural(self.samples, 'sample')}, about {self.seconds_cached:.1f} s, "
+            f"by model.fit {self.seconds_plain:.1f} s>"
+        )
+
+    def _repr_html_(self) -> str:
+        first, *rest = self.text.splitlines()
+        return html.view(first, html.lines(rest))
 
 
 @obeys_verbose

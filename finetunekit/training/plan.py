@@ -11,6 +11,8 @@ from finetunekit.caching.options import CacheOptions
 from finetunekit.data.batches import Batches
 from finetunekit.execution.feature_fit import find_cut
 from finetunekit.execution.loop_options import LoopOptions
+from finetunekit.foundation import html
+from finetunekit.foundation.messages import plural
 from finetunekit.models.metadata import Task
 from finetunekit.resuming.run import Run
 from finetunekit.training import estimate, fingerprint, plan_text, running
@@ -66,6 +68,14 @@ class FitPlan:
     def __str__(self) -> str:
         """What will happen, a line for each part."""
         return plan_text.describe(self)
+
+    def __repr__(self) -> str:
+        epochs = self.loop.epochs - self.loop.initial_epoch
+        return f"<FitPlan: {plural(epochs, 'epoch')} of {self.model.name!r}>"
+
+    def _repr_html_(self) -> str:
+        first, *rest = str(self).splitlines()
+        return html.view(first, html.table([], [line.strip().split(": ", 1) for line in rest]))
 
     def estimate(self) -> FitEstimate:
         """Measures one batch, and says what computing features once saves; changes nothing.

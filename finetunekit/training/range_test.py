@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit.foundation import keras_optimizers, plots
+from finetunekit.foundation import html, keras_optimizers, plots
 from finetunekit.foundation.messages import obeys_verbose, say, warn
 from finetunekit.models import inputs, metadata, optimizer_state, rate_multipliers
 from finetunekit.training import checks, label_form
@@ -70,6 +70,14 @@ class RateCurve:
         if self.half_way is None:
             return f"no learning rate: no clear fall of the loss in {steps}"
         return f"learning rate {self.half_way:.2g}: {self.rule}; {steps}"
+
+    def __repr__(self) -> str:
+        return f"<RateCurve: {self}>"
+
+    def _repr_html_(self) -> str:
+        lowest = f"{np.nanmin(self.smoothed):.4g}"
+        known = {"loss at first": f"{self.smoothed[0]:.4g}", "smallest loss": lowest}
+        return html.view(str(self), html.facts(known))
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """Draws loss by rate; needs matplotlib, `finetunekit[plots]`.

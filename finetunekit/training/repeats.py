@@ -8,8 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from finetunekit.foundation import html
 from finetunekit.foundation.arguments import check_int, check_seed
-from finetunekit.foundation.messages import obeys_verbose, say
+from finetunekit.foundation.messages import obeys_verbose, plural, say
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +50,18 @@ class Repeats:
                 f"{name}: {mean:.4g} ± {self.std[name]:.2g} ({len(self.runs)} runs: {each})"
             )
         return "\n".join(rows)
+
+    def __repr__(self) -> str:
+        found = (f"{name} {mean:.4g} ± {self.std[name]:.2g}" for name, mean in self.mean.items())
+        return f"<Repeats: {plural(len(self.runs), 'run')}, {', '.join(found)}>"
+
+    def _repr_html_(self) -> str:
+        head = ("", "mean", "deviation", *(f"seed {seed}" for seed in self.seeds))
+        rows = [
+            (name, f"{mean:.4g}", f"{self.std[name]:.2g}", *(f"{x:.4g}" for x in self.values(name)))
+            for name, mean in self.mean.items()
+        ]
+        return html.view(plural(len(self.runs), "run"), html.table(head, rows))
 
 
 @obeys_verbose

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from finetunekit.callbacks.schedule import Schedule
-from finetunekit.foundation import arguments, plots
+from finetunekit.foundation import arguments, html
+from finetunekit.foundation.messages import plural
 from finetunekit.models.selection import Selector
 from finetunekit.optimizers import check_layer_decay
+from finetunekit.training.history_plot import plot_history
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,24 +82,25 @@ class StagedHistory:
         Returns:
             The `Figure` of matplotlib, which notebooks show.
         """
-        if value not in self.history:
-            raise ValueError(
-                f"`value` must be one of the logged values: {sorted(self.history)}. "
-                f"Received: value={value!r}"
-            )
-        axes = plots.new_axes()
-        epochs = [number + 1 for number in self.epoch]
-        for name in (value, f"val_{value}"):
-            if name in self.history:
-                numbers = [float("nan") if v is None else v for v in self.history[name]]
-                axes.plot(epochs, numbers, marker="o", label=name)
-        for name, first in self.stages:
-            axes.axvline(first + 0.5, color="0.7", linestyle="--")
-            axes.annotate(
-                name, (first + 0.55, 1.0), xycoords=("data", "axes fraction"), va="bottom"
-            )
-        axes.set(xlabel="epoch", ylabel=value)
-        axes.legend()
-        if path is not None:
-            axes.figure.savefig(path)
-        return axes.figure
+        return plot_history(self, path, value=value)
+
+    def __repr__(self) -> str:
+        last = (f"{name} {_number(values[-1])}" for name, values in self.history.items())
+        return f"<StagedHistory: {self._headline()}; {', '.join(last)}>"
+
+    def _repr_html_(self) -> str:
+        rows = []
+        ends = [first for _, first in self.stages[1:]] + [self.epoch[-1] + 1 if self.epoch else 0]
+        for (name, first), end in zip(self.stages, ends, strict=True):
+            last = self.epoch.index(end - 1)
+            values = (_number(numbers[last]) for numbers in self.history.values())
+            rows.append((name, end - first, *values))
+        head = ("stage", "epochs", *self.history)
+        return html.view(f"{self._headline()}; at the end of each", html.table(head, rows))
+
+    def _headline(self) -> str:
+        return f"{plural(len(self.epoch), 'epoch')} in {plural(len(self.stages), 'stage')}"
+
+
+def _number(value: Any) -> str:
+    return "" if value is None else f"{value:.4g}"

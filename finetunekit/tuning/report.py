@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from finetunekit.evaluation import EvaluationReport
+from finetunekit.foundation import html
 from finetunekit.models.metadata import Task
 from finetunekit.training.stage import StagedHistory
 
@@ -53,6 +54,27 @@ class TuneReport:
             if found is not None:
                 rows += [f"  {name}:", textwrap.indent(str(found), "    ")]
         return "\n".join(rows)
+
+    def __repr__(self) -> str:
+        found = self.test or self.validation
+        words = "" if found is None else f"; {found!r}"
+        return f"<TuneReport: {self.task.name}, the {self.kept} weights are kept{words}>"
+
+    def _repr_html_(self) -> str:
+        measured = {"probe": self.probe, "tuned": self.tuned}
+        known = {**self.choices, **{n: _text(m) for n, m in measured.items() if m is not None}}
+        known["kept"] = f"the {self.kept} weights"
+        known["time"] = ", ".join(f"{name} {value:.1f} s" for name, value in self.seconds.items())
+        parts = {"held-out samples": self.validation, "test data": self.test}
+        return html.view(
+            f"fine_tune: {self.task.name}",
+            html.facts(known),
+            *(
+                html.lines([f"{name}:"]) + found.to_html()
+                for name, found in parts.items()
+                if found is not None
+            ),
+        )
 
 
 def _text(metrics: dict[str, Any]) -> str:
