@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from finetunekit.foundation import lazy, registration
 
 if TYPE_CHECKING:
-    from finetunekit import callbacks
+    from finetunekit import callbacks, examples
     from finetunekit.averaging.soups import greedy_soup, interpolate
     from finetunekit.averaging.weight_evaluation import AverageReport
     from finetunekit.backbones import load_backbone
@@ -106,6 +106,7 @@ __all__ = [
     "clear_cache",
     "compile_for_task",
     "evaluate",
+    "examples",
     "explain",
     "find_layers",
     "find_learning_rate",
@@ -261,6 +262,6 @@ __getattr__, __dir__ = lazy.attach(
             "fine_tune",
         ),
     },
-    submodules=("callbacks",),
+    submodules=("callbacks", "examples"),
 )
 registration.register_with_keras()

@@ -53,7 +53,9 @@ FLOORS: tuple[frozenset[str], ...] = (
         {"backbones", "caching", "data", "metrics", "optimizers", "peft", "regularization", "tasks"}
     ),
     frozenset({"averaging", "callbacks", "execution", "resuming", "training"}),
-    frozenset({"__main__", "choosing", "evaluation", "quickstart", "reports", "tuning"}),
+    frozenset(
+        {"__main__", "choosing", "evaluation", "examples", "quickstart", "reports", "tuning"}
+    ),
 )
 # Inside a floor: which room may stand on which.
 BESIDE: frozenset[tuple[str, str]] = frozenset(

@@ -11,7 +11,7 @@ from finetunekit.models.metadata import Task
 from finetunekit.training.stage import StagedHistory
 from finetunekit.tuning.report import TuneReport
 
-TASK = Task("binary", 1)
+TASK = Task(name="binary", num_classes=1)
 REPORT = TuneReport(
     task=TASK,
     choices={"task": "binary, the labels are <0> and <1>"},
