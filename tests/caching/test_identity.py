@@ -240,6 +240,7 @@ class Locked(keras.layers.Layer):
 def test_what_cannot_be_compared_is_said_and_not_reused(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    caplog.set_level(logging.DEBUG, "finetunekit")  # The fits are quiet.
     path = tmp_path / "f.h5"
     model = model_of([L.Dense(3, trainable=False), Locked()], NUMBERS)
     losses(model, NUMBERS, path)
