@@ -41,6 +41,7 @@ def tuned(folder: Path, cut: int | None, *, resume: bool = False) -> tuple[Any, 
     "cut",
     [
         pytest.param(5, id="in the probe", marks=pytest.mark.slow),
+        pytest.param(9, id="between the two", marks=pytest.mark.slow),
         pytest.param(14, id="in fine-tuning", marks=pytest.mark.slow),
     ],
 )
@@ -95,7 +96,8 @@ def judged(
     for stage in range(2):
         judge.on_train_begin()
         model.set_weights([np.full(w.shape, stage) for w in model.get_weights()])
-        judge.on_train_end({"loss": 0.1})
+        judge.on_epoch_end(stage, {"loss": 0.1})
+        judge.on_train_end()
         weights.append(float(model.get_weights()[0].ravel()[0]))
     return judge, weights
 
