@@ -16,7 +16,7 @@ from finetunekit.tasks.prediction import number_text
 _MOST_CLASSES, _MOST_CONFUSIONS = 20, 5
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class EvaluationReport(Score):
     """How good a model is on some data, as `evaluate` returns it; prints as text.
 
@@ -68,6 +68,10 @@ class EvaluationReport(Score):
         lines += self._classes()
         lines += self._confusions()
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
+
+    def __repr__(self) -> str:
+        """The same: what a notebook shows."""
+        return str(self)
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as JSON takes it; a figure that is not defined is None."""
