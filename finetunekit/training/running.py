@@ -15,7 +15,7 @@ from finetunekit.execution import fast_forward, feature_fit
 from finetunekit.execution.first_step import VariablesFirst
 from finetunekit.execution.fit_call import FitCall
 from finetunekit.execution.loop_options import LoopOptions
-from finetunekit.foundation.messages import say
+from finetunekit.foundation.messages import say, warn
 from finetunekit.models import compiled
 from finetunekit.models.temporary_injection import TemporaryInjection
 from finetunekit.resuming.resume_point import check_can_be_kept
@@ -56,7 +56,26 @@ def run(plan: "FitPlan") -> keras.callbacks.History:
                 facts=plan.fingerprint(),
             )
             loop = dataclasses.replace(loop, initial_epoch=first)
-        return _execute(plan, loop, callbacks, cache, kept)
+        history = _execute(plan, loop, callbacks, cache, kept)
+        _check_stepped(plan, history)
+        return history
+
+
+def _check_stepped(plan: "FitPlan", history: keras.callbacks.History) -> None:
+    """Raises if epochs have passed without a step, of data whose length was not known.
+
+    Raises:
+        ValueError: If so.
+    """
+    if history.epoch and "loss" not in history.history and plan.batches.samples is None:
+        raise ValueError(
+            "`x` gave no batches, so nothing was trained. Check how it was made or filtered. "
+            f"Received: x with 0 batches in {len(history.epoch)} epochs"
+        )
+    held_out = plan.validation
+    each = plan.loop.validation_freq == 1
+    if held_out is not None and history.epoch and each and "val_loss" not in history.history:
+        warn("`validation_data` gave no batches: nothing was validated")
 
 
 @contextlib.contextmanager

@@ -7,8 +7,11 @@ from typing import Any
 import keras
 
 from finetunekit.callbacks.monitors import monitored
+from finetunekit.data import batch_form
+from finetunekit.data.checked_batches import Checks
 from finetunekit.foundation.messages import warn
 from finetunekit.models import inputs
+from finetunekit.tasks import known_task
 
 
 class Judge(keras.callbacks.Callback):
@@ -34,7 +37,7 @@ class Judge(keras.callbacks.Callback):
     def __init__(self, model: keras.Model, held_out: Any, *, stages: int) -> None:
         super().__init__()
         # A function, since a checkpoint would hold arrays.
-        self._measure = functools.partial(measure, model, held_out)
+        self._measure = functools.partial(measure, model, held_out, "validation_data")
         self._judges = stages == 2 and held_out is not None
         self.probe: dict[str, float] | None = None
         self.tuned: dict[str, float] | None = None
@@ -70,13 +73,19 @@ class Judge(keras.callbacks.Callback):
         self._weights = []
 
 
-def measure(model: keras.Model, data: Any) -> dict[str, float] | None:
-    """The metrics on some data, without disturbing those of a running epoch; None without data."""
+def measure(model: keras.Model, data: Any, name: str = "test_data") -> dict[str, float] | None:
+    """The metrics on some data, without disturbing those of a running epoch; None without data.
+
+    Raises:
+        ValueError: If labels of a pipeline do not fit.
+    """
     if data is None:
         return None
     x, y = data if isinstance(data, tuple) else (data, None)
-    x = x if y is None else inputs.read(x, model)
-    found = model.evaluate(x, y, verbose=0, return_dict=True)
+    checks = Checks(batch_form.of(model, known_task(model), name))
+    x = checks.of(x) if y is None else inputs.read(x, model)
+    with checks.named():
+        found = model.evaluate(x, y, verbose=0, return_dict=True)
     return {name: float(value) for name, value in found.items()}
 
 
