@@ -32,12 +32,7 @@ def run(plan: "FitPlan") -> keras.callbacks.History:
     checks.check_trains(model)  # It may have been frozen since it was planned.
     if compiled.renew_if_stale(model):
         say(f"{model.name!r} has changed since it was compiled: its functions are traced anew")
-    with (
-        _faults_named(plan),
-        _callbacks_undone(plan),
-        _labels_followed(plan),
-        _run_ended(plan) as kept,
-    ):
+    with _callbacks_undone(plan), _labels_followed(plan), _run_ended(plan) as kept:
         callbacks = list(plan.callbacks)
         for callback in callbacks:
             protocol.attach_validation(callback, plan.validation is not None)
@@ -56,7 +51,8 @@ def run(plan: "FitPlan") -> keras.callbacks.History:
                 facts=plan.fingerprint(),
             )
             loop = dataclasses.replace(loop, initial_epoch=first)
-        history = _execute(plan, loop, callbacks, cache, kept)
+        with _faults_named(plan):
+            history = _execute(plan, loop, callbacks, cache, kept)
         _check_stepped(plan, history)
         return history
 
@@ -67,14 +63,15 @@ def _check_stepped(plan: "FitPlan", history: keras.callbacks.History) -> None:
     Raises:
         ValueError: If so.
     """
-    if history.epoch and "loss" not in history.history and plan.batches.samples is None:
+    epochs = getattr(history, "epoch", [])  # None are there before training begins.
+    if epochs and "loss" not in history.history and plan.batches.samples is None:
         raise ValueError(
             "`x` gave no batches, so nothing was trained. Check how it was made or filtered. "
-            f"Received: x with 0 batches in {len(history.epoch)} epochs"
+            f"Received: x with 0 batches in {len(epochs)} epochs"
         )
     held_out = plan.validation
     each = plan.loop.validation_freq == 1
-    if held_out is not None and history.epoch and each and "val_loss" not in history.history:
+    if held_out is not None and epochs and each and "val_loss" not in history.history:
         warn("`validation_data` gave no batches: nothing was validated")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from finetunekit.callbacks.monitors import monitored
-from finetunekit.data import batch_form
+from finetunekit.data import batch_form, pipelines
 from finetunekit.data.checked_batches import Checks
 from finetunekit.foundation.messages import warn
 from finetunekit.models import inputs
@@ -81,11 +81,15 @@ def measure(model: keras.Model, data: Any, name: str = "test_data") -> dict[str,
     """
     if data is None:
         return None
-    x, y = data if isinstance(data, tuple) else (data, None)
-    checks = Checks(batch_form.of(model, known_task(model), name))
-    x = checks.of(x) if y is None else inputs.read(x, model)
-    with checks.named():
-        found = model.evaluate(x, y, verbose=0, return_dict=True)
+    options = {"verbose": 0, "return_dict": True}
+    if isinstance(data, tuple):
+        found = model.evaluate(inputs.read(data[0], model), data[1], **options)
+    elif pipelines.shown_batch(data) is None:
+        found = model.evaluate(data, **options)
+    else:
+        checks = Checks(batch_form.of(model, known_task(model), name))
+        with checks.named():
+            found = model.evaluate(checks.of(data), **options)
     return {name: float(value) for name, value in found.items()}
 
 

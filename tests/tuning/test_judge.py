@@ -8,9 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import finetunekit as ftk
-from finetunekit.tuning.judge import Judge
+from finetunekit.tuning.judge import Judge, measure
 from interruptions import Cut, CutAt, ends
 from models import images, labels, small_backbone
 
@@ -104,3 +105,18 @@ def test_without_held_out_samples_the_last_weights_are_kept() -> None:
         judge.on_train_begin()
         judge.on_train_end()
     assert (judge.probe, judge.tuned, judge.kept) == (None, None, "tuned")
+
+
+def test_labels_of_pipelines_are_checked_where_they_are_measured() -> None:
+    model = ftk.compile_for_task(ftk.add_head(small_backbone(), "binary"), run_eagerly=True)
+    for bad in (False, True):
+        y = labels(8).copy()
+        y[7] = 9 if bad else 1
+        data = tf.data.Dataset.from_tensor_slices((images(8), y)).batch(4)
+        if bad:
+            with pytest.raises(ValueError, match=r"In batch 1 \(from 0\) of `test_data`: `y` must"):
+                measure(model, data)
+        else:
+            found = measure(model, data)
+            assert found is not None
+            assert found == pytest.approx(measure(model, (images(8), y)), rel=1e-5)
