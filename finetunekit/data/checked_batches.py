@@ -123,7 +123,7 @@ def _checked_pipeline(source: Any, checks: Checks) -> Any:
         named = any(isinstance(part, Mapping) for part in given)
         return source.map(lambda *batch: form.batch(_whole(batch))) if named else source
 
-    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+    @tf.autograph.experimental.do_not_convert
     def checked(number: Any, batch: Any) -> Any:
         x, y, weights = form.parts(batch)
         with tf.control_dependencies([_sound(checks, number, y)]):
