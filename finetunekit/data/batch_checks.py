@@ -106,7 +106,8 @@ def _first_batch(x: Any, y: Any) -> tuple[Any, Any]:
             f"`x` is a {type(x).__name__}, which brings its own y: leave `y` out. "
             f"Received: y of type {type(y).__name__}"
         )
-    batch = x[0] if isinstance(x, keras.utils.PyDataset) else next(iter(x.take(1)), None)
+    shown = isinstance(x, keras.utils.PyDataset)
+    batch = pipelines.shown_batch(x) if shown else next(iter(x.take(1)), None)
     if batch is None:
         raise ValueError(
             "`x` gives no batches. Check how it was made or filtered. "

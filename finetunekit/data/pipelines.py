@@ -18,7 +18,7 @@ def shown_batch(data: Any) -> Any:
     """
     spec = getattr(data, "element_spec", None)
     if spec is None and isinstance(data, keras.utils.PyDataset):
-        return data[0]
+        return data[0] if data.num_batches != 0 else None
     return spec
 
 
