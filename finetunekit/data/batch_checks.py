@@ -8,8 +8,8 @@ from finetunekit.backbones import contract
 from finetunekit.data import arrays
 from finetunekit.foundation import arguments, keras_internals
 from finetunekit.foundation.messages import warn
-from finetunekit.models import inputs
-from finetunekit.tasks import known_task, output_activation
+from finetunekit.models import inputs, metadata
+from finetunekit.tasks import known_task, misfits, output_activation
 
 _PROBABILITIES = ("softmax", "sigmoid")
 _BINARY = ("binary_crossentropy", "binary_focal_crossentropy")
@@ -25,7 +25,8 @@ def check_batch(model: keras.Model, x: Any, y: Any = None, *, verbose: Any = 1) 
 
     Finds pixels in a scale that the model does not expect, or scaled twice, red and blue
     swapped, token ids beyond the vocabulary, wrong shapes, labels outside the classes, and a loss
-    that takes probabilities for logits or logits for probabilities. `fit` asks the same.
+    that takes probabilities for logits or logits for probabilities, or such a metric of a model
+    that was compiled by hand. `fit` asks the same.
 
     Args:
         model: A model.
@@ -54,7 +55,7 @@ def check_batch(model: keras.Model, x: Any, y: Any = None, *, verbose: Any = 1) 
     x, y = _first_batch(x, y)
     task = known_task(model) if y is not None else None
     read = arrays.read(x, y, None, model, task, compare=False)
-    found = (*contract.doubts(model, read.x), *loss_doubts(model))
+    found = (*contract.doubts(model, read.x), *loss_doubts(model), *metric_doubts(model))
     for finding in found if verbose else ():
         warn(finding)
     return found
@@ -70,7 +71,7 @@ def warn_of(model: keras.Model, x: Any) -> None:
     Raises:
         ValueError: If token ids lie outside of the vocabulary.
     """
-    found = loss_doubts(model)
+    found = loss_doubts(model) + metric_doubts(model)
     if x is not None:
         found += contract.doubts(model, x)
     for finding in found:
@@ -137,6 +138,16 @@ def loss_doubts(model: keras.Model) -> list[str]:
             f"{'softmax' if classes else 'sigmoid'!r}"
         ]
     return []
+
+
+def metric_doubts(model: keras.Model) -> list[str]:
+    """What speaks against metrics that a model of one output was compiled with by hand."""
+    if not model.compiled or metadata.choices(model) is not None:
+        return []
+    task = known_task(model)
+    remedy = "`compile_for_task(model, metrics=[...])` fits metrics to the head"
+    rows = [] if task is None else misfits(model, task)
+    return [f"a metric of {model.name!r} does not fit its head: {row}; {remedy}" for row in rows]
 
 
 def _loss(model: keras.Model) -> tuple[str, bool] | None:

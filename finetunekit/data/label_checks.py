@@ -8,7 +8,7 @@ import numpy as np
 from finetunekit.foundation.messages import warn
 from finetunekit.models.inputs import check_finite
 from finetunekit.models.metadata import Task
-from finetunekit.tasks import family_of, loss_name
+from finetunekit.tasks import family_of, loss_name, void_label
 
 # A class that a random split would leave out with less than this probability is not rare: the
 # data are sorted.
@@ -23,9 +23,56 @@ def check_labels(y: np.ndarray, model: keras.Model, task: Task | None) -> None:
     """
     check_finite(y, "y")
     if task is not None:
-        family = family_of(task)
-        labels = family.labels_for_check(y, loss_name(getattr(model, "loss", None)))
+        family, loss = family_of(task), getattr(model, "loss", None)
+        labels = family.labels_for_check(without_void(y, model), loss_name(loss))
         family.check_labels(labels, task, (None, *model.output_shape[1:]))
+
+
+def has_class(y: np.ndarray, model: keras.Model) -> np.ndarray | None:
+    """Which labels the loss does not ignore (`ignore_class`); None if it ignores none."""
+    void = void_label(getattr(model, "loss", None))
+    return None if void is None else np.asarray(y != void)
+
+
+def without_void(y: np.ndarray, model: keras.Model) -> np.ndarray:
+    """Labels with the first class in place of those that the loss ignores.
+
+    Raises:
+        ValueError: If it ignores all of them.
+    """
+    counts = has_class(y, model)
+    if counts is None:
+        return y
+    if not counts.any():
+        raise ValueError(
+            "`y` has no label that counts: all are the one that the loss ignores. Leave "
+            f"`ignore_class` out of the loss, or give other labels. Received: y of shape {y.shape}"
+        )
+    return np.where(counts, y, np.zeros_like(y))
+
+
+def with_class(y: np.ndarray, model: keras.Model) -> np.ndarray:
+    """The labels that the loss does not ignore, in one row if it ignores some."""
+    counts = has_class(y, model)
+    return y if counts is None or counts.all() else y[counts]
+
+
+def warn_of_one_sided(y: np.ndarray, task: Task) -> None:
+    """Warns of validation labels from which a metric of the task cannot tell anything."""
+    family = family_of(task)
+    if not len(y) or not family.judges_both_sides:
+        return
+    ids = (y > 0.5).reshape(len(y), -1)
+    if task.num_classes > 1:
+        ids = (y > 0.5).reshape(-1, task.num_classes)
+    sides = ids.mean(axis=0)
+    alone = np.flatnonzero((sides == 0) | (sides == 1))
+    if len(alone):
+        which = "" if task.num_classes == 1 else f" for the labels {alone.tolist()}"
+        warn(
+            f"validation data hold one class only{which}: AUC cannot be told from them and counts "
+            "as 0, whatever the model predicts; give validation data with both, or watch 'val_loss'"
+        )
 
 
 def check_split(
