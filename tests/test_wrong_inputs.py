@@ -390,6 +390,10 @@ compiling, naming, saving = (
 dropout, penalty = calling(ftk.inject_dropout), calling(ftk.inject_regularizer)
 
 
+def one_number(y_true: Any, y_pred: Any) -> Any:
+    return keras.ops.mean(y_pred)
+
+
 def fitting(*data: Any, **options: Any) -> Callable[[Desk], object]:
     return lambda desk: fit(desk, *data, **options)
 
@@ -711,6 +715,17 @@ COMPILING = [
          compiling(loss="crossentropy"), "loss", "'auto'|categorical_crossentropy"),
     Case("metric misspelt", uncompiled,
          compiling(metrics=["acuracy"]), "metrics", "'auto'|accuracy"),
+    Case("metric of yes or no", uncompiled,
+         compiling(metrics=["binary_accuracy"]), "metrics", "'accuracy'"),
+    Case("weighted metric of yes or no", uncompiled,
+         compiling(weighted_metrics=["binary_accuracy"]), "metrics", "'accuracy'"),
+    Case("top 5 of 3", uncompiled,
+         compiling(metrics=["sparse_top_k_categorical_accuracy"]), "metrics", "k=2"),
+    Case("metric that lacks an argument", uncompiled,
+         compiling(metrics=["PrecisionAtRecall"]), "metrics", r"PrecisionAtRecall\(recall="),
+    Case("class_weight beside a loss of one number", uncompiled,
+         lambda d: (compiling(loss=one_number, task="multiclass", metrics=None)(d),
+                    fit(d, class_weight="balanced")), "loss", "one number a sample"),
 ]
 
 HEADS = [

@@ -114,8 +114,8 @@ def split(
         )
     train, held_out = arrays.rows(slice(cut)), arrays.rows(slice(cut, None))
     if task is not None and arrays.y is not None:
-        sides = [label_checks.with_class(part.y, model) for part in (train, held_out)]
-        label_checks.check_split(*sides, task, model.output_shape, float(share))
+        kept, cut_off = (label_checks.with_class(part.y, model) for part in (train, held_out))
+        label_checks.check_split(kept, cut_off, task, model.output_shape, float(share))
     return train, held_out
 
 

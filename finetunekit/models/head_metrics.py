@@ -47,6 +47,8 @@ class Feed:
     def __call__(self, y_true: Any, y_pred: Any, weights: Any = None) -> tuple[Any, Any, Any]:
         """Labels, outputs and weights for the metric."""
         y_true, outputs = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+        if len(getattr(weights, "shape", ())) == len(outputs.shape) and weights.shape[-1] == 1:
+            weights = ops.squeeze(weights, -1)  # One a place, which some metrics take only so.
         of_classes = self.labels in ("places", "rows", "one class")
         if of_classes:
             y_true, weights = self._of_classes(y_true, outputs, weights)
@@ -96,8 +98,6 @@ def _times(places: Any, weights: Any) -> Any:
     if weights is None:
         return places
     weights = ops.cast(weights, places.dtype)
-    if len(weights.shape) > len(places.shape):
-        weights = ops.squeeze(weights, -1)
     while len(weights.shape) < len(places.shape):
         weights = ops.expand_dims(weights, -1)
     return places * weights

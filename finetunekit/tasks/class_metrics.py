@@ -17,11 +17,10 @@ from finetunekit.tasks.metric_settings import (
 )
 
 m = keras.metrics
-Metric = keras.metrics.Metric
-Row = Callable[[Any, Head], Metric]
+Row = Callable[[Any, Head], keras.metrics.Metric]
 
 
-def fit(metric: Metric, head: Head) -> Metric:
+def fit(metric: keras.metrics.Metric, head: Head) -> keras.metrics.Metric:
     """A metric for labels of the head's form; one of the user's own sees integers as `(n,)`.
 
     Args:
@@ -37,24 +36,26 @@ def fit(metric: Metric, head: Head) -> Metric:
     return row(metric, head)
 
 
-def _of_places(metric: Metric, head: Head) -> Metric:
+def _of_places(metric: keras.metrics.Metric, head: Head) -> keras.metrics.Metric:
     """For labels as they are, but those without a class."""
     return fed(metric, Feed(labels="places", classes=head.width, void=head.void))
 
 
-def _of_rows(metric: Metric, head: Head, labels: str, **options: Any) -> Metric:
+def _of_rows(
+    metric: keras.metrics.Metric, head: Head, labels: str, **options: Any
+) -> keras.metrics.Metric:
     """For one-hot labels, which stock metrics take if they come so."""
     feed = Feed(labels=labels, classes=head.width, void=head.void, **options)
     stock = bool(head.task.one_hot) and feed.is_of_labels
     return fed(metric, feed) if stock else fed(metric, feed, whole=True)
 
 
-def _accuracy(metric: Any, head: Head) -> Metric:
+def _accuracy(metric: Any, head: Head) -> keras.metrics.Metric:
     kind = m.CategoricalAccuracy if head.task.one_hot else m.SparseCategoricalAccuracy
     return _of_places(rebuilt(metric, kind), head)
 
 
-def _top_k(metric: Any, head: Head) -> Metric:
+def _top_k(metric: Any, head: Head) -> keras.metrics.Metric:
     if metric.k >= head.width:
         refuse(
             metric,
@@ -71,7 +72,7 @@ def _unsorted(kind: type) -> dict[str, Any]:
     return {"from_sorted_ids": False} if kind is m.SparseTopKCategoricalAccuracy else {}
 
 
-def _cross_entropy(metric: Any, head: Head) -> Metric:
+def _cross_entropy(metric: Any, head: Head) -> keras.metrics.Metric:
     if head.task.one_hot or metric.get_config().get("label_smoothing"):
         made = rebuilt(metric, m.CategoricalCrossentropy, from_logits=head.logits, axis=-1)
         return _of_rows(made, head, "rows")
@@ -80,13 +81,13 @@ def _cross_entropy(metric: Any, head: Head) -> Metric:
     return _of_places(rebuilt(metric, m.SparseCategoricalCrossentropy, **settings), head)
 
 
-def _auc(metric: Any, head: Head) -> Metric:
+def _auc(metric: Any, head: Head) -> keras.metrics.Metric:
     several = bool(metric.multi_label)
     made = rebuilt(metric, num_labels=head.width if several else None, from_logits=False)
     return _of_rows(made, head, "one class", outputs=_softmax(head), flat=several and head.dense)
 
 
-def _confusion(metric: Any, head: Head) -> Metric:
+def _confusion(metric: Any, head: Head) -> keras.metrics.Metric:
     check_class_id(metric, head)
     thresholds = metric.get_config().get("thresholds")
     check_threshold(metric, thresholds)
@@ -97,13 +98,13 @@ def _confusion(metric: Any, head: Head) -> Metric:
     return _of_rows(metric, head, "one class", outputs=None if in_order else _softmax(head))
 
 
-def _f_score(metric: Any, head: Head) -> Metric:
+def _f_score(metric: Any, head: Head) -> keras.metrics.Metric:
     made = with_variables(rebuilt(metric), head.width)
     outputs = None if metric.threshold is None else _softmax(head)
     return _of_rows(made, head, "one class", outputs=outputs, flat=head.dense)
 
 
-def _iou(metric: Any, head: Head) -> Metric:
+def _iou(metric: Any, head: Head) -> keras.metrics.Metric:
     if metric.num_classes != head.width:
         refuse(
             metric,
@@ -116,15 +117,15 @@ def _iou(metric: Any, head: Head) -> Metric:
     return rebuilt(metric, kind, axis=-1, **settings, **counting_dtype(metric, head))
 
 
-def _of_probabilities(metric: Any, head: Head) -> Metric:
+def _of_probabilities(metric: Any, head: Head) -> keras.metrics.Metric:
     return _of_rows(metric, head, "rows", outputs=_softmax(head))
 
 
-def _of_scores(metric: Any, head: Head) -> Metric:
+def _of_scores(metric: Any, head: Head) -> keras.metrics.Metric:
     return _of_rows(metric, head, "rows")
 
 
-def _of_yes_or_no(metric: Any, head: Head) -> Metric:
+def _of_yes_or_no(metric: Any, head: Head) -> keras.metrics.Metric:
     refuse(
         metric,
         "it takes each class for a yes or no of its own, and here one of several holds. Give "

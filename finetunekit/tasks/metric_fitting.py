@@ -13,7 +13,7 @@ from finetunekit.models.head_metrics import KINDS, HeadMetric, feed_of, fresh
 from finetunekit.models.metadata import Task
 from finetunekit.tasks.families import family_of
 from finetunekit.tasks.inference import loss_name, output_activation, void_label
-from finetunekit.tasks.metric_settings import Head
+from finetunekit.tasks.metric_settings import Head, rebuilt
 
 
 def fit_metrics(
@@ -163,12 +163,14 @@ def _by_name(name: str, head: Head) -> keras.metrics.Metric:
                 f"({', '.join(f'{word}=...' for word in lacking)}). Received: metrics with {name!r}"
             ) from error
         metric = kind(num_classes=max(head.width, 2))
+    if isinstance(metric, keras.metrics.FBetaScore):
+        metric = rebuilt(metric, average="macro")  # One number, which a callback can watch.
     metric.name = name
     return metric
 
 
 def _required(kind: type) -> list[str]:
-    parameters = list(inspect.signature(kind.__init__).parameters.values())[1:]
+    parameters = list(inspect.signature(kind).parameters.values())
     return [one.name for one in parameters if one.default is one.empty]
 
 
@@ -182,7 +184,7 @@ def _of_function(function: Any) -> Any:
     if isinstance(function, keras.losses.Loss):
         kind = getattr(keras.metrics, type(function).__name__, None)
         if kind is not None and type(function).__module__.startswith("keras."):
-            known = inspect.signature(kind.__init__).parameters
+            known = inspect.signature(kind).parameters
             config = {k: v for k, v in function.get_config().items() if k in known}
             return kind(**config)
     if getattr(function, "__module__", "").startswith("keras.") and name:
@@ -207,7 +209,7 @@ def _change(
         words += ["one-hot labels"] if feed.labels in ("rows", "one class") else []
         words += [f"without label {feed.void}"] if feed.void is not None else []
         words += ["all places as samples"] if feed.flat else []
-    if type(fitted) is not type(given):
+    if type(given) not in (type(fitted), keras.metrics.Accuracy):
         words.append(type(fitted).__name__)
     if fitted is not given:  # Or a copy of it.
         before, after = given.get_config(), fitted.get_config()

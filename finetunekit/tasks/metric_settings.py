@@ -56,7 +56,7 @@ def rebuilt(
         config.get(key, value) == value for key, value in settings.items()
     ):
         return metric
-    known = inspect.signature(kind.__init__).parameters
+    known = inspect.signature(kind).parameters
     config = {key: value for key, value in (config | settings).items() if key in known}
     return kind(**config)
 

@@ -18,11 +18,10 @@ from finetunekit.tasks.metric_settings import (
 )
 
 m = keras.metrics
-Metric = keras.metrics.Metric
-Row = Callable[[Any, Head], Metric]
+Row = Callable[[Any, Head], keras.metrics.Metric]
 
 
-def fit(metric: Metric, head: Head) -> Metric:
+def fit(metric: keras.metrics.Metric, head: Head) -> keras.metrics.Metric:
     """A metric that counts what the head gives; a metric of the user's own sees the head's shape.
 
     Args:
@@ -42,12 +41,12 @@ def _yes_or_no(head: Head, *, sigmoid: bool = False, flat: bool = False) -> Feed
     return Feed(labels="yes or no", outputs=outputs, classes=head.width, flat=flat)
 
 
-def _accuracy(metric: Any, head: Head) -> Metric:
+def _accuracy(metric: Any, head: Head) -> keras.metrics.Metric:
     threshold = probability_threshold(metric, metric.get_config().get("threshold"), head)
     return fed(rebuilt(metric, m.BinaryAccuracy, threshold=threshold), _yes_or_no(head))
 
 
-def _class_accuracy(metric: Any, head: Head) -> Metric:
+def _class_accuracy(metric: Any, head: Head) -> keras.metrics.Metric:
     if head.width > 1:
         refuse(
             metric,
@@ -57,18 +56,18 @@ def _class_accuracy(metric: Any, head: Head) -> Metric:
     return _accuracy(metric, head)
 
 
-def _cross_entropy(metric: Any, head: Head) -> Metric:
+def _cross_entropy(metric: Any, head: Head) -> keras.metrics.Metric:
     made = rebuilt(metric, m.BinaryCrossentropy, from_logits=head.logits)
     return fed(made, Feed(classes=head.width))
 
 
-def _class_cross_entropy(metric: Any, head: Head) -> Metric:
+def _class_cross_entropy(metric: Any, head: Head) -> keras.metrics.Metric:
     if head.width > 1:
         refuse(metric, "its classes exclude each other. Give 'binary_crossentropy'.")
     return _cross_entropy(metric, head)
 
 
-def _auc(metric: Any, head: Head) -> Metric:
+def _auc(metric: Any, head: Head) -> keras.metrics.Metric:
     several = metric.multi_label or (head.width > 1 and metric.label_weights is None)
     made = rebuilt(
         metric,
@@ -79,7 +78,7 @@ def _auc(metric: Any, head: Head) -> Metric:
     return fed(made, _yes_or_no(head, flat=several and head.dense))
 
 
-def _confusion(metric: Any, head: Head) -> Metric:
+def _confusion(metric: Any, head: Head) -> keras.metrics.Metric:
     check_class_id(metric, head)
     thresholds = metric.get_config()["thresholds"]
     top_k = getattr(metric, "top_k", None)
@@ -94,12 +93,12 @@ def _confusion(metric: Any, head: Head) -> Metric:
     return fed(metric, _yes_or_no(head, sigmoid=not of_logits))
 
 
-def _at_a_point(metric: Any, head: Head) -> Metric:
+def _at_a_point(metric: Any, head: Head) -> keras.metrics.Metric:
     check_class_id(metric, head)
     return fed(metric, _yes_or_no(head, sigmoid=head.logits))
 
 
-def _f_score(metric: Any, head: Head) -> Metric:
+def _f_score(metric: Any, head: Head) -> keras.metrics.Metric:
     settings: dict[str, Any] = {"threshold": 0.5} if metric.threshold is None else {}
     if head.width == 1 and metric.average is None:
         settings["average"] = "macro"  # Of one: a number instead of a list of one.
@@ -107,20 +106,20 @@ def _f_score(metric: Any, head: Head) -> Metric:
     return fed(made, _yes_or_no(head, sigmoid=head.logits, flat=head.dense))
 
 
-def _binary_iou(metric: Any, head: Head) -> Metric:
+def _binary_iou(metric: Any, head: Head) -> keras.metrics.Metric:
     threshold = probability_threshold(metric, metric.get_config().get("threshold"), head)
     settings = {"threshold": threshold, **counting_dtype(metric, head)}
     return fed(rebuilt(metric, m.BinaryIoU, **settings), _yes_or_no(head))
 
 
-def _class_iou(metric: Any, head: Head) -> Metric:
+def _class_iou(metric: Any, head: Head) -> keras.metrics.Metric:
     if metric.num_classes != 2:
         refuse(metric, "each output is yes or no. Give keras.metrics.BinaryIoU().")
     made = m.BinaryIoU(metric.target_class_ids, name=metric.name)
     return _binary_iou(made, head)
 
 
-def _hinge(metric: Any, head: Head) -> Metric:
+def _hinge(metric: Any, head: Head) -> keras.metrics.Metric:
     if not head.logits:
         refuse(
             metric,
@@ -130,11 +129,11 @@ def _hinge(metric: Any, head: Head) -> Metric:
     return fed(metric, Feed(classes=head.width))
 
 
-def _of_probabilities(metric: Any, head: Head) -> Metric:
+def _of_probabilities(metric: Any, head: Head) -> keras.metrics.Metric:
     return fed(metric, Feed(outputs="sigmoid" if head.logits else None, classes=head.width))
 
 
-def _of_several_classes(metric: Any, head: Head) -> Metric:
+def _of_several_classes(metric: Any, head: Head) -> keras.metrics.Metric:
     refuse(
         metric,
         "it is for one of several classes, and here each output is yes or no. Give 'accuracy', "
