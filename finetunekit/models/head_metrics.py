@@ -31,6 +31,8 @@ class Feed:
         classes: The number of outputs.
         void: The integer label of what does not count.
         flat: Whether the places of an image or text count as samples.
+        masks: Whether padded places, which the outputs have a mask for, weigh nothing; Keras heeds
+            the mask in metrics that are means only.
     """
 
     labels: str = "outputs"
@@ -38,6 +40,7 @@ class Feed:
     classes: int = 1
     void: int | None = None
     flat: bool = False
+    masks: bool = True
 
     @property
     def is_of_labels(self) -> bool:
@@ -49,6 +52,9 @@ class Feed:
         y_true, outputs = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         if len(getattr(weights, "shape", ())) == len(outputs.shape) and weights.shape[-1] == 1:
             weights = ops.squeeze(weights, -1)  # One a place, which some metrics take only so.
+        mask = keras_internals.mask_of(y_pred) if self.masks else None
+        if mask is not None and len(mask.shape) == len(outputs.shape) - 1:
+            weights = _times(ops.cast(mask, outputs.dtype), weights)
         of_classes = self.labels in ("places", "rows", "one class")
         if of_classes:
             y_true, weights = self._of_classes(y_true, outputs, weights)
@@ -58,8 +64,6 @@ class Feed:
             outputs = getattr(ops, self.outputs)(outputs)
         if self.flat:
             y_true, outputs, weights = self._flat(y_true, outputs, weights)
-        elif outputs is not y_pred:
-            keras_internals.attach_mask(outputs, keras_internals.mask_of(y_pred))
         return y_true, outputs, weights
 
     def _of_outputs(self, y_true: Any, outputs: Any) -> Any:

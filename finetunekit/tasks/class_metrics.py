@@ -32,7 +32,7 @@ def fit(metric: keras.metrics.Metric, head: Head) -> keras.metrics.Metric:
     """
     row = _ROWS.get(type(metric))
     if row is None:
-        return fed(metric, Feed(labels="places", classes=head.width))
+        return fed(metric, Feed(labels="places", classes=head.width, masks=False))
     return row(metric, head)
 
 

@@ -85,7 +85,7 @@ class Regression(TaskFamily):
             )
         if type(metric) is keras.metrics.R2Score:
             metric = with_variables(rebuilt(metric), head.width)
-        return fed(metric, Feed(classes=head.width))
+        return fed(metric, Feed(classes=head.width, masks=False))
 
     def check_activation(self, activation: Any) -> None:
         """Any but softmax: outputs may be kept positive or in a range."""

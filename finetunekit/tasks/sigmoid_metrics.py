@@ -32,7 +32,9 @@ def fit(metric: keras.metrics.Metric, head: Head) -> keras.metrics.Metric:
         ValueError: If the metric means nothing on such a head.
     """
     row = _ROWS.get(type(metric))
-    return fed(metric, Feed(classes=head.width)) if row is None else row(metric, head)
+    if row is None:
+        return fed(metric, Feed(classes=head.width, masks=False))
+    return row(metric, head)
 
 
 def _yes_or_no(head: Head, *, sigmoid: bool = False, flat: bool = False) -> Feed:
@@ -109,7 +111,8 @@ def _f_score(metric: Any, head: Head) -> keras.metrics.Metric:
 def _binary_iou(metric: Any, head: Head) -> keras.metrics.Metric:
     threshold = probability_threshold(metric, metric.get_config().get("threshold"), head)
     settings = {"threshold": threshold, **counting_dtype(metric, head)}
-    return fed(rebuilt(metric, m.BinaryIoU, **settings), _yes_or_no(head))
+    feed = Feed(labels="yes or no", classes=head.width, masks=False)  # It counts in integers.
+    return fed(rebuilt(metric, m.BinaryIoU, **settings), feed)
 
 
 def _class_iou(metric: Any, head: Head) -> keras.metrics.Metric:

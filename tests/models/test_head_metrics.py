@@ -62,10 +62,14 @@ def test_places_without_a_class_weigh_nothing() -> None:
     assert np.array_equal(weights, [[1, 0], [1, 1]])
 
 
-def test_the_mask_of_the_outputs_stays() -> None:
-    masked = keras.layers.Masking()(Z[None])
-    _, outputs, _ = Feed(outputs="sigmoid", classes=3)(ROWS[None], masked)
-    assert np.array_equal(outputs._keras_mask, masked._keras_mask)
+def test_padded_places_weigh_nothing() -> None:
+    padded = np.concatenate([Z, 0 * Z[:1]])[None]
+    masked = keras.layers.Masking()(padded)
+    y = np.array([[0, 2, 1, 0, 1]])
+    for weights, wanted in ((None, [[1, 1, 1, 1, 0]]), (np.array([2.0]), [[2, 2, 2, 2, 0]])):
+        found = Feed(labels="rows", classes=3, outputs="softmax")(y, masked, weights)[2]
+        assert np.array_equal(found, wanted)
+    assert Feed(labels="places", classes=3, masks=False)(y, masked)[2] is None
 
 
 def test_fed_in_place_where_the_file_may_be_stock() -> None:

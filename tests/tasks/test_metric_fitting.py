@@ -166,6 +166,19 @@ def test_functions_and_own_metrics_see_the_shape_of_the_head() -> None:
         assert found["right"] == pytest.approx(ref.by_class(rows, z))
 
 
+def test_padded_tokens_are_not_counted() -> None:
+    z, rows = logits_and_labels("multiclass")
+    x = np.concatenate([z.reshape(12, 4, 4), np.zeros((12, 2, 4), "float32")], axis=1)
+    y = np.concatenate([rows.argmax(-1).reshape(12, 4), np.zeros((12, 2), "int64")], axis=1)
+    inputs = keras.Input((6, 4))
+    masked = keras.layers.Masking()(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(4, kernel_initializer="identity")(masked))
+    table = {name: TABLES["multiclass"][name] for name in ("accuracy", "precision", "mean_auc")}
+    ftk.compile_for_task(model, "multiclass", metrics=made(table))
+    wanted = expected(table, "multiclass", rows, z)
+    compare(model.evaluate(x, y, verbose=0, return_dict=True), wanted, "padded")
+
+
 def test_labels_without_a_class_are_not_counted() -> None:
     z, rows = logits_and_labels("multiclass")
     y = rows.argmax(-1).reshape(12, 2, 2)
