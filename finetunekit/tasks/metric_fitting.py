@@ -12,6 +12,7 @@ from finetunekit.models import head_metrics
 from finetunekit.models.head_metrics import KINDS, HeadMetric, feed_of, fresh
 from finetunekit.models.metadata import Task
 from finetunekit.tasks.families import family_of
+from finetunekit.tasks.family import UNKNOWN
 from finetunekit.tasks.inference import loss_name, output_activation, void_label
 from finetunekit.tasks.metric_settings import Head, rebuilt
 
@@ -41,12 +42,15 @@ def fit_metrics(
     Raises:
         ValueError: If a metric means nothing on such a head.
     """
-    head = head_of(model, task, loss)
-    if head is None or metrics is None:
+    family, head = family_of(task), head_of(model, task, loss)
+    if metrics is None or not family.fits_metrics:
         return metrics
-    family, head = family_of(task), dataclasses.replace(head, weighted=weighted)
-    if not family.fits_metrics:
+    if head is None:
+        found = output_activation(model)
+        what = "cannot be read" if found == UNKNOWN else f"is {found!r}"
+        say(f"metrics of {model.name!r} stay as they are: its output activation {what}", verbose)
         return metrics
+    head = dataclasses.replace(head, weighted=weighted)
     before = [_as_object(one, head) for one in keras.tree.flatten(metrics)]
     fitted = [family.fit_metric(one, head) if _is_object(one) else one for one in before]
     changes = [_change(*pair) for pair in zip(before, fitted, strict=True) if _is_object(pair[0])]

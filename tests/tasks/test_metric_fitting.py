@@ -234,12 +234,14 @@ def test_what_was_fitted_is_said_and_stock_where_it_can_be(
     assert isinstance(kept, HeadMetric)
 
 
-def test_heads_of_another_kind_are_left_alone() -> None:
+def test_heads_of_another_kind_are_left_alone(caplog: pytest.LogCaptureFixture) -> None:
     inputs = keras.Input((2,))
     model = keras.Model(inputs, keras.layers.Dense(1, activation="tanh")(inputs))
     task = ftk.Task(name="binary", num_classes=1)
     assert metric_fitting.head_of(model, task, "hinge") is None
-    assert metric_fitting.fit_metrics(["hinge"], model, task, "hinge") == ["hinge"]
+    with caplog.at_level(logging.INFO, "finetunekit"):
+        assert metric_fitting.fit_metrics(["hinge"], model, task, "hinge") == ["hinge"]
+    assert "stay as they are: its output activation is 'tanh'" in caplog.text
     logits = head_on("multiclass", logits=True)
     several = ftk.Task(name="multiclass", num_classes=4)
     loss = keras.losses.SparseCategoricalCrossentropy(ignore_class=-1)
