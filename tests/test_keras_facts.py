@@ -526,6 +526,13 @@ class TestFrozenPrefix:
         y = keras.KerasTensor((None, 1))
         keras_internals.build_metrics(model, y, y)
         assert len(model.metrics_variables) == 4
+        mean = lambda y_true, y_pred: y_pred  # noqa: E731
+        model.compile("sgd", "mse", metrics=["mae", mean], weighted_metrics=["mse"])
+        assert keras_internals.metrics_made(model, "metrics") == []
+        keras_internals.build_metrics(model, y, y)
+        made = [keras_internals.metrics_made(model, k) for k in ("metrics", "weighted_metrics")]
+        assert [len(metrics) for metrics in made] == [2, 1]
+        assert type(made[0][1]) is keras.metrics.MeanMetricWrapper
 
     def test_fit_calls_the_exchanged_functions(self) -> None:
         """Why `redirect.Redirected` works, and how it tells the validation of a fit."""

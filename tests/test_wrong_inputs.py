@@ -210,6 +210,16 @@ def uncompiled(folder: Path) -> Desk:
     return Desk(folder, model, values(4), np.arange(SAMPLES) % 3)
 
 
+def one_number(y_true: Any, y_pred: Any) -> Any:
+    return keras.ops.mean(y_pred)
+
+
+def reducing(folder: Path) -> Desk:
+    desk = multiclass(folder)
+    ftk.compile_for_task(desk.model, loss=one_number, metrics=None)
+    return desk
+
+
 def frozen(folder: Path) -> Desk:
     desk = multiclass(folder)
     ftk.freeze_layers(desk.model)
@@ -621,6 +631,10 @@ LABELS = [
          "validation_data", "Drop|fill"),
     Case("class_weight on regression", regression,
          fitting(class_weight={0: 1.0, 1: 2.0}), "class_weight", "sample_weight"),
+    Case("class_weight beside a loss of one number", reducing,
+         fitting(class_weight="balanced"), "loss", "one number a sample"),
+    Case("sample_weight beside a loss of one number", reducing,
+         fitting(sample_weight=np.ones(SAMPLES)), "loss", "one number a sample"),
     Case("class_weight from 1", multiclass,
          fitting(class_weight={1: 1.0, 2: 2.0, 3: 3.0}), "class_weight", "0 to 2"),
     Case("class_weight from 1, labels as rows", one_hot,
@@ -757,6 +771,14 @@ COMPILING = [
          compiling(loss="crossentropy"), "loss", "'auto'|categorical_crossentropy"),
     Case("metric misspelt", uncompiled,
          compiling(metrics=["acuracy"]), "metrics", "'auto'|accuracy"),
+    Case("metric of yes or no", uncompiled,
+         compiling(metrics=["binary_accuracy"]), "metrics", "'accuracy'"),
+    Case("weighted metric of yes or no", uncompiled,
+         compiling(weighted_metrics=["binary_accuracy"]), "metrics", "'accuracy'"),
+    Case("top 5 of 3", uncompiled,
+         compiling(metrics=["sparse_top_k_categorical_accuracy"]), "metrics", "k=2"),
+    Case("metric that lacks an argument", uncompiled,
+         compiling(metrics=["PrecisionAtRecall"]), "metrics", r"PrecisionAtRecall\(recall="),
 ]
 
 HEADS = [

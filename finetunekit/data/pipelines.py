@@ -32,6 +32,16 @@ def batch_parts(data: Any) -> tuple[Any, Any] | None:
     return spec, None
 
 
+def has_weights(data: Any) -> bool:
+    """Whether data bring weights of samples: arrays of weights, or batches with a third part."""
+    spec = getattr(data, "element_spec", None)
+    if spec is None and isinstance(data, keras.utils.PyDataset):
+        spec = data[0]
+    if spec is not None:
+        return isinstance(spec, (tuple, list)) and len(spec) > 2 and spec[2] is not None
+    return any(hasattr(part, "shape") for part in keras.tree.flatten(data))
+
+
 def batch_count(data: Any) -> int | None:
     """The number of batches in an epoch; None if it is not known or without end."""
     if isinstance(data, keras.utils.PyDataset):

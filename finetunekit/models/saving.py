@@ -9,9 +9,9 @@ from typing import Any
 import keras
 
 from finetunekit.foundation import arguments, paths
-from finetunekit.foundation.messages import say, warn
+from finetunekit.foundation.messages import listed, say, warn
 from finetunekit.foundation.partial_files import partial_file
-from finetunekit.models import fresh_optimizer, graph, saved_files
+from finetunekit.models import fresh_optimizer, graph, head_metrics, saved_files
 
 
 def save(
@@ -72,12 +72,19 @@ def save(
         # Else Keras warns at every load that the optimizer's state has been skipped.
         model.optimizer.build(model.trainable_variables)
     with partial_file(target, ".keras") as partial:
-        _write(model, partial)
+        with head_metrics.left_out(model) as left_out:
+            _write(model, partial)
         if not optimizer and model.compiled and model.optimizer is not None:
             fresh_optimizer.forget_progress(partial, model.optimizer)
         with zipfile.ZipFile(partial, "a") as file:
             saved_files.write(model, file, optimizer=optimizer)
     say(f"saved {target} ({os.path.getsize(target) / 1e6:.1f} MB)", verbose)
+    if left_out:
+        say(
+            f"the metrics {listed(left_out)} come back with `finetunekit.load`; the file opens in "
+            "plain Keras without them",
+            verbose,
+        )
     return target
 
 
