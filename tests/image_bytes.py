@@ -25,7 +25,12 @@ def png_16(values: np.ndarray) -> bytes:
 
 
 def tiff_16(
-    values: np.ndarray, *, order: str = "<", packed: bool = False, orientation: int = 1
+    values: np.ndarray,
+    *,
+    order: str = "<",
+    packed: bool = False,
+    orientation: int = 1,
+    white_is_zero: bool = False,
 ) -> bytes:
     """A TIFF file of 16-bit values `(height, width, channels)`, in one strip."""
     height, width, channels = values.shape
@@ -40,7 +45,7 @@ def tiff_16(
         (257, 3, 1, height),
         (258, 3, channels, None),
         (259, 3, 1, 8 if packed else 1),
-        (262, 3, 1, 1 if channels < 3 else 2),
+        (262, 3, 1, 2 if channels > 2 else int(not white_is_zero)),
         (273, 4, 1, start),
         (274, 3, 1, orientation),
         (277, 3, 1, channels),

@@ -174,7 +174,7 @@ WITHOUT_TEST_FILE: dict[str, set[str]] = {
     },
     "backbones/torch_models": {"builder", "efficientnet", "mobilenet_v2", "resnet", "vgg", "vit"},
     "callbacks": {"nan_diagnosis"},
-    "quickstart": {"baselines", "comparison", "examples", "plot", "reopen"},
+    "quickstart": {"baselines", "comparison", "examples", "reopen"},
 }
 
 

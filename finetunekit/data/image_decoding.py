@@ -24,7 +24,7 @@ _UPRIGHT = {
 # Pillow keeps the upper byte of 16-bit colours. Read in the other byte order, it keeps the lower.
 _OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 _TWO_BYTES = ("RGB", "RGBX", "RGBA")
-_BITS_PER_SAMPLE = 258  # A tag of TIFF.
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANES = 258, 262, 284  # Tags of TIFF.
 
 
 class Decoded(NamedTuple):
@@ -36,12 +36,14 @@ class Decoded(NamedTuple):
         opacity: Of deeper files with transparent parts, an image in mode F of 0 to 1.
         highest: The largest value of a deeper file; None for 8 bits.
         transparent: Whether parts were transparent.
+        frames: Whether the file holds more images, of an animation or on further pages.
     """
 
     planes: tuple[Any, ...]
     opacity: Any = None
     highest: float | None = None
     transparent: bool = False
+    frames: bool = False
 
 
 def pillow(module: str = "Image") -> Any:
@@ -84,15 +86,20 @@ def decode(path: str, least: int) -> Decoded:
         ValueError: If the values have no meaning as brightness.
     """
     with _opened(path) as image:
-        raw = _two_bytes(image)
-        if raw is not None:
-            return _deep_colours(path, image, raw)
-        if image.mode == "F" or image.mode[0] == "I":
-            return _deep_grey(image)
-        if image.format == "JPEG":
-            image.draft(None, (least, least))
-        image.load()
-        return _over_white(_upright(image, _orientation(image)))
+        frames = bool(getattr(image, "is_animated", False))
+        return _pixels(path, image, least)._replace(frames=frames)
+
+
+def _pixels(path: str, image: Any, least: int) -> Decoded:
+    raw = _two_bytes(image)
+    if raw is not None:
+        return _deep_colours(path, image, raw)
+    if image.mode == "F" or image.mode[0] == "I":
+        return _deep_grey(image)
+    if image.format == "JPEG":
+        image.draft(None, (least, least))
+    image.load()
+    return _over_white(_upright(image, _orientation(image)))
 
 
 @contextlib.contextmanager
@@ -131,6 +138,8 @@ def _over_white(image: Any) -> Decoded:
 def _deep_grey(image: Any) -> Decoded:
     values = np.asarray(image).astype("float32")
     orientation = _orientation(image)
+    if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0:
+        raise ValueError("its 0 is white, which is read of 8 bits only; save it with 0 as black")
     if not np.isfinite(values).all() or values.min() < 0:
         raise ValueError("its values are negative or not finite; save it as 8-bit or 16-bit")
     if image.mode == "F" and values.max() <= 1:
@@ -149,10 +158,11 @@ def _two_bytes(image: Any) -> str | None:
         return None
     kinds = {_raw_mode(tile) for tile in getattr(image, "tile", ())}
     deep = {kind for kind in kinds if ";16" in kind}
-    bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (8,))
-    if not deep and max(bits) <= 8:
+    tags = getattr(image, "tag_v2", {})
+    if not deep and max(tags.get(_BITS_PER_SAMPLE, (8,))) <= 8:
         return None
-    raw = deep.pop() if len(deep) == len(kinds) == 1 else ""
+    whole = len(deep) == len(kinds) == 1 and tags.get(_PLANES) != 2
+    raw = deep.pop() if whole else ""
     name, _, order = raw.partition(";16")
     if name not in _TWO_BYTES or order not in _OTHER_BYTE:
         raise ValueError(

@@ -59,8 +59,8 @@ class ClassFolder:
             say(f"{self.path}: {plural(count, 'other file')} left out: {_kinds(self.skipped)}")
         if self.broken:
             warn(
-                f"{self.path}: {plural(len(self.broken), 'link')} to files that are not there are "
-                f"left out: {listed(self.broken, 5)}"
+                f"{self.path}: {plural(len(self.broken), 'broken link')} left out: "
+                f"{listed(self.broken, 5)}"
             )
         for name, words in self.empty.items():
             warn(f"{self.path}: the subfolder {name!r} holds {words} and is not taken for a class")

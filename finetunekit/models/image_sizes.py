@@ -58,7 +58,7 @@ def doubt(model: keras.Model, shape: tuple[Any, ...], name: str = "x") -> str | 
     return (
         f"`{name}` holds images of {_text(_size(model, shape))} pixels, but {model.name!r} was "
         f"tuned on {_text(size)}, and is less accurate at another size. Resize them, "
-        f"`{_resizing(size)}({name})`; `fit` on another size makes that the size of the model"
+        f"`{resizing(size)}({name})`; `fit` on another size makes that the size of the model"
     )
 
 
@@ -80,7 +80,7 @@ def doubt_between(
     return (
         f"`validation_data` holds images of {_text(other)} pixels, and {model.name!r} trains on "
         f"{_text(size)}: what is measured on them is not what it can do. Resize them, "
-        f"`{_resizing(size)}(x)`"
+        f"`{resizing(size)}(x)`"
     )
 
 
@@ -115,7 +115,8 @@ def _text(size: tuple[int, int] | None) -> str:
     return "x".join(str(side) for side in size or ())
 
 
-def _resizing(size: tuple[int, int]) -> str:
+def resizing(size: tuple[int, int]) -> str:
+    """The layer that fits images to a size as image files are, as code."""
     height, width = size
     return f"keras.layers.Resizing({height}, {width}, crop_to_aspect_ratio=True, antialias=True)"
 

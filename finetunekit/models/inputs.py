@@ -341,8 +341,8 @@ def remedy_for_shape(wanted: tuple[Any, ...], found: tuple[Any, ...]) -> str:
             return "Drop the alpha channel: `x[..., :3]`. "
         if found[-1] == wanted[-1]:
             return (
-                f"Resize with `keras.ops.image.resize(x, {wanted[1:3]})`, or load the backbone "
-                f"with `input_shape={found[1:]}`. "
+                f"Resize with `{image_sizes.resizing(wanted[1:3])}(x)`, or load the backbone with "
+                f"`input_shape={found[1:]}`. "
             )
     sizes = ", ".join("-1" if size is None else str(size) for size in wanted[1:])
     return f"If the values are there in another form, `x.reshape(len(x), {sizes})`. "

@@ -15,6 +15,7 @@ from PIL import Image
 import finetunekit as ftk
 import image_bytes
 from finetunekit.data import image_files
+from finetunekit.data.image_decoding import decode
 from finetunekit.data.image_files import read_files, read_for, read_images
 from finetunekit.models import metadata
 
@@ -72,6 +73,24 @@ def test_a_large_jpeg_is_decoded_small_and_looks_the_same(tmp_path: Path) -> Non
     jpeg = read_images(write(tmp_path / "x.jpg", pixels, quality=95), size=(32, 48))
     png = read_images(write(tmp_path / "x.png", pixels), size=(32, 48))
     assert np.abs(jpeg.astype(int) - png).max() <= 4
+
+
+@pytest.mark.parametrize(("least", "wanted"), [(64, (150, 100)), (150, (300, 200)), (900, None)])
+def test_a_jpeg_is_decoded_no_smaller_than_needed(least: int, wanted: Any, tmp_path: Path) -> None:
+    path = write(tmp_path / "x.jpg", np.zeros((800, 1200, 3)))
+    assert decode(str(path), least).planes[0].size == (wanted or (1200, 800))
+    assert decode(str(write(tmp_path / "x.png", np.zeros((8, 8, 3)))), 1).planes[0].size == (8, 8)
+
+
+def test_transparent_files_are_counted(tmp_path: Path) -> None:
+    def stored(opacity: int) -> np.ndarray:
+        return np.concatenate([np.full((2, 2, 3), 4000), np.full((2, 2, 1), opacity)], axis=-1)
+
+    paths = [write(tmp_path / f"{opacity}.png", stored(opacity)) for opacity in (255, 254)]
+    for number, opacity in enumerate((65535, 60000)):
+        paths.append(tmp_path / f"deep{number}.png")
+        paths[-1].write_bytes(image_bytes.png_16(stored(opacity)))
+    assert [read_files(path, size=(2, 2)).transparent for path in paths] == [0, 1, 0, 1]
 
 
 def test_order_types_and_shapes(tmp_path: Path) -> None:
@@ -146,7 +165,7 @@ def test_values_beyond_the_depth_are_said(tmp_path: Path, caplog: pytest.LogCapt
     assert images[:, 0, 1, 0].tolist() == [56, 255]
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert "1 file of 2 hold values up to 5,000, beyond the 12 bits" in record.message
+    assert "values up to 5,000 in 1 file of 2 lie beyond the 12 bits" in record.message
     assert "bright.png" in record.message
     assert "dark.png" not in record.message
 
@@ -154,11 +173,15 @@ def test_values_beyond_the_depth_are_said(tmp_path: Path, caplog: pytest.LogCapt
 def test_what_is_not_plain_rgb_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "finetunekit")
     paths = [deep(tmp_path / "x.png", 900), write(tmp_path / "y.png", np.full((2, 2, 4), 9))]
-    read_files([*paths, write(tmp_path / "z.png", photo(4, 4))], size=(2, 2)).report("photos")
+    frames = [Image.new("RGB", (4, 3), (level, 0, 0)) for level in (255, 0)]
+    frames[0].save(tmp_path / "z.gif", save_all=True, append_images=frames[1:])
+    paths += [tmp_path / "z.gif", write(tmp_path / "z.png", photo(4, 4))]
+    read_files(paths, size=(2, 2)).report("photos")
     assert [record.message for record in caplog.records] == [
         "photos: 1 file of more than 8 bits read as 10-bit images, values of 0 to 1,023 to pixels "
         "of 0 to 255",
         "photos: transparent parts of 1 file are made white",
+        "photos: of 1 file with several frames or pages the first",
     ]
 
 
@@ -178,6 +201,18 @@ def test_files_are_read_as_a_model_expects_them(tmp_path: Path) -> None:
     metadata.remember(model, contract=contract)
     assert np.array_equal(read_for(model, path), read_images(path, size=(1, 2), bits=12))
     assert read_for(model_of(6, 4, 3), path).shape == (1, 6, 4, 3)
+
+
+def test_what_is_predicted_of_a_file_depends_on_it_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = model_of(1, 2, 3)
+    paths = [deep(tmp_path / "dark.png", 900), deep(tmp_path / "bright.png", 4000)]
+    together = read_for(model, paths)
+    (record,) = caplog.records
+    assert "2 files of more than 8 bits, on which" in record.message
+    assert np.array_equal(together, np.concatenate([read_for(model, path) for path in paths]))
+    assert together[:, 0, 1, 0].tolist() == [round(900 / 1023 * 255), round(4000 / 4095 * 255)]
 
 
 def test_grey_models_get_one_channel(tmp_path: Path) -> None:

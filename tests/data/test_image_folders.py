@@ -67,8 +67,7 @@ def test_what_is_left_out_is_said_once(tmp_path: Path, caplog: pytest.LogCapture
         ("INFO", f"{tmp_path}: 6 other files left out: 2 .heic, 3 .txt, 1 without an ending"),
         (
             "WARNING",
-            f"{tmp_path}: 1 link to files that are not there are left out: "
-            f"{str(tmp_path / 'b' / 'gone.jpg')!r}",
+            f"{tmp_path}: 1 broken link left out: {str(tmp_path / 'b' / 'gone.jpg')!r}",
         ),
         (
             "WARNING",
