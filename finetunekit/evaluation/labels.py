@@ -80,6 +80,8 @@ def read(y: Any, sample_weight: Any, model: keras.Model, task: Task) -> Labels:
         )
     filled = _filled(found, kept)
     label_checks.check_labels(filled, model, task)
+    if family_of(task).has_classes and (filled != np.round(filled)).any():
+        notes.append("soft labels count as their most probable class")
     return Labels(filled, kept, tuple(notes))
 
 
