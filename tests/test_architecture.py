@@ -119,7 +119,6 @@ LONGER: dict[str, int] = {
     "choosing/catalog.py _rows": 37,
     "data/batch_checks.py loss_doubts": 33,
     "foundation/keras_optimizers.py hook_steps": 43,
-    "models/inputs.py read": 37,
     "optimizers/rates.py make_optimizer": 33,
     "tasks/attach.py add_head": 35,
     "training/planning.py plan_fit": 53,  # Half of it hands arguments on by name.
@@ -177,7 +176,7 @@ WITHOUT_TEST_FILE: dict[str, set[str]] = {
     },
     "backbones/torch_models": {"builder", "efficientnet", "mobilenet_v2", "resnet", "vgg", "vit"},
     "callbacks": {"nan_diagnosis"},
-    "quickstart": {"baselines", "comparison", "examples", "plot", "reopen"},
+    "quickstart": {"baselines", "comparison", "examples", "reopen"},
 }
 
 

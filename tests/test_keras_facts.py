@@ -60,7 +60,7 @@ class TestTraps:
         model.compile(keras.optimizers.SGD(0.1), "binary_crossentropy")
         x = np.ones((8, 4), "float32")
         data = tf.data.Dataset.from_tensors((x, np.full(8, 255))).repeat(50)
-        assert model.fit(data, verbose=0).history["loss"][0] < -100
+        assert model.fit(data, shuffle=False, verbose=0).history["loss"][0] < -100
 
     @pytest.mark.filterwarnings("ignore:The structure of `inputs`")
     def test_a_spare_part_of_a_dict_takes_the_place_of_an_input(self) -> None:
@@ -526,6 +526,13 @@ class TestFrozenPrefix:
         y = keras.KerasTensor((None, 1))
         keras_internals.build_metrics(model, y, y)
         assert len(model.metrics_variables) == 4
+        mean = lambda y_true, y_pred: y_pred  # noqa: E731
+        model.compile("sgd", "mse", metrics=["mae", mean], weighted_metrics=["mse"])
+        assert keras_internals.metrics_made(model, "metrics") == []
+        keras_internals.build_metrics(model, y, y)
+        made = [keras_internals.metrics_made(model, k) for k in ("metrics", "weighted_metrics")]
+        assert [len(metrics) for metrics in made] == [2, 1]
+        assert type(made[0][1]) is keras.metrics.MeanMetricWrapper
 
     def test_fit_calls_the_exchanged_functions(self) -> None:
         """Why `redirect.Redirected` works, and how it tells the validation of a fit."""

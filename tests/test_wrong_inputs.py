@@ -24,6 +24,7 @@ import numpy as np
 import pytest
 
 import finetunekit as ftk
+from finetunekit.models import metadata
 
 SAMPLES = 12
 PACKAGE = str(Path(ftk.__file__).parent)
@@ -116,6 +117,13 @@ def features(folder: Path) -> Desk:
     return Desk(folder, vector_backbone())
 
 
+def with_pixels(folder: Path) -> Desk:
+    """A backbone that is known to take pixels of 0 to 255."""
+    model = image_backbone()
+    metadata.remember(model, contract=ftk.InputContract(value_range=(0.0, 255.0)))
+    return Desk(folder, model)
+
+
 def without_conv1(folder: Path) -> Desk:
     return Desk(folder, image_backbone(first="conv11"))
 
@@ -200,6 +208,16 @@ def two_inputs(folder: Path) -> Desk:
 def uncompiled(folder: Path) -> Desk:
     model = ftk.add_head(vector_backbone(), "multiclass", 3)
     return Desk(folder, model, values(4), np.arange(SAMPLES) % 3)
+
+
+def one_number(y_true: Any, y_pred: Any) -> Any:
+    return keras.ops.mean(y_pred)
+
+
+def reducing(folder: Path) -> Desk:
+    desk = multiclass(folder)
+    ftk.compile_for_task(desk.model, loss=one_number, metrics=None)
+    return desk
 
 
 def frozen(folder: Path) -> Desk:
@@ -613,6 +631,10 @@ LABELS = [
          "validation_data", "Drop|fill"),
     Case("class_weight on regression", regression,
          fitting(class_weight={0: 1.0, 1: 2.0}), "class_weight", "sample_weight"),
+    Case("class_weight beside a loss of one number", reducing,
+         fitting(class_weight="balanced"), "loss", "one number a sample"),
+    Case("sample_weight beside a loss of one number", reducing,
+         fitting(sample_weight=np.ones(SAMPLES)), "loss", "one number a sample"),
     Case("class_weight from 1", multiclass,
          fitting(class_weight={1: 1.0, 2: 2.0, 3: 3.0}), "class_weight", "0 to 2"),
     Case("class_weight from 1, labels as rows", one_hot,
@@ -649,6 +671,37 @@ PIPELINES = [
          lambda d: fit_pipeline(d, batches(d, of=d.x)), "x", "labels"),
     Case("tf.data of wrong size", images,
          lambda d: fit_pipeline(d, batches(d, of=(values(16, 16, 3), d.y))), "x", "[Rr]esize"),
+    Case("tf.data of bytes as labels", binary,
+         lambda d: fit_pipeline(d, batches(d, y=255 * d.y)), "x", r"y = \(y > 0\)"),
+    Case("tf.data of labels from 1", binary,
+         lambda d: fit_pipeline(d, batches(d, y=d.y + 1)), "x", "y = y - 1"),
+    Case("tf.data of a class too many", multiclass,
+         lambda d: fit_pipeline(d, batches(d, y=d.y + 1)), "x", "y = y - 1"),
+    Case("tf.data of three targets for one", regression,
+         lambda d: fit_pipeline(d, batches(d, y=np.zeros((SAMPLES, 3)))), "x", "num_classes"),
+    Case("tf.data of NaN as labels", regression,
+         lambda d: fit_pipeline(d, batches(d, y=d.y + np.nan)), "x", "Drop these samples"),
+    Case("tf.data of names as labels", multiclass,
+         lambda d: fit_pipeline(d, batches(d, y=d.y.astype(str))), "x", "StringLookup"),
+    Case("tf.data of no batches", images,
+         lambda d: fit_pipeline(d, batches(d).take(0)), "x", "filtered"),
+    Case("validation tf.data of a class too many", multiclass,
+         lambda d: fit(d, validation_data=batches(d, y=np.eye(4)[d.y])), "validation_data",
+         "num_classes"),
+    Case("labels with a hole", binary,
+         lambda d: fit(d, y=np.array([None, *d.y[1:]], object)), "y", "first in sample 0.*Drop"),
+    Case("fine_tune with a label that is missing", features,
+         lambda d: ftk.fine_tune(d.model, (values(4), ["a", "b", None] * 4), verbose=0),
+         "train", "rows 2, 5, 8 and 11"),
+    Case("fine_tune with no validation samples", features,
+         lambda d: ftk.fine_tune(
+             d.model, (values(4), ["a", "b"] * 6), (values(4)[:0], []), verbose=0
+         ), "validation_data", "holds no labels"),
+    Case("augmentation in another range", with_pixels,
+         lambda d: ftk.add_head(
+             d.model, "binary",
+             augmentation=keras.layers.RandomBrightness(0.2, value_range=(0, 1)),
+         ), "augmentation", r"value_range=\(0, 255\)"),
     Case("tf.data with labels beside it", images,
          lambda d: fit(d, batches(d)), "y", "leave `y` out"),
     Case("tf.data with validation_split", images,
@@ -718,6 +771,14 @@ COMPILING = [
          compiling(loss="crossentropy"), "loss", "'auto'|categorical_crossentropy"),
     Case("metric misspelt", uncompiled,
          compiling(metrics=["acuracy"]), "metrics", "'auto'|accuracy"),
+    Case("metric of yes or no", uncompiled,
+         compiling(metrics=["binary_accuracy"]), "metrics", "'accuracy'"),
+    Case("weighted metric of yes or no", uncompiled,
+         compiling(weighted_metrics=["binary_accuracy"]), "metrics", "'accuracy'"),
+    Case("top 5 of 3", uncompiled,
+         compiling(metrics=["sparse_top_k_categorical_accuracy"]), "metrics", "k=2"),
+    Case("metric that lacks an argument", uncompiled,
+         compiling(metrics=["PrecisionAtRecall"]), "metrics", r"PrecisionAtRecall\(recall="),
 ]
 
 HEADS = [

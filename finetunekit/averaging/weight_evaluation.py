@@ -9,7 +9,8 @@ import numpy as np
 
 from finetunekit.averaging import batch_norm_statistics
 from finetunekit.callbacks.monitors import monitored
-from finetunekit.data import arrays
+from finetunekit.data import arrays, batch_form
+from finetunekit.data.checked_batches import Checks
 from finetunekit.foundation import html
 from finetunekit.foundation.arguments import check_int
 from finetunekit.foundation.messages import plural, say
@@ -89,7 +90,8 @@ class Candidate:
                 f"`compile_for_task(model)` first. Received: model={model!r}"
             )
         task = metadata.of(model).task
-        self._held_out = arrays.read_validation(validation_data, model, task, None)
+        self._checks = Checks(batch_form.of(model, task, "validation_data"))
+        self._held_out = self._checks.of(arrays.read_validation(validation_data, model, task, None))
         self.model = copy_model(model)
         self._x, self._size = x, size
         self.norms: list[int] = []
@@ -124,7 +126,8 @@ class Candidate:
             names = dict(zip(("x", "y", "sample_weight"), given, strict=False))
             logs = self.model.evaluate(**names, batch_size=self._size, **options)
         else:
-            logs = self.model.evaluate(given, **options)
+            with self._checks.named():
+                logs = self.model.evaluate(given, **options)
         name, mode = monitored(
             self.model, "auto", "auto", {f"val_{key}": value for key, value in logs.items()}
         )

@@ -85,9 +85,12 @@ def monitored(
             )
         return wanted, _direction(wanted, mode)
     task = known_task(model)
-    metric = family_of(task).monitor if task is not None else "loss"
+    family = None if task is None else family_of(task)
+    metric = "loss" if family is None else family.monitor
     for name in (f"val_{metric}", "val_loss", metric, "loss"):
         if name in names:
+            if family is not None and family.judges_both_sides and _is_dead(name, metric, logs):
+                continue
             if not name.startswith(_VALIDATION):
                 warn(
                     f"no validation data: watching {name!r} on the training data, which goes on "
@@ -96,6 +99,17 @@ def monitored(
                 )
             return name, _direction(name, mode)
     return "loss", "min"
+
+
+def _is_dead(name: str, metric: str, logs: dict[str, Any] | None) -> bool:
+    """Whether a value of validation data is 0, as AUC is for ever where there is one class only."""
+    dead = name == f"{_VALIDATION}{metric}" and metric != "loss" and (logs or {}).get(name) == 0
+    if dead:
+        warn(
+            f"{name!r} is 0: the validation data hold one class only, or all are ranked the wrong "
+            "way round. Watching 'val_loss' instead"
+        )
+    return dead
 
 
 def _direction(name: str, mode: str) -> str:

@@ -86,7 +86,8 @@ def weighted(arrays: Arrays, class_weight: Any, model: keras.Model, task: Task |
             "`class_weight` needs a model with one output, for classes. Give `sample_weight` "
             f"instead. Received: class_weight={class_weight!r}"
         )
-    weights = sample_weights(arrays.y, class_weight, task, model.output_shape)
+    counts = label_checks.has_class(arrays.y, model)
+    weights = sample_weights(arrays.y, class_weight, task, model.output_shape, counts)
     given = arrays.weights
     if given is not None:
         while given.ndim > weights.ndim and given.shape[-1] == 1:
@@ -114,7 +115,8 @@ def split(
         )
     train, held_out = arrays.rows(slice(cut)), arrays.rows(slice(cut, None))
     if task is not None and arrays.y is not None:
-        label_checks.check_split(train.y, held_out.y, task, model.output_shape, float(share))
+        kept, cut_off = (label_checks.with_class(part.y, model) for part in (train, held_out))
+        label_checks.check_split(kept, cut_off, task, model.output_shape, float(share))
     return train, held_out
 
 

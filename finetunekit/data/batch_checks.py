@@ -9,9 +9,9 @@ from finetunekit.backbones import contract
 from finetunekit.data import arrays, pipelines
 from finetunekit.foundation import arguments, keras_internals
 from finetunekit.foundation.messages import obeys_verbose, warn
-from finetunekit.models import image_sizes, inputs
+from finetunekit.models import image_sizes, inputs, metadata
 from finetunekit.models.metadata import Task
-from finetunekit.tasks import family_of, known_task, output_activation
+from finetunekit.tasks import family_of, known_task, misfits, output_activation
 
 _PROBABILITIES = ("softmax", "sigmoid")
 _BINARY = ("binary_crossentropy", "binary_focal_crossentropy")
@@ -28,7 +28,8 @@ def check_batch(model: keras.Model, x: Any, y: Any = None, *, verbose: Any = 1) 
 
     Finds pixels in a scale that the model does not expect, or scaled twice, red and blue
     swapped, token ids beyond the vocabulary, wrong shapes, labels outside the classes, and a loss
-    that takes probabilities for logits or logits for probabilities. `fit` asks the same.
+    that takes probabilities for logits or logits for probabilities, or such a metric of a model
+    that was compiled by hand. `fit` asks the same.
 
     Args:
         model: A model.
@@ -57,7 +58,12 @@ def check_batch(model: keras.Model, x: Any, y: Any = None, *, verbose: Any = 1) 
     x, y = _first_batch(x, y)
     task = known_task(model) if y is not None else None
     read = arrays.read(x, y, None, model, task, compare=False)
-    found = (*contract.doubts(model, read.x), *loss_doubts(model), *label_doubts(task, read.y))
+    found = (
+        *contract.doubts(model, read.x),
+        *loss_doubts(model),
+        *metric_doubts(model),
+        *label_doubts(task, read.y),
+    )
     for finding in found if verbose else ():
         warn(finding)
     return found
@@ -75,7 +81,7 @@ def warn_of(model: keras.Model, x: Any, task: Task | None = None, y: Any = None)
     Raises:
         ValueError: If token ids lie outside of the vocabulary.
     """
-    found = [*loss_doubts(model), *label_doubts(task, y)]
+    found = [*loss_doubts(model), *metric_doubts(model), *label_doubts(task, y)]
     found += contract.doubts_of_layers(model) if x is None else contract.doubts(model, x)
     for finding in found:
         warn(finding)
@@ -107,7 +113,8 @@ def _first_batch(x: Any, y: Any) -> tuple[Any, Any]:
             f"`x` is a {type(x).__name__}, which brings its own y: leave `y` out. "
             f"Received: y of type {type(y).__name__}"
         )
-    batch = x[0] if isinstance(x, keras.utils.PyDataset) else next(iter(x.take(1)), None)
+    shown = isinstance(x, keras.utils.PyDataset)
+    batch = pipelines.shown_batch(x) if shown else next(iter(x.take(1)), None)
     if batch is None:
         raise ValueError(
             "`x` gives no batches. Check how it was made or filtered. "
@@ -164,6 +171,16 @@ def loss_doubts(model: keras.Model) -> list[str]:
             f"{'softmax' if classes else 'sigmoid'!r}"
         ]
     return []
+
+
+def metric_doubts(model: keras.Model) -> list[str]:
+    """What speaks against metrics that a model of one output was compiled with by hand."""
+    if not model.compiled or metadata.choices(model) is not None:
+        return []
+    task = known_task(model)
+    remedy = "`compile_for_task(model, metrics=[...])` fits metrics to the head"
+    rows = [] if task is None else misfits(model, task)
+    return [f"a metric of {model.name!r} does not fit its head: {row}; {remedy}" for row in rows]
 
 
 def _loss(model: keras.Model) -> tuple[str, bool] | None:

@@ -3,6 +3,7 @@
 Nothing is drawn beforehand: a batch is looked at where Keras reads it, before the step on it.
 """
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -36,6 +37,17 @@ class Checks:
         if hasattr(source, "send"):  # A generator: Keras takes no other iterators.
             return self._generated(source)
         return source
+
+    @contextlib.contextmanager
+    def named(self) -> Iterator[None]:
+        """Raises what was wrong with a batch in the place of the error that comes of it."""
+        self.fault = None
+        try:
+            yield
+        except Exception:
+            if self.fault is not None:
+                raise self.fault from None
+            raise
 
     def batch(self, batch: Any, number: int) -> Any:
         """A batch of arrays in the form that the model takes, checked.
@@ -111,7 +123,7 @@ def _checked_pipeline(source: Any, checks: Checks) -> Any:
         named = any(isinstance(part, Mapping) for part in given)
         return source.map(lambda *batch: form.batch(_whole(batch))) if named else source
 
-    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+    @tf.autograph.experimental.do_not_convert
     def checked(number: Any, batch: Any) -> Any:
         x, y, weights = form.parts(batch)
         with tf.control_dependencies([_sound(checks, number, y)]):

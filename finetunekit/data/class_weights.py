@@ -9,7 +9,11 @@ from finetunekit.tasks import family_of
 
 
 def sample_weights(
-    labels: np.ndarray, class_weight: Any, task: Task, output_shape: Any
+    labels: np.ndarray,
+    class_weight: Any,
+    task: Task,
+    output_shape: Any,
+    counts: np.ndarray | None = None,
 ) -> np.ndarray:
     """The weight of each sample (or pixel) under `class_weight`.
 
@@ -18,6 +22,7 @@ def sample_weights(
         class_weight: `"balanced"`, or class as an integer -> weight.
         task: What the labels mean.
         output_shape: Shape of the model's output, with the batch.
+        counts: Which labels count, to the loss too; None for all. The others have weight 1.
 
     Returns:
         Weights of the labels' shape without a class axis, float32. For multilabel, the mean over
@@ -27,7 +32,13 @@ def sample_weights(
         ValueError: If the task has no classes or the weights name unknown ones.
     """
     check_class_weight(class_weight, task)
-    weights = family_of(task).class_weights(labels, class_weight, task, output_shape)
+    family = family_of(task)
+    if counts is None or counts.all():
+        weights = family.class_weights(labels, class_weight, task, output_shape)
+    else:
+        of_those = labels[counts]
+        weights = np.ones(labels.shape)
+        weights[counts] = family.class_weights(of_those, class_weight, task, output_shape)
     # A class axis of length 1, as in (n, 1), belongs to the labels, not to the weights.
     weights = weights[..., 0] if weights.ndim == len(output_shape) else weights
     return weights.astype("float32")

@@ -24,7 +24,7 @@ _UPRIGHT = {
 # Pillow keeps the upper byte of 16-bit colours. Read in the other byte order, it keeps the lower.
 _OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 _TWO_BYTES = ("RGB", "RGBX", "RGBA")
-_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # Tags of TIFF.
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANES = 258, 262, 284  # Tags of TIFF.
 
 
 class Decoded(NamedTuple):
@@ -158,10 +158,11 @@ def _two_bytes(image: Any) -> str | None:
         return None
     kinds = {_raw_mode(tile) for tile in getattr(image, "tile", ())}
     deep = {kind for kind in kinds if ";16" in kind}
-    bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (8,))
-    if not deep and max(bits) <= 8:
+    tags = getattr(image, "tag_v2", {})
+    if not deep and max(tags.get(_BITS_PER_SAMPLE, (8,))) <= 8:
         return None
-    raw = deep.pop() if len(deep) == len(kinds) == 1 else ""
+    whole = len(deep) == len(kinds) == 1 and tags.get(_PLANES) != 2
+    raw = deep.pop() if whole else ""
     name, _, order = raw.partition(";16")
     if name not in _TWO_BYTES or order not in _OTHER_BYTE:
         raise ValueError(

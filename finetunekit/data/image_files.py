@@ -3,7 +3,7 @@
 import dataclasses
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -104,6 +104,9 @@ def read_images(paths: Paths, *, size: tuple[int, int], bits: int | None = None)
 def read_for(model: keras.Model, paths: Paths) -> np.ndarray:
     """Reads image files as a model expects them: its size, channels, and depth of 16-bit files.
 
+    A model that was not tuned on files of more than 8 bits gets each of them by the values of that
+    file alone, with a warning: what is predicted of one does not depend on the others.
+
     Args:
         model: A model of one input of images.
         paths: The files, or one.
@@ -127,8 +130,14 @@ def read_for(model: keras.Model, paths: Paths) -> np.ndarray:
     """
     contract = metadata.of(model).contract
     bits = None if contract is None else contract.image_bits
-    images = read_images(paths, size=image_sizes.expected(model), bits=bits)
-    return to_channels(images, image_sizes.channels(model))
+    found = read_files(paths, size=image_sizes.expected(model), bits=bits, each=True)
+    if found.deep and bits is None:
+        warn(
+            f"{plural(found.deep, 'file')} of more than 8 bits, on which {model.name!r} was not "
+            "tuned, as far as is known: of each, the smallest depth that holds its values is taken "
+            "for white. If your camera has another, read them yourself"
+        )
+    return to_channels(found.images, image_sizes.channels(model))
 
 
 def remember(model: keras.Model, bits: int | None) -> None:
@@ -146,8 +155,16 @@ def to_channels(images: np.ndarray, channels: int | None) -> np.ndarray:
     return np.rint(grey[..., None]).astype("uint8")
 
 
-def read_files(paths: Paths, *, size: tuple[int, int], bits: int | None = None) -> ReadImages:
+def read_files(
+    paths: Paths, *, size: tuple[int, int], bits: int | None = None, each: bool = False
+) -> ReadImages:
     """As `read_images`, with what was found in the files.
+
+    Args:
+        paths: The files, or one.
+        size: Height and width in pixels.
+        bits: The depth of files of more than 8 bits; None goes by their values.
+        each: Whether these are the values of each file alone, rather than of all.
 
     Raises:
         ValueError: If files cannot be read as images; with the names of all.
@@ -174,15 +191,21 @@ def read_files(paths: Paths, *, size: tuple[int, int], bits: int | None = None) 
         except Exception as error:  # Of damaged files Pillow raises a dozen kinds.
             broken[index] = f"{files[index]} ({str(error) or type(error).__name__})"
 
+    _in_threads(read, len(files))
+    _check_whole([broken[index] for index in sorted(broken)], len(files))
+    if deep and bits is None and not each:
+        bits = depth_of(max(part.highest for part in deep.values()))
+    _scale(images, files, deep, bits)
+    return ReadImages(images, bits, len(deep), found_in["transparent"], found_in["frames"])
+
+
+def _in_threads(read: Callable[[int], None], count: int) -> None:
     with ThreadPoolExecutor(min(_WORKERS, os.cpu_count() or 1)) as pool:
         try:
-            list(pool.map(read, range(len(files))))
-        except BaseException:
+            list(pool.map(read, range(count)))
+        except BaseException:  # An interrupted job does not go on with what is left.
             pool.shutdown(cancel_futures=True)
             raise
-    _check_whole([broken[index] for index in sorted(broken)], len(files))
-    bits = _scale(images, files, deep, bits)
-    return ReadImages(images, bits, len(deep), found_in["transparent"], found_in["frames"])
 
 
 def _check_there(files: list[str]) -> None:
@@ -224,26 +247,18 @@ def _fitted_values(found: Decoded, size: tuple[int, int]) -> _Deep:
     return _Deep(np.rint(values).astype("uint16"), opacity, float(found.highest or 0))
 
 
-def _scale(
-    images: np.ndarray, files: list[str], deep: dict[int, _Deep], bits: int | None
-) -> int | None:
-    """Writes the files of more than 8 bits into the images; the depth that they were taken for."""
-    if not deep:
-        return bits
-    highest = max(part.highest for part in deep.values())
-    if bits is None:
-        bits = depth_of(highest)
-    white = 2**bits - 1
-    if highest > white:
-        beyond = [files[index] for index in sorted(deep) if deep[index].highest > white]
+def _scale(images: np.ndarray, files: list[str], deep: dict[int, _Deep], bits: int | None) -> None:
+    """Writes the files of more than 8 bits into the images; without a depth, each by its own."""
+    beyond = [index for index in sorted(deep) if bits and deep[index].highest > 2**bits - 1]
+    if beyond:
+        highest = max(deep[index].highest for index in beyond)
         warn(
             f"values up to {highest:,.0f} in {plural(len(beyond), 'file')} of {len(deep)} lie "
             f"beyond the {bits} bits of the images that the model was tuned on, and become white: "
-            f"{listed(beyond, 5)}"
+            f"{listed((files[index] for index in beyond), 5)}"
         )
     for index, part in deep.items():
-        levels = part.values * np.float32(255 / white)
+        levels = part.values * np.float32(255 / (2 ** (bits or depth_of(part.highest)) - 1))
         if part.opacity is not None:
             levels = levels + 255 * (1 - part.opacity[..., None])
         images[index] = np.clip(np.rint(levels), 0, 255)
-    return bits

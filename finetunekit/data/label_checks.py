@@ -9,7 +9,7 @@ import numpy as np
 from finetunekit.foundation.messages import warn
 from finetunekit.models.inputs import check_finite
 from finetunekit.models.metadata import Task
-from finetunekit.tasks import family_of, loss_name
+from finetunekit.tasks import family_of, loss_name, void_label
 from finetunekit.tasks.label_shapes import Shape
 
 # A class that a random split would leave out with less than this probability is not rare: the
@@ -25,18 +25,21 @@ class Expected:
         task: What they mean.
         output_shape: The shape of the output, None for the batch.
         loss: The class name of the loss, if it is one of Keras'.
+        void: The label that the loss ignores, or None.
     """
 
     task: Task
     output_shape: Shape
     loss: str
+    void: int | None
 
     def check(self, labels: np.ndarray) -> None:
         """Raises ValueError for labels whose shape or values do not fit."""
         family = family_of(self.task)
-        family.check_labels(
-            family.labels_for_check(labels, self.loss), self.task, self.output_shape
-        )
+        if self.void is not None:
+            labels = np.where(labels == self.void, np.zeros_like(labels), labels)
+        labels = family.labels_for_check(labels, self.loss)
+        family.check_labels(labels, self.task, self.output_shape)
 
     def check_shape(self, shape: Shape) -> None:
         """Raises ValueError for a shape that does not fit; None is a size that is not known."""
@@ -46,6 +49,9 @@ class Expected:
         """Whether a tensor in a graph surely passes `check`, as a bool tensor or a bool."""
         if labels.shape.rank is None or None in labels.shape[1:]:
             return False  # What the family would take for one form may be another.
+        if self.void is not None:
+            ops = keras.ops
+            labels = ops.where(ops.equal(labels, self.void), ops.zeros_like(labels), labels)
         return family_of(self.task).surely_valid(labels, self.task, self.output_shape)
 
 
@@ -53,8 +59,8 @@ def expected(model: keras.Model, task: Task | None) -> Expected | None:
     """What a model's labels must be; None if it has a loss of its own."""
     if task is None:
         return None
-    output_shape = (None, *model.output_shape[1:])
-    return Expected(task, output_shape, loss_name(getattr(model, "loss", None)))
+    output_shape, loss = (None, *model.output_shape[1:]), getattr(model, "loss", None)
+    return Expected(task, output_shape, loss_name(loss), void_label(loss))
 
 
 def check_labels(y: np.ndarray, model: keras.Model, task: Task | None) -> None:
@@ -66,7 +72,54 @@ def check_labels(y: np.ndarray, model: keras.Model, task: Task | None) -> None:
     check_finite(y, "y")
     wanted = expected(model, task)
     if wanted is not None:
-        wanted.check(y)
+        wanted.check(without_void(y, model))
+
+
+def has_class(y: np.ndarray, model: keras.Model) -> np.ndarray | None:
+    """Which labels the loss does not ignore (`ignore_class`); None if it ignores none."""
+    void = void_label(getattr(model, "loss", None))
+    return None if void is None else np.asarray(y != void)
+
+
+def without_void(y: np.ndarray, model: keras.Model) -> np.ndarray:
+    """Labels with the first class in place of those that the loss ignores.
+
+    Raises:
+        ValueError: If it ignores all of them.
+    """
+    counts = has_class(y, model)
+    if counts is None:
+        return y
+    if not counts.any():
+        raise ValueError(
+            "`y` has no label that counts: all are the one that the loss ignores. Leave "
+            f"`ignore_class` out of the loss, or give other labels. Received: y of shape {y.shape}"
+        )
+    return np.where(counts, y, np.zeros_like(y))
+
+
+def with_class(y: np.ndarray, model: keras.Model) -> np.ndarray:
+    """The labels that the loss does not ignore, in one row if it ignores some."""
+    counts = has_class(y, model)
+    return y if counts is None or counts.all() else y[counts]
+
+
+def warn_of_one_sided(y: np.ndarray, task: Task) -> None:
+    """Warns of validation labels from which a metric of the task cannot tell anything."""
+    family = family_of(task)
+    if not len(y) or not family.judges_both_sides:
+        return
+    ids = (y > 0.5).reshape(len(y), -1)
+    if task.num_classes > 1:
+        ids = (y > 0.5).reshape(-1, task.num_classes)
+    sides = ids.mean(axis=0)
+    alone = np.flatnonzero((sides == 0) | (sides == 1))
+    if len(alone):
+        which = "" if task.num_classes == 1 else f" for the labels {alone.tolist()}"
+        warn(
+            f"validation data hold one class only{which}: AUC cannot be told from them and counts "
+            "as 0, whatever the model predicts; give validation data with both, or watch 'val_loss'"
+        )
 
 
 def check_split(

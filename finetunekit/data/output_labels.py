@@ -102,7 +102,9 @@ def _by_output(parts: Any, name: str, read: Callable[[Any, str], Any]) -> Any:
 
 
 def _check_complete(y: Any, model: keras.Model, known: OutputNames) -> None:
-    names = list(known.names or getattr(model, "output_names", range(len(model.outputs))))
+    names: list[Any] = list(known.names)
+    if not names:
+        names = list(getattr(model, "output_names", range(len(model.outputs))))
     optional = _without_loss(model, names)
     given: list[Any] = []
     if isinstance(y, dict):

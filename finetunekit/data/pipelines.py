@@ -18,7 +18,7 @@ def shown_batch(data: Any) -> Any:
     """
     spec = getattr(data, "element_spec", None)
     if spec is None and isinstance(data, keras.utils.PyDataset):
-        return data[0]
+        return data[0] if data.num_batches != 0 else None
     return spec
 
 
@@ -30,6 +30,16 @@ def batch_parts(data: Any) -> tuple[Any, Any] | None:
     if isinstance(spec, (tuple, list)):
         return spec[0], spec[1] if len(spec) > 1 else None
     return spec, None
+
+
+def has_weights(data: Any) -> bool:
+    """Whether data bring weights of samples: arrays of weights, or batches with a third part."""
+    spec = getattr(data, "element_spec", None)
+    if spec is None and isinstance(data, keras.utils.PyDataset):
+        spec = data[0]
+    if spec is not None:
+        return isinstance(spec, (tuple, list)) and len(spec) > 2 and spec[2] is not None
+    return any(hasattr(part, "shape") for part in keras.tree.flatten(data))
 
 
 def batch_count(data: Any) -> int | None:

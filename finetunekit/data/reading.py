@@ -6,11 +6,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 
-from finetunekit.data import arrays, batch_checks, batch_form, mixing, pipeline_batches, pipelines
+from finetunekit.data import (
+    arrays,
+    batch_checks,
+    batch_form,
+    label_checks,
+    mixing,
+    pipeline_batches,
+    pipelines,
+    weight_checks,
+)
 from finetunekit.data.array_batches import ArrayBatches, Cutting, MixedArrayBatches, TextBatches
 from finetunekit.data.arrays import Arrays
-from finetunekit.data.batch_form import BatchForm
 from finetunekit.data.batches import Batches
 from finetunekit.data.class_weights import check_pipeline_weights
 from finetunekit.data.order import drawn_seed
@@ -88,9 +97,8 @@ def read(given: Given, model: keras.Model, task: Task | None) -> tuple[Batches, 
     if inputs.is_array_like(given.x) or isinstance(given.x, (str, bytes, os.PathLike)):
         train, validation = _arrays(given, held_out, model, task)
     else:
-        form = batch_form.of(model, task, "validation_data")
         train = _pipeline(given, model, task)
-        validation = _validation(given, held_out, model, form)
+        validation = _validation(given, held_out, model, task)
     if validation is not None and not given.split:
         batch_checks.warn_of_other_size(model, train.spec[0], validation.spec[0])
     return train, validation
@@ -108,10 +116,11 @@ def _arrays(
         train, held_out = mixing.prepared(train, held_out, task, model)
     # After the split, since Keras does not weight validation by class.
     train = arrays.weighted(train, given.class_weight, model, task)
+    weight_checks.check(model, train.weights, train.y)
+    weight_checks.warn_of_zeros(train.weights, model)
     batches = _batched(train, given, model)
-    form = batch_form.of(model, task, "validation_data")
     by_length = isinstance(batches, TextBatches)
-    return batches, _validation(given, held_out, model, form, by_length=by_length)
+    return batches, _validation(given, held_out, model, task, by_length=by_length)
 
 
 def _batched(train: Arrays, given: Given, model: keras.Model) -> ArrayBatches:
@@ -155,6 +164,7 @@ def _pipeline(given: Given, model: keras.Model, task: Task | None) -> Batches:
         form=form,
     )
     batch = batches.spec[0]
+    weight_checks.check(model, given.x, batches.spec[1], class_weight=given.class_weight)
     # Nothing is drawn from a tf.data pipeline, which tells its shapes only.
     known = batch is not None and all(hasattr(p, "__getitem__") for p in keras.tree.flatten(batch))
     batch_checks.warn_of(model, inputs.read(batch, model, compare=False) if known else None)
@@ -163,14 +173,27 @@ def _pipeline(given: Given, model: keras.Model, task: Task | None) -> Batches:
     return batches
 
 
+def _check_held_out(read: Arrays, model: keras.Model, task: Task | None) -> None:
+    """Says of validation arrays what loss and metrics cannot do with them."""
+    weight_checks.check(model, read.weights, read.y)
+    weight_checks.warn_of_zeros(read.weights, model, _HELD_OUT)
+    if task is not None and isinstance(read.y, np.ndarray):
+        label_checks.warn_of_one_sided(read.y, task)
+
+
 def _validation(
-    given: Given, held_out: Any, model: keras.Model, form: BatchForm, *, by_length: bool = False
+    given: Given, held_out: Any, model: keras.Model, task: Task | None, *, by_length: bool = False
 ) -> Batches | None:
     """Validation data that `arrays.read_validation` has read already."""
     if held_out is None:
         return None
     steps = given.validation_steps
     if not isinstance(held_out, tuple):
-        return pipeline_batches.of(held_out, steps=steps, kind=_HELD_OUT, form=form)
+        form = batch_form.of(model, task, "validation_data")
+        batches = pipeline_batches.of(held_out, steps=steps, kind=_HELD_OUT, form=form)
+        weight_checks.check(model, held_out, batches.spec[1])
+        return batches
+    read = Arrays(*held_out)
+    _check_held_out(read, model, task)
     cutting = Cutting(size=given.validation_size, keras_steps=steps, kind=_HELD_OUT)
-    return _by_length(Arrays(*held_out), model, cutting, allowed=by_length and steps is None)
+    return _by_length(read, model, cutting, allowed=by_length and steps is None)

@@ -11,7 +11,7 @@ from finetunekit.data import label_checks
 from finetunekit.foundation.messages import listed, plural
 from finetunekit.models import inputs
 from finetunekit.models.metadata import Task
-from finetunekit.tasks import family_of
+from finetunekit.tasks import family_of, void_label
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def read(y: Any, sample_weight: Any, model: keras.Model, task: Task) -> Labels:
     found = inputs.to_numpy(_numbers(y, task), "y")
     places = found.shape[: len(model.output_shape) - 1]
     kept, notes = np.ones(places, bool), []
-    ignored = getattr(model.loss, "ignore_class", None) if model.compiled else None
+    ignored = void_label(model.loss) if model.compiled else None
     if ignored is not None and found.size == math.prod(places):
         kept &= found.reshape(places) != ignored
         if not kept.all():
@@ -80,6 +80,8 @@ def read(y: Any, sample_weight: Any, model: keras.Model, task: Task) -> Labels:
         )
     filled = _filled(found, kept)
     label_checks.check_labels(filled, model, task)
+    if family_of(task).has_classes and (filled != np.round(filled)).any():
+        notes.append("soft labels count as their most probable class")
     return Labels(filled, kept, tuple(notes))
 
 

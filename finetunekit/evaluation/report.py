@@ -17,7 +17,7 @@ from finetunekit.tasks.prediction import number_text
 _MOST_CLASSES, _MOST_CONFUSIONS = 20, 5
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class EvaluationReport(Score):
     """How good a model is on some data, as `evaluate` returns it; prints as text.
 

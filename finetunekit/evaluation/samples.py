@@ -11,10 +11,12 @@ import numpy as np
 
 from finetunekit.data import image_files, image_folders, pipelines
 from finetunekit.foundation import paths
-from finetunekit.models import inputs, metadata
+from finetunekit.foundation.messages import warn
+from finetunekit.models import graph, inputs, metadata
 from finetunekit.text import attach, roles
 from finetunekit.text import lengths as text_lengths
 
+_SCALING = (keras.layers.Normalization, keras.layers.Rescaling)
 _FILES_AT_ONCE = 256  # Images of files that are held in memory together.
 
 
@@ -116,6 +118,12 @@ def _check_raw_pixels(model: keras.Model) -> None:
             f"Files are read as pixels of 0 to 255, which do not suit this model: {doubt}. "
             "Received: x=paths of images"
         )
+    known = contract is not None and contract.value_range is not None
+    if not known and not any(isinstance(place.layer, _SCALING) for place in graph.walk(model)):
+        warn(
+            f"files are read as pixels of 0 to 255, and it is not known whether {model.name!r} "
+            "takes these: if it was trained on scaled ones, give arrays that are scaled alike"
+        )
 
 
 def _of_arrays(model: keras.Model, x: Any, batch_size: int, verbose: Any) -> np.ndarray:
@@ -133,7 +141,7 @@ def _of_batches(model: keras.Model, data: Any, batch_size: int, verbose: Any) ->
     texts: list[Any] = []
     outputs: list[np.ndarray] = []
     rest: tuple[list[Any], list[Any]] = [], []
-    size = 0
+    size, progress = 0, keras.utils.Progbar(pipelines.batch_count(data), verbose=int(bool(verbose)))
     for batch in _batches(data):
         x, *others = keras.utils.unpack_x_y_sample_weight(batch)
         words = _texts(x) if attach.takes_texts(model) else None
@@ -145,6 +153,7 @@ def _of_batches(model: keras.Model, data: Any, batch_size: int, verbose: Any) ->
             texts += words
         for parts, part in zip(rest, others, strict=True):
             parts.append(_one(part))
+        progress.add(1)
     if not outputs and not texts:
         raise ValueError(
             "`x` gives no batches. Check how it was made or filtered. "

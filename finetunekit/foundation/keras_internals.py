@@ -306,6 +306,20 @@ def build_metrics(model: keras.Model, y: Any, y_pred: Any) -> None:
         metrics.build(y, y_pred)
 
 
+def metrics_made(model: keras.Model, kind: str) -> list[keras.metrics.Metric]:
+    """The metric objects of a model of one output, which Keras makes of functions, too.
+
+    Args:
+        model: A compiled model.
+        kind: `"metrics"` or `"weighted_metrics"`.
+
+    Returns:
+        None of them before the metrics are built.
+    """
+    made = getattr(model._compile_metrics, f"_flat_{kind}", None) or []
+    return [metric for part in made if part is not None for metric in part.metrics]
+
+
 def compiled_parts(model: keras.Model) -> list[Any]:
     """The objects that a compiled model trains with, as far as a traced step depends on them.
 

@@ -21,7 +21,11 @@ _WITHOUT_KERAS = {
     "finetunekit.foundation.native_messages",
     "finetunekit.foundation.registration",
 }
-REGISTERING = ("finetunekit.backbones.keras2.objects", "finetunekit.backbones.saved_model.layer")
+REGISTERING = (
+    "finetunekit.backbones.keras2.objects",
+    "finetunekit.backbones.saved_model.layer",
+    "finetunekit.models.head_metrics",
+)
 """The modules that use `keras.saving.register_keras_serializable`."""
 
 

@@ -5,7 +5,14 @@ from typing import Any
 import keras
 
 from finetunekit.foundation import keras_internals, keras_optimizers
-from finetunekit.models import graph, metadata, optimizer_state, pickling, rate_multipliers
+from finetunekit.models import (
+    graph,
+    head_metrics,
+    metadata,
+    optimizer_state,
+    pickling,
+    rate_multipliers,
+)
 from finetunekit.models.state_tables import TRACED_FROM
 
 
@@ -93,18 +100,11 @@ def compile_as(old: keras.Model, new: keras.Model) -> None:
     `model_state.carry` hands on what belongs to it besides.
     """
     arguments = keras_internals.compile_arguments(old)
-    arguments["metrics"] = keras.tree.map_structure(_fresh_metric, arguments["metrics"])
+    arguments["metrics"] = keras.tree.map_structure(head_metrics.fresh, arguments["metrics"])
     arguments["weighted_metrics"] = keras.tree.map_structure(
-        _fresh_metric, arguments["weighted_metrics"]
+        head_metrics.fresh, arguments["weighted_metrics"]
     )
     optimizer = old.optimizer
     if optimizer is not None:
         arguments["optimizer"] = optimizer_state.copy_of(optimizer, new)
     new.compile(**arguments)
-
-
-def _fresh_metric(metric: Any) -> Any:
-    """A metric object of the same settings: two models must not add to one state."""
-    if isinstance(metric, keras.metrics.Metric):
-        return type(metric).from_config(metric.get_config())
-    return metric

@@ -78,18 +78,16 @@ def _copy_optimizer(before: h5py.Group, after: h5py.Group, owner: Any) -> None:
 
 def _copy_slot(slot: h5py.Dataset, group: h5py.Group, name: str, start: Any) -> None:
     value = None if start is None else np.asarray(keras.ops.convert_to_numpy(start))
-    if value is None or value.shape != slot.shape:
+    if value is None or value.shape != slot.shape or value.dtype.itemsize != slot.dtype.itemsize:
         slot.file.copy(slot, group, name)
         return
-    first = value.reshape(-1)[0] if value.size else 0
-    # What Keras stores in another type than it says so in an attribute; zeros are zeros in any.
-    plain = first == 0 or not slot.attrs
-    if value.size > _SMALL and plain and np.all(value == first):
-        kept = group.create_dataset(name, slot.shape, slot.dtype, fillvalue=first)
-    elif plain:
-        kept = group.create_dataset(name, data=value.astype(slot.dtype))
+    # Types that HDF5 does not have are stored as bytes, with their name beside them.
+    stored = np.frombuffer(value.tobytes(), slot.dtype).reshape(value.shape)
+    if value.size > _SMALL and not stored.view("uint8").any():
+        kept = group.create_dataset(name, slot.shape, slot.dtype)
+    elif value.size > _SMALL and slot.dtype.kind == "f" and (stored == stored.flat[0]).all():
+        kept = group.create_dataset(name, slot.shape, slot.dtype, fillvalue=stored.flat[0])
     else:
-        slot.file.copy(slot, group, name)
-        return
+        kept = group.create_dataset(name, data=stored)
     for key, attribute in slot.attrs.items():
         kept.attrs[key] = attribute

@@ -38,37 +38,13 @@ def read(x: Any, model: keras.Model, name: str = "x", *, compare: bool = True) -
         ValueError: If structure, shapes, lengths or values do not fit.
         TypeError: If it is not an array.
     """
-    if isinstance(x, (str, bytes, os.PathLike)):
-        remedy = (
-            "Give a list of texts, `[text]`. "
-            if metadata.of(model).tokenizer is not None
-            else "Read images with `keras.utils.image_dataset_from_directory(path)`, arrays with "
-            "`np.load(path)`. "
-        )
-        raise TypeError(f"`{name}` is a path or text, not data. {remedy}Received: {name}={x!r}")
+    _check_is_data(x, model, name)
     x = tokenized(x, model, name)
     wanted = _wanted(model)
     columns = tables.columns_of(x)
     if columns and len(_in_order(wanted)) > 1:
         x, columns = {column: x[column] for column in columns}, []
-    arrays: Any
-    if isinstance(x, dict):
-        arrays, pairs = _from_dict(x, wanted, name)
-    elif isinstance(x, (list, tuple)) and _is_one_each(x, wanted):
-        tensors = _in_order(wanted) or [None] * len(x)
-        parts = tuple(_array(p, t, name) for p, t in zip(x, tensors, strict=True))
-        pairs = list(zip(parts, tensors, strict=True))
-        arrays = parts[0] if len(parts) == 1 else parts
-    else:
-        flat = _in_order(wanted)
-        arrays = _array(x, flat[0] if len(flat) == 1 else None, name)
-        if len(flat) > 1:
-            raise ValueError(
-                f"`{name}` must be a dict or list of {len(flat)} arrays, one for each input: "
-                f"{listed(tensor.name for tensor in flat)}. Received: one array of shape "
-                f"{arrays.shape}"
-            )
-        pairs = [(arrays, flat[0] if flat else None)]
+    arrays, pairs = _structured(x, wanted, name)
     for array, tensor in pairs:
         part = name if len(pairs) == 1 or tensor is None else f"{name}[{tensor.name!r}]"
         if tensor is not None:
@@ -78,6 +54,37 @@ def read(x: Any, model: keras.Model, name: str = "x", *, compare: bool = True) -
     if compare and len(pairs) == 1:
         _compare(pairs[0][0], model, name)
     return arrays
+
+
+def _structured(x: Any, wanted: Any, name: str) -> tuple[Any, list[Any]]:
+    """The arrays in the structure that the model takes, and each with its symbolic input."""
+    if isinstance(x, dict):
+        return _from_dict(x, wanted, name)
+    flat = _in_order(wanted)
+    if isinstance(x, (list, tuple)) and _is_one_each(x, wanted):
+        tensors = flat or [None] * len(x)
+        parts = tuple(_array(p, t, name) for p, t in zip(x, tensors, strict=True))
+        pairs = list(zip(parts, tensors, strict=True))
+        return parts[0] if len(parts) == 1 else parts, pairs
+    array = _array(x, flat[0] if len(flat) == 1 else None, name)
+    if len(flat) > 1:
+        raise ValueError(
+            f"`{name}` must be a dict or list of {len(flat)} arrays, one for each input: "
+            f"{listed(tensor.name for tensor in flat)}. Received: one array of shape "
+            f"{array.shape}"
+        )
+    return array, [(array, flat[0] if flat else None)]
+
+
+def _check_is_data(x: Any, model: keras.Model, name: str) -> None:
+    if isinstance(x, (str, bytes, os.PathLike)):
+        remedy = (
+            "Give a list of texts, `[text]`. "
+            if metadata.of(model).tokenizer is not None
+            else "Read images with `keras.utils.image_dataset_from_directory(path)`, arrays with "
+            "`np.load(path)`. "
+        )
+        raise TypeError(f"`{name}` is a path or text, not data. {remedy}Received: {name}={x!r}")
 
 
 def tokenized(x: Any, model: keras.Model, name: str = "x") -> Any:

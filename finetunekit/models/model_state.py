@@ -16,6 +16,7 @@ from finetunekit.foundation import keras_internals
 from finetunekit.models import (
     compiled,
     graph,
+    head_metrics,
     metadata,
     metadata_record,
     optimizer_state,
@@ -150,6 +151,23 @@ class TargetScale(Facet):
             standardize_again(model.loss, task)
 
 
+class MetricFeeds(Facet):
+    """What metrics are fed, which objects take along, and those that are not in Keras' file."""
+
+    of_compilation = True
+
+    def carry(self, old: keras.Model, new: keras.Model) -> None:
+        head_metrics.feed_functions(new, head_metrics.function_feeds(old))
+
+    def to_record(self, model: keras.Model) -> Record:
+        rows = head_metrics.to_rows(model) if model.compiled else {}
+        return {"metric_feeds": rows} if rows else {}
+
+    def from_record(self, model: keras.Model, record: Record) -> None:
+        if model.compiled and record.get("metric_feeds"):
+            head_metrics.from_rows(model, record["metric_feeds"])
+
+
 class Multipliers(Facet):
     """Learning-rate multipliers, variables without decay, and those that still warm up."""
 
@@ -254,6 +272,7 @@ FACETS: tuple[Facet, ...] = (
     Choices(),
     LabelSmoothing(),
     TargetScale(),
+    MetricFeeds(),
     Multipliers(),
     OptimizerState(),
     StashedSlots(),

@@ -9,9 +9,9 @@ from typing import Any
 import keras
 
 from finetunekit.foundation import arguments, paths
-from finetunekit.foundation.messages import obeys_verbose, say, warn
+from finetunekit.foundation.messages import listed, obeys_verbose, say, warn
 from finetunekit.foundation.partial_files import partial_file
-from finetunekit.models import fresh_optimizer, graph, saved_files
+from finetunekit.models import fresh_optimizer, graph, head_metrics, saved_files
 
 
 @obeys_verbose
@@ -73,16 +73,29 @@ def save(
         # Else Keras warns at every load that the optimizer's state has been skipped.
         model.optimizer.build(model.trainable_variables)
     with partial_file(target, ".keras") as partial:
-        _write(model, partial)
-        if not optimizer and model.compiled and model.optimizer is not None:
-            fresh_optimizer.forget_progress(partial, model.optimizer)
-        with zipfile.ZipFile(partial, "a") as file:
-            saved_files.write(model, file, optimizer=optimizer)
+        left_out = _write(model, partial, optimizer=optimizer)
     say(f"saved {target} ({os.path.getsize(target) / 1e6:.1f} MB)", verbose)
+    if left_out:
+        say(
+            f"the metrics {listed(left_out)} come back with `finetunekit.load`; the file opens in "
+            "plain Keras without them",
+            verbose,
+        )
     return target
 
 
-def _write(model: keras.Model, path: str) -> None:
+def _write(model: keras.Model, path: str, *, optimizer: bool) -> list[str]:
+    """Writes the archive; the names of the metrics that Keras' part of it goes without."""
+    with head_metrics.left_out(model) as left_out:
+        _write_with_keras(model, path)
+    if not optimizer and model.compiled and model.optimizer is not None:
+        fresh_optimizer.forget_progress(path, model.optimizer)
+    with zipfile.ZipFile(path, "a") as file:
+        saved_files.write(model, file, optimizer=optimizer)
+    return list(left_out)
+
+
+def _write_with_keras(model: keras.Model, path: str) -> None:
     try:
         model.save(path)
     except NotImplementedError as error:

@@ -36,7 +36,7 @@ def missing_in(array: np.ndarray) -> np.ndarray:
     return np.array(found, bool).reshape(array.shape)
 
 
-def rows_text(rows: Sequence[Any], limit: int = 5) -> str:
+def rows_text(rows: Sequence[Any] | np.ndarray, limit: int = 5) -> str:
     """`rows 3, 8 and 9`, or the first of them with the number of those left out."""
     words = [str(int(row)) for row in rows[:limit]]
     if len(rows) == 1:

@@ -5,13 +5,14 @@ from finetunekit.optimizers.layerwise import (
     layerwise_optimizer,
     learning_rates,
 )
-from finetunekit.optimizers.rates import make_optimizer, rate_for, trainable_part
+from finetunekit.optimizers.rates import make_optimizer, note, rate_for, trainable_part
 
 __all__ = [
     "check_layer_decay",
     "layerwise_optimizer",
     "learning_rates",
     "make_optimizer",
+    "note",
     "rate_for",
     "trainable_part",
 ]

@@ -136,8 +136,14 @@ def _vectors(model: keras.Model) -> list[Any]:
 
 def _tell(model: keras.Model, factors: dict[int, tuple[Any, float]]) -> None:
     values = sorted({factor for _, factor in factors.values()})
-    ends = f"{values[0]:.3g}" + (f" to {values[-1]:.3g}" if len(values) > 1 else "")
-    say(f"{model.name!r}: {plural(len(values), 'learning rate')}, factors of {ends}")
+    if len(values) == 1:
+        times = "" if values[0] == 1 else f", {values[0]:.3g} times the optimizer's"
+        say(f"{model.name!r}: one learning rate for all layers{times}")
+        return
+    say(
+        f"{model.name!r}: {plural(len(values), 'learning rate')}, {values[0]:.3g} to "
+        f"{values[-1]:.3g} times the optimizer's"
+    )
 
 
 def learning_rates(model: keras.Model) -> dict[str, float]:

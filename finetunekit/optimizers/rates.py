@@ -22,6 +22,8 @@ _NAMES = ("adam", "adamw", "sgd")
 def trainable_part(model: keras.Model) -> str:
     """What of the model trains: `"head"`, `"part"` (of the backbone too), or `"all"`.
 
+    In a model that was not made by `add_head`, the layers that train are its head if the frozen
+    ones are whole models inside of it, or if they are Dense layers behind all that is frozen.
     BatchNormalization does not count, since it may stay frozen for good.
 
     Raises:
@@ -42,14 +44,43 @@ def trainable_part(model: keras.Model) -> str:
     if metadata.of(model).is_head:
         return "head"
     backbone = metadata.roles(model).get("backbone")
-    states = [
-        any(id(variable) in trains for variable in place.layer.weights)
+    places = [
+        place
         for place in graph.leaves(backbone if backbone is not None else model)
         if not isinstance(place.layer, keras.layers.BatchNormalization)
     ]
+    states = [any(id(v) in trains for v in place.layer.weights) for place in places]
     if backbone is not None and not any(states):
         return "head"
-    return "all" if all(states) else "part"
+    if all(states):
+        return "all"
+    return "head" if backbone is None and _are_a_head(places, states) else "part"
+
+
+def _are_a_head(places: list[graph.Place], states: list[bool]) -> bool:
+    """Whether the layers that train are new by all signs: put on a frozen model, or the last."""
+    around = [place.ancestors[1] if len(place.ancestors) > 1 else None for place in places]
+    pairs = list(zip(around, states, strict=True))
+    frozen = {id(outer) for outer, trains in pairs if not trains}
+    whole = all(isinstance(outer, keras.Model) for outer, trains in pairs if not trains)
+    if whole and not any(trains and id(outer) in frozen for outer, trains in pairs):
+        return True
+    dense = [isinstance(place.layer, keras.layers.Dense) for place in places]
+    return states == sorted(states) and all(
+        d for d, trains in zip(dense, states, strict=True) if trains
+    )
+
+
+def note(model: keras.Model, part: str) -> str:
+    """What was taken for the head of a model without one on record, in words; else empty."""
+    known = metadata.of(model)
+    if known.backbone is not None or known.is_head or part == "all":
+        return ""
+    if part == "part":
+        return f" (if all of these are new, give learning_rate={RATES['head']:.0e})"
+    trains = {id(variable) for variable in model.trainable_variables}
+    names = [p.path for p in graph.leaves(model) if any(id(v) in trains for v in p.layer.weights)]
+    return f": {listed(names, limit=4)}"
 
 
 def rate_for(optimizer: keras.optimizers.Optimizer, part: str) -> float | None:

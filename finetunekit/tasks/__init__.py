@@ -12,7 +12,9 @@ from finetunekit.tasks.inference import (
     loss_name,
     output_activation,
     task_of,
+    void_label,
 )
+from finetunekit.tasks.metric_fitting import feed_functions, fit_metrics, misfits
 from finetunekit.tasks.objective import Objective, objective_for_labels, objective_of
 from finetunekit.tasks.prediction import NumberPrediction, Prediction, SamplePrediction
 
@@ -28,9 +30,12 @@ __all__ = [
     "build_head",
     "families",
     "family_of",
+    "feed_functions",
+    "fit_metrics",
     "from_logits",
     "known_task",
     "loss_name",
+    "misfits",
     "objective_for_labels",
     "objective_of",
     "output_activation",
@@ -38,4 +43,5 @@ __all__ = [
     "replace_head",
     "task_of",
     "unregister",
+    "void_label",
 ]

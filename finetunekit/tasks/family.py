@@ -11,6 +11,7 @@ from finetunekit.metrics import errors
 from finetunekit.metrics.score import Score
 from finetunekit.models.metadata import Task
 from finetunekit.tasks.label_shapes import Shape, is_wide
+from finetunekit.tasks.metric_settings import Head
 from finetunekit.tasks.prediction import NumberPrediction, SamplePrediction
 
 
@@ -34,6 +35,8 @@ class TaskFamily(abc.ABC):
         can_stratify: Whether `class_ids` gives each sample one class, so that a split can keep
             the share of each.
         can_mix: Whether labels can be turned into probabilities, which MixUp and CutMix mix.
+        fits_metrics: Whether metrics given to `compile_for_task` go through `fit_metric`.
+        judges_both_sides: Whether a metric needs 'yes' and 'no' among the labels of each output.
     """
 
     name: str
@@ -46,6 +49,8 @@ class TaskFamily(abc.ABC):
     has_classes: bool = False
     can_stratify: bool = False
     can_mix: bool = False
+    fits_metrics: bool = False
+    judges_both_sides: bool = False
 
     # What the model is compiled with.
 
@@ -58,6 +63,16 @@ class TaskFamily(abc.ABC):
     @abc.abstractmethod
     def metrics(self, task: Task, from_logits: bool) -> list[keras.metrics.Metric]:
         """The metrics that `compile_for_task` picks."""
+
+    def fit_metric(self, metric: keras.metrics.Metric, head: Head) -> keras.metrics.Metric:
+        """A metric that the user gives, so that it means on the head what its name says.
+
+        It is asked if `fits_metrics`.
+
+        Raises:
+            ValueError: If the metric means nothing on such a head.
+        """
+        return metric
 
     # How many outputs there are, and what they end in.
 

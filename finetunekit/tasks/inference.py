@@ -88,6 +88,15 @@ def loss_name(loss: Any) -> str:
     return _BY_PLAIN_NAME.get(word.replace("_", "").lower(), "")
 
 
+def void_label(loss: Any) -> int | None:
+    """The integer label that a loss ignores, of pixels or tokens without a class; else None."""
+    if isinstance(loss, (list, tuple, dict)):
+        parts = [*(loss.values() if isinstance(loss, dict) else loss)]
+        return void_label(parts[0]) if len(parts) == 1 else None
+    found = getattr(loss, "ignore_class", None)
+    return int(found) if isinstance(loss, keras.losses.Loss) and found is not None else None
+
+
 _CLASSES = {
     name
     for name in dir(keras.losses)

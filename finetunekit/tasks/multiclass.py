@@ -8,6 +8,7 @@ import numpy as np
 
 from finetunekit.models.label_smoothing import smooth
 from finetunekit.models.metadata import Task
+from finetunekit.tasks import class_metrics
 from finetunekit.tasks.class_family import ClassFamily
 from finetunekit.tasks.label_shapes import (
     Shape,
@@ -18,6 +19,7 @@ from finetunekit.tasks.label_shapes import (
     one_each,
     text,
 )
+from finetunekit.tasks.metric_settings import Head
 
 _MOST_CLASSES = 1000  # That integer labels are taken for without being told so.
 _TAKES_ONE_HOT = {
@@ -35,6 +37,7 @@ class Multiclass(ClassFamily):
     name = "multiclass"
     activation = "softmax"
     monitor = "accuracy"
+    fits_metrics = True
     losses = tuple(name for name in _TAKES_ONE_HOT if name != "KLDivergence")
 
     def loss(
@@ -53,6 +56,10 @@ class Multiclass(ClassFamily):
         if task.one_hot:
             return [keras.metrics.CategoricalAccuracy(name="accuracy")]
         return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+
+    def fit_metric(self, metric: keras.metrics.Metric, head: Head) -> keras.metrics.Metric:
+        """One of several classes, of integer or one-hot labels."""
+        return class_metrics.fit(metric, head)
 
     def check_count(self, num_classes: int) -> None:
         """Two or more."""

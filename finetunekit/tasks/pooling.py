@@ -36,9 +36,8 @@ def pool_features(features: Any, pooling: Any, backbone: keras.Model, inputs: An
     if pooling == "last":
         return features[:, -1] if mask is None else _last(features, mask)
     pool: Any = pooling_layer(features.shape[1:], pooling)
-    if mask is None:
-        # Keras averages over what an Embedding has not masked.
-        mask = keras_internals.mask_of(features)
+    if mask is None and _gives_mask(backbone):
+        mask = _implied_mask(backbone, inputs)
     if mask is None:
         return pool(features)
     real = ops.cast(mask, "bool")
@@ -60,6 +59,14 @@ def _implied_mask(backbone: keras.Model, inputs: Any) -> Any:
     if not masks or len(tensors) != 1:
         return None
     return ops.not_equal(tensors[0], 0)
+
+
+def _gives_mask(backbone: keras.Model) -> bool:
+    """Whether the mask of an Embedding comes out with the features, so that Keras averages by it.
+
+    From outside of the backbone it is not seen before the model runs.
+    """
+    return any(keras_internals.mask_of(tensor) is not None for tensor in backbone.outputs)
 
 
 def _last(features: Any, mask: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from finetunekit.models.head_metrics import Feed, fed
 from finetunekit.models.metadata import Task
 from finetunekit.models.target_scale import standardize
 from finetunekit.tasks.family import TaskFamily
@@ -18,7 +19,21 @@ from finetunekit.tasks.label_shapes import (
     one_each,
     text,
 )
+from finetunekit.tasks.metric_settings import Head, rebuilt, refuse, with_variables
 
+m = keras.metrics
+_OF_CLASSES = (
+    *(m.Accuracy, m.BinaryAccuracy, m.CategoricalAccuracy, m.SparseCategoricalAccuracy),
+    *(m.TopKCategoricalAccuracy, m.SparseTopKCategoricalAccuracy),
+    *(m.AUC, m.Precision, m.Recall, m.F1Score, m.FBetaScore),
+    *(m.TruePositives, m.FalsePositives, m.TrueNegatives, m.FalseNegatives),
+    *(m.PrecisionAtRecall, m.RecallAtPrecision),
+    *(m.SensitivityAtSpecificity, m.SpecificityAtSensitivity),
+    *(m.BinaryIoU, m.IoU, m.MeanIoU, m.OneHotIoU, m.OneHotMeanIoU),
+    *(m.BinaryCrossentropy, m.CategoricalCrossentropy, m.SparseCategoricalCrossentropy),
+    *(m.Hinge, m.SquaredHinge, m.CategoricalHinge, m.KLDivergence),
+)
+_ALONG_AN_AXIS = (m.PearsonCorrelation, m.ConcordanceCorrelation, m.CosineSimilarity)
 _FARTHEST = 100.0  # Mean and standard deviation of targets that a head reaches in some epochs.
 
 
@@ -27,6 +42,7 @@ class Regression(TaskFamily):
 
     name = "regression"
     monitor = "rmse"
+    fits_metrics = True
     default_count = 1
     losses = (
         "MeanSquaredError",
@@ -60,6 +76,28 @@ class Regression(TaskFamily):
             keras.metrics.MeanAbsoluteError(name="mae"),
             keras.metrics.RootMeanSquaredError(name="rmse"),
         ]
+
+    def fit_metric(self, metric: keras.metrics.Metric, head: Head) -> keras.metrics.Metric:
+        """A metric of numbers, which sees labels in the shape of the outputs.
+
+        Raises:
+            ValueError: If it is for classes, or compares what a single output has not.
+        """
+        if type(metric) in _OF_CLASSES:
+            refuse(
+                metric,
+                "it is for classes, and this head predicts numbers. Give 'mae', 'mse' or "
+                "keras.metrics.R2Score(); for classes use another task.",
+            )
+        if type(metric) in _ALONG_AN_AXIS and head.width == 1 and metric.get_config()["axis"] != 0:
+            refuse(
+                metric,
+                "it compares the outputs of one sample, and there is one. Give "
+                f"keras.metrics.{type(metric).__name__}(axis=0), the mean over batches.",
+            )
+        if type(metric) is keras.metrics.R2Score:
+            metric = with_variables(rebuilt(metric), head.width)
+        return fed(metric, Feed(classes=head.width, masks=False))
 
     def check_activation(self, activation: Any) -> None:
         """Any but softmax: outputs may be kept positive or in a range."""

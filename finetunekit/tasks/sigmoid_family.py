@@ -6,8 +6,10 @@ import keras
 import numpy as np
 
 from finetunekit.models.metadata import Task
+from finetunekit.tasks import sigmoid_metrics
 from finetunekit.tasks.class_family import ClassFamily
 from finetunekit.tasks.label_shapes import Shape, all_between
+from finetunekit.tasks.metric_settings import Head
 
 _HINGE = ("Hinge", "SquaredHinge")
 THRESHOLD = 0.5
@@ -19,6 +21,8 @@ class SigmoidFamily(ClassFamily):
 
     activation = "sigmoid"
     monitor = "auc"
+    fits_metrics = True
+    judges_both_sides = True
     losses = ("BinaryCrossentropy", "BinaryFocalCrossentropy", *_HINGE)
 
     def loss(
@@ -36,6 +40,10 @@ class SigmoidFamily(ClassFamily):
             keras.metrics.BinaryAccuracy(name="accuracy", threshold=threshold),
             self.area_under_the_curve(task, from_logits),
         ]
+
+    def fit_metric(self, metric: keras.metrics.Metric, head: Head) -> keras.metrics.Metric:
+        """Yes or no for each output, of logits or probabilities."""
+        return sigmoid_metrics.fit(metric, head)
 
     def area_under_the_curve(self, task: Task, from_logits: bool) -> keras.metrics.Metric:
         """AUC of one output."""

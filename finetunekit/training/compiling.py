@@ -11,8 +11,15 @@ from finetunekit.foundation import arguments, keras_internals
 from finetunekit.foundation.messages import closest, say, warn
 from finetunekit.models import metadata, state_tables
 from finetunekit.models.metadata import Choices, Task
-from finetunekit.optimizers import make_optimizer, trainable_part
-from finetunekit.tasks import objective_of, task_of
+from finetunekit.optimizers import make_optimizer, note, trainable_part
+from finetunekit.tasks import (
+    family_of,
+    feed_functions,
+    fit_metrics,
+    loss_name,
+    objective_of,
+    task_of,
+)
 
 
 def compile_for_task(
@@ -31,7 +38,9 @@ def compile_for_task(
 
     Binary and multilabel models get binary cross-entropy, multiclass ones cross-entropy (for
     integer labels or one-hot labels: `fit` looks at the labels), regression the mean squared error.
-    Probabilities and logits are told apart by the output's activation.
+    Probabilities and logits are told apart by the output's activation. Metrics given by name or
+    object are fitted to the head: to logits or probabilities, integer or one-hot labels, several
+    labels at once; the log says what was fitted, and one that means nothing there is an error.
 
     Args:
         model: A model with one output of shape `(batch, outputs)`.
@@ -43,7 +52,10 @@ def compile_for_task(
         optimizer: `"auto"` is Adam; `"adam"`, `"adamw"`, `"sgd"` (momentum 0.9), or an optimizer
             object, which keeps its own rate.
         loss: `"auto"`, or whatever `compile` takes.
-        metrics: `"auto"`, or whatever `compile` takes.
+        metrics: `"auto"`, or whatever `compile` takes, and a single metric, too. A function of
+            `(y_true, y_pred)` sees labels in the shape of the outputs, and integer labels of
+            several classes without an axis of length 1. Like `weighted_metrics`, which counts
+            samples by their weight, they are fitted for a model of one output.
         label_smoothing: The share of each label that is spread over all classes, such as 0.1. A
             file keeps it for `finetunekit.load`; in plain Keras, the loss of integer labels is the
             one without it then.
@@ -55,7 +67,8 @@ def compile_for_task(
         The same model.
 
     Raises:
-        ValueError: If nothing is trainable, or model, task and options do not fit together.
+        ValueError: If nothing is trainable, or model, task, metrics and options do not fit
+            together.
         TypeError: If an argument is of the wrong type.
 
     Example:
@@ -83,8 +96,8 @@ def compile_for_task(
     chosen, reason = make_optimizer(optimizer, learning_rate, part, ema_momentum)
     _check_free(chosen, model)
     # Keras takes None for "those of the last compile".
-    metrics = [] if metrics is None else metrics
-    model.compile(optimizer=chosen, loss=loss, metrics=metrics, **compile_options)
+    compile_options["metrics"] = [] if metrics is None else metrics
+    _compile(model, found, {"optimizer": chosen, "loss": loss, **compile_options})
     state_tables.OWNER[chosen] = weakref.ref(model)
     metadata.remember(
         model,
@@ -98,24 +111,35 @@ def compile_for_task(
             label_smoothing=float(label_smoothing),
         ),
     )
-    say(f"compiled {model.name!r} for {found.name if found else 'its own loss'}: {reason}")
+    _say(model, reason)
     return model
 
 
-def recompile_for_labels(model: keras.Model, task: Task) -> bool:
-    """Compiles again for the other form of labels, in place, if the loss is ours; says if it did.
+def _say(model: keras.Model, reason: str) -> None:
+    """Says what a model was compiled for, and what its rate was picked for."""
+    task, picked = metadata.of(model).task, metadata.choices(model)
+    if picked is not None and picked.rate_chosen_for is not None:
+        reason += note(model, picked.rate_chosen_for)
+    say(f"compiled {model.name!r} for {task.name if task else 'its own loss'}: {reason}")
 
-    The optimizer object and all that the user chose stay.
+
+def recompile_for_labels(model: keras.Model, task: Task) -> bool:
+    """Compiles again for the other form of labels, in place, if `compile_for_task` did; says so.
+
+    The optimizer object and all that the user chose stay; metrics are fitted to the labels.
     """
     picked = metadata.choices(model)
-    if picked is None or not picked.automatic_loss:
+    if picked is None:
         return False
-    wanted = objective_of(model, task, picked.label_smoothing)
+    if not picked.automatic_loss and _form_for(model.loss, task) != task:
+        return False  # The loss takes labels of its own form, and says so.
     arguments = keras_internals.compile_arguments(model) | {"optimizer": model.optimizer}
-    arguments["loss"] = wanted.loss
-    if picked.automatic_metrics:
-        arguments["metrics"] = wanted.metrics
-    model.compile(**arguments)
+    if picked.automatic_loss:
+        wanted = objective_of(model, task, picked.label_smoothing)
+        arguments["loss"] = wanted.loss
+        if picked.automatic_metrics:
+            arguments["metrics"] = wanted.metrics
+    _compile(model, task, arguments, verbose=False)
     metadata.remember(model, task=task, choices=dataclasses.replace(picked, loss=model.loss))
     return True
 
@@ -133,6 +157,29 @@ def warn_of_rate(model: keras.Model) -> None:
             f"trained, but {what[part]} trains now; `compile_for_task(model)` picks one that fits, "
             "or give `learning_rate=`"
         )
+
+
+def _form_for(loss: Any, task: Task) -> Task:
+    """The task in the form of labels that a loss takes."""
+    return family_of(task).task_for_loss(task, loss_name(loss))
+
+
+def _compile(
+    model: keras.Model, task: Task | None, options: dict[str, Any], *, verbose: bool = True
+) -> None:
+    """Compiles with metrics that fit the head, where the task is known."""
+    if task is None:
+        model.compile(**options)
+        return
+    fitted = {
+        kind: fit_metrics(
+            options[kind], model, task, options["loss"], weighted=weighted, verbose=verbose
+        )
+        for kind, weighted in (("metrics", False), ("weighted_metrics", True))
+        if options.get(kind)
+    }
+    model.compile(**options | fitted)
+    feed_functions(model, task)
 
 
 def _is_automatic(optimizer: Any, learning_rate: Any) -> bool:
@@ -165,6 +212,8 @@ def _check_name(value: Any, argument: str, find: Any, names: list[str]) -> None:
         return
     try:
         find(value)
+    except TypeError:
+        return  # It needs arguments, which the head tells, or an error does.
     except ValueError as error:
         hint = closest(value, [*names, "accuracy"])
         raise ValueError(

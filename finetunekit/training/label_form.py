@@ -52,14 +52,14 @@ def _task_for(labels: Any, task: Task | None, model: keras.Model) -> Task | None
 def follow(model: keras.Model, task: Task | None, labels: Task | None) -> bool:
     """Compiles for the form of labels that the data have, in place; says whether it did.
 
-    Only a loss that `compile_for_task` chose is changed.
+    Metrics of `compile_for_task` are fitted to it, and a loss that it chose is changed.
     """
     known = metadata.of(model).task or task
     if known is None or labels is None or known == labels:
         return False
     if not recompile_for_labels(model, labels):
         return False
-    say(f"the labels are {family_of(labels).label_form(labels)}: loss chosen anew")
+    say(f"the labels are {family_of(labels).label_form(labels)}: compiled for them")
     return True
 
 

@@ -17,7 +17,7 @@ from finetunekit.execution import fast_forward, feature_fit
 from finetunekit.execution.first_step import VariablesFirst
 from finetunekit.execution.fit_call import FitCall
 from finetunekit.execution.loop_options import LoopOptions
-from finetunekit.foundation.messages import one_call, say
+from finetunekit.foundation.messages import one_call, say, warn
 from finetunekit.models import compiled
 from finetunekit.models.temporary_injection import TemporaryInjection
 from finetunekit.resuming.resume_point import check_can_be_kept
@@ -40,12 +40,7 @@ def _run(plan: "FitPlan") -> keras.callbacks.History:
     if compiled.renew_if_stale(model):
         say(f"{model.name!r} has changed since it was compiled: its functions are traced anew")
     _remember_size(plan)
-    with (
-        _faults_named(plan),
-        _callbacks_undone(plan),
-        _labels_followed(plan),
-        _run_ended(plan) as kept,
-    ):
+    with _callbacks_undone(plan), _labels_followed(plan), _run_ended(plan) as kept:
         callbacks = list(plan.callbacks)
         for callback in callbacks:
             protocol.attach_validation(callback, plan.validation is not None)
@@ -64,7 +59,28 @@ def _run(plan: "FitPlan") -> keras.callbacks.History:
                 facts=plan.fingerprint(),
             )
             loop = dataclasses.replace(loop, initial_epoch=first)
-        return _execute(plan, loop, callbacks, cache, kept)
+        with _faults_named(plan):
+            history = _execute(plan, loop, callbacks, cache, kept)
+        _check_stepped(plan, history)
+        return history
+
+
+def _check_stepped(plan: "FitPlan", history: keras.callbacks.History) -> None:
+    """Raises if epochs have passed without a step, of data whose length was not known.
+
+    Raises:
+        ValueError: If so.
+    """
+    epochs = getattr(history, "epoch", [])  # None are there before training begins.
+    if epochs and "loss" not in history.history and plan.batches.samples is None:
+        raise ValueError(
+            "`x` gave no batches, so nothing was trained. Check how it was made or filtered. "
+            f"Received: x with 0 batches in {len(epochs)} epochs"
+        )
+    held_out = plan.validation
+    each = plan.loop.validation_freq == 1
+    if held_out is not None and epochs and each and "val_loss" not in history.history:
+        warn("`validation_data` gave no batches: nothing was validated")
 
 
 def _remember_size(plan: "FitPlan") -> None:

@@ -51,6 +51,7 @@ class Judge(keras.callbacks.Callback):
         self.explained = 0.0
         self.seconds: dict[str, float] = {}
         self._reports: dict[str, EvaluationReport | None] = {}
+        self._loss = 0.0
         self._start = 0.0
         self._weights: list[Any] = []
         self._probed = False
@@ -75,6 +76,10 @@ class Judge(keras.callbacks.Callback):
         """Notes the time."""
         self._start = time.time()
 
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Notes the loss: a run that is resumed at the end of a stage has no further epoch."""
+        self._loss = float((logs or {})["loss"])
+
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """A stage has ended."""
         self.seconds["fine-tune" if self._probed else "probe"] = time.time() - self._start
@@ -83,7 +88,7 @@ class Judge(keras.callbacks.Callback):
             return
         self._probed = True
         self._steps = int(self.params["steps"] or 1)
-        self.explained = explained(float((logs or {})["loss"]), self._constant_loss())
+        self.explained = explained(self._loss, self._constant_loss())
         report = self._reports["probe"] = self._measure()
         self.probe = None if report is None else dict(report.metrics)
         if self._judges:

@@ -90,7 +90,7 @@ def _of_names(
     if unknown:
         what = "`class_names` must hold every label"
         if name != "train":
-            what = f"`{name}` must have the classes of `train`"
+            what = f"The classes of `train` must hold every label of `{name}`"
         raise ValueError(f"{what}. Received: labels {unknown[:5]} not in class_names={ordered!r}")
     if len(names) < 2:
         raise ValueError(

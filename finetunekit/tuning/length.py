@@ -41,10 +41,13 @@ class Length:
 
     def __str__(self) -> str:
         """The rule in words."""
-        if self.strong == self.weak and not self.fewest_steps:
-            return f"{self.strong} epochs"
-        most = max(self.weak, self.most)
-        return f"{self.strong} to {most} epochs, by what the head alone explains,"
+        if self.strong == self.weak:
+            range_, reason = f"{self.strong} epochs", ""
+        else:
+            range_, reason = f"{self.strong} to {self.weak} epochs", " by what the head explains"
+        if not self.fewest_steps:
+            return range_ + reason
+        return f"{range_}{reason} (up to {self.most} until {self.fewest_steps} steps are done)"
 
 
 def explained(loss: float, constant: float) -> float:

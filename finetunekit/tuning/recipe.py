@@ -27,8 +27,8 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "layer_decay": 0.9,
     },
     "others": {
-        "probe_epochs": Length.fixed(10, fewest_steps=150, most=50),
-        "epochs": Length.fixed(10),
+        "probe_epochs": Length.fixed(10, fewest_steps=70, most=50),
+        "epochs": Length.fixed(10, fewest_steps=70, most=20),
         "top": 0.5,
         "learning_rate": 1e-4,
         "layer_decay": 1.0,

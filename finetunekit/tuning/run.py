@@ -69,10 +69,10 @@ def fine_tune(
             class; `"auto"` holds out a tenth from 1,000 samples on, and none of fewer.
         image_size: Height and width of images in a folder; the backbone's by default.
         dropout: Rate of the Dropout of the head.
-        probe_epochs: Epochs for the head; `"auto"` is 10, and 5 for texts, and up to 50 until
-            150 steps are done where samples are few.
-        epochs: Epochs for the upper part, 0 for the head alone; `"auto"` is 10, and for texts 1
-            to 10, by what the head alone explains and the number of samples.
+        probe_epochs: Epochs for the head; `"auto"` is 10, and 5 for texts, and more where samples
+            are few.
+        epochs: Epochs for the upper part, 0 for the head alone; `"auto"` is 10, and 1 to 3 for
+            texts, by what the head alone explains; more where samples are few.
         top: The share of the backbone's blocks that trains, up to 1; `"auto"` is 0.5, and 1 for
             texts.
         learning_rate: The rate of the upper part; `"auto"` is 1e-4. The head's in the first stage

@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import finetunekit as ftk
 from courses import one_model, played
@@ -65,3 +66,25 @@ def test_weighted_metrics_can_be_watched(kind: str) -> None:
     wrong = ftk.callbacks.EarlyStopping("val_weighted_mse")
     with pytest.raises(ValueError, match=r"`monitor` must be one of.*val_weighted_mse"):
         ftk.fit(model, x, x, validation_data=(x, x), callbacks=[wrong], verbose=0)
+
+
+@pytest.mark.parametrize("side", [0.0, 1.0])
+def test_validation_of_one_class_is_judged_by_the_loss(
+    side: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = ftk.add_head(one_model(), "binary")
+    ftk.compile_for_task(model, learning_rate=0.5)
+    x = np.array([[1.0], [-1.0]] * 8)
+    y = (x[:, 0] > 0).astype("float32")
+    held_out = tf.data.Dataset.from_tensor_slices((x, np.full(16, side, "float32"))).batch(8)
+    stop = ftk.callbacks.EarlyStopping(patience=9)
+    history = ftk.fit(
+        model, x, y, epochs=3, validation_data=held_out, callbacks=[stop], verbose=0
+    ).history
+    assert history["val_auc"] == [0.0] * 3
+    assert stop.monitor == "val_loss"
+    assert stop.best == pytest.approx(min(history["val_loss"]))
+    assert "one class only" in caplog.text
+    both = tf.data.Dataset.from_tensor_slices((x, y)).batch(8)
+    ftk.fit(model, x, y, validation_data=both, callbacks=[stop], verbose=0)
+    assert stop.monitor == "val_auc"

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile  # Comes with scikit-image.
 from PIL import Image, ImageSequence
 
 import image_bytes
@@ -115,6 +116,27 @@ def test_values_that_are_no_brightness_are_refused(name: str, tmp_path: Path) ->
     with pytest.raises(ValueError, match=words) as caught:
         read(path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_deep_colours_in_planes_of_their_own_are_refused(
+    compression: str | None, tmp_path: Path
+) -> None:
+    planes = np.moveaxis(COLOURS, -1, 0).astype("uint16")
+    options: Any = {"photometric": "rgb", "planarconfig": "separate", "compression": compression}
+    tifffile.imwrite(tmp_path / "x.tif", planes, **options)
+    with pytest.raises(ValueError, match=r"stored in a way that is not read \(planes\)"):
+        read(tmp_path / "x.tif")
+
+
+@pytest.mark.parametrize(
+    "options", [{"tile": (16, 16)}, {"rowsperstrip": 5}, {"compression": "zlib", "predictor": True}]
+)
+def test_deep_tiff_files_of_other_writers(options: Any, tmp_path: Path) -> None:
+    values = RANDOM.integers(0, 4096, (32, 48, 3)).astype("uint16")
+    values[0, 0] = 4095
+    tifffile.imwrite(tmp_path / "x.tif", values, photometric="rgb", **options)
+    assert np.array_equal(read(tmp_path / "x.tif"), scaled(values, 4095))
 
 
 def test_deep_files_whose_0_is_white_are_refused(tmp_path: Path) -> None:

@@ -203,6 +203,18 @@ def test_files_are_read_as_a_model_expects_them(tmp_path: Path) -> None:
     assert read_for(model_of(6, 4, 3), path).shape == (1, 6, 4, 3)
 
 
+def test_what_is_predicted_of_a_file_depends_on_it_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = model_of(1, 2, 3)
+    paths = [deep(tmp_path / "dark.png", 900), deep(tmp_path / "bright.png", 4000)]
+    together = read_for(model, paths)
+    (record,) = caplog.records
+    assert "2 files of more than 8 bits, on which" in record.message
+    assert np.array_equal(together, np.concatenate([read_for(model, path) for path in paths]))
+    assert together[:, 0, 1, 0].tolist() == [round(900 / 1023 * 255), round(4000 / 4095 * 255)]
+
+
 def test_grey_models_get_one_channel(tmp_path: Path) -> None:
     path = write(tmp_path / "x.png", np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [255] * 3]]))
     images = read_for(model_of(1, 4, 1), path)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
+import finetunekit as ftk
+from finetunekit.data import arrays, label_checks
 from finetunekit.data.label_checks import check_split
+from finetunekit.models import metadata
 from finetunekit.models.metadata import Task
 
 MULTICLASS = Task(name="multiclass", num_classes=3)
@@ -49,3 +53,51 @@ def test_classes_are_called_by_their_names() -> None:
     named = Task(name="multiclass", num_classes=3, class_names=("cat", "dog", "cow"))
     with pytest.raises(ValueError, match=r"classes \['cow'\] would be .*, \['cat'\] in the"):
         check([0] * 7 + [1], [1, 2], named)
+
+
+def dense_model() -> keras.Model:
+    inputs = keras.Input((2, 2, 3))
+    model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(inputs))
+    loss = keras.losses.SparseCategoricalCrossentropy(ignore_class=255)
+    return ftk.compile_for_task(model, "multiclass", loss=loss)
+
+
+def test_labels_that_the_loss_ignores_are_labels() -> None:
+    model = dense_model()
+    task = metadata.of(model).task
+    y = np.array([[[0, 255], [2, 1]], [[255, 255], [1, 1]]])
+    label_checks.check_labels(y, model, task)
+    with pytest.raises(ValueError, match="labels from 0 to 3"):
+        label_checks.check_labels(np.where(y == 2, 3, y), model, task)
+    with pytest.raises(ValueError, match="no label that counts"):
+        label_checks.check_labels(np.full_like(y, 255), model, task)
+    # Those of class 0 to 2: 1, 3 and 1 of five.
+    weights = arrays.weighted(arrays.Arrays(y, y), "balanced", model, task).weights
+    counts = y != 255
+    wanted = 5 / (3 * np.bincount(y[counts]))
+    assert np.allclose(weights[counts], wanted[y[counts]])
+    x = np.zeros((8, 2, 2, 3), "float32")
+    many = np.tile(y, (4, 1, 1))
+    history = ftk.fit(
+        model, x, many, validation_split=0.25, class_weight={0: 1.0, 1: 2.0, 2: 1.0}, verbose=0
+    )
+    assert np.isfinite(history.history["val_loss"]).all()
+
+
+@pytest.mark.parametrize(
+    ("task", "y", "said"),
+    [
+        (Task(name="binary", num_classes=1), [1, 1, 1], "one class only: AUC"),
+        (Task(name="binary", num_classes=1), [[0], [0]], "one class only: AUC"),
+        (Task(name="binary", num_classes=1), [0, 1], ""),
+        (Task(name="multilabel", num_classes=3), [[1, 0, 1], [0, 0, 1]], "labels [1, 2]"),
+        (Task(name="multilabel", num_classes=2), [[1, 0], [0, 1]], ""),
+        (MULTICLASS, [1, 1], ""),
+    ],
+)
+def test_validation_of_one_class(
+    task: Task, y: Any, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    label_checks.warn_of_one_sided(np.array(y), task)
+    assert said in caplog.text
+    assert bool(caplog.text) == bool(said)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import finetunekit as ftk
-from finetunekit.data.order import epoch_order
+from finetunekit.data.order import epoch_order, without_holes
 
 
 class Recorder(keras.layers.Layer):
@@ -58,3 +58,23 @@ def test_depends_on_seed_and_epoch_alone() -> None:
 @pytest.mark.parametrize("options", [{"shuffle": False}])
 def test_no_shuffle_takes_them_as_they_come(options: dict) -> None:
     assert orders(2, **options) == [list(range(20))] * 2
+
+
+def test_an_output_without_labels_trains_in_an_order_too() -> None:
+    """Keras takes no None in the batches of a PyDataset; of such an output it looks at nothing."""
+    x = np.random.default_rng(0).normal(size=(12, 3)).astype("float32")
+    losses = []
+    for shuffle in (True, False):
+        inputs = keras.Input((3,))
+        heads = [
+            keras.layers.Dense(1, kernel_initializer="ones", trainable=one)(inputs)
+            for one in (True, False)
+        ]
+        model = keras.Model(inputs, heads)
+        model.compile(keras.optimizers.SGD(0.0), ["mse", None])
+        found = ftk.fit(model, x, [x[:, :1], None], shuffle=shuffle, verbose=0)
+        losses.append(found.history["loss"][0])
+    wanted = np.mean((x[:, 1] + x[:, 2]) ** 2)
+    assert np.allclose(losses, wanted, rtol=1e-5)
+    assert without_holes({"a": x, "b": None}, 2)["b"].tolist() == [0, 0]
+    assert without_holes(None, 2) is None

@@ -95,6 +95,35 @@ def test_what_cannot_be_trained_on(model: keras.Model) -> None:
         pipelines.check(dataset(X[:, :2], Y), model, "validation_data", labelled=True)
 
 
+def two_inputs(kind: str) -> keras.Model:
+    a, b = keras.Input((3,), name="a"), keras.Input((5,), name="b")
+    return keras.Model({"b": b, "a": a} if kind == "dict" else [a, b], keras.layers.Dense(1)(a))
+
+
+@pytest.mark.parametrize("kind", ["dict", "list"])
+def test_each_of_several_inputs_has_its_shape(kind: str) -> None:
+    right, wrong = np.zeros((8, 5), "float32"), np.zeros((8, 4), "float32")
+    for given, fits in ((right, True), (wrong, False)):
+        for x in ({"a": X[:8], "b": given, "0": wrong}, (X[:8], given)):
+            if kind == "dict" and isinstance(x, tuple):
+                continue
+            data = tf.data.Dataset.from_tensors((x, Y[:8]))
+            if fits:
+                pipelines.check(data, two_inputs(kind), "x", labelled=True)
+            else:
+                words = r"`x\['b'\]` must give batches of shape \(n, 5\).*shape \(8, 4\)"
+                with pytest.raises(ValueError, match=words):
+                    pipelines.check(data, two_inputs(kind), "x", labelled=True)
+
+
+def test_a_pipeline_without_a_batch_trains_nothing() -> None:
+    for data in (dataset(X, Y).take(0), Own(length=0)):
+        assert pipelines.shown_batch(data) is None or hasattr(data, "element_spec")
+        for steps in (None, 3):
+            with pytest.raises(ValueError, match="`validation_data` gives no batches"):
+                pipelines.check_length(data, steps, "validation_data", "validation_steps")
+
+
 def test_texts_have_to_be_tokenized_before() -> None:
     texts = dataset(np.array(["a b"] * 4), Y[:4])
     with pytest.raises(ValueError, match=r"gives texts.*ftk\.tokenize\(model, texts\)"):

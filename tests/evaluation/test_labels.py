@@ -68,3 +68,17 @@ def test_what_cannot_be_measured_is_an_error() -> None:
     ):
         with pytest.raises(ValueError, match=words):
             wrong()
+
+
+@pytest.mark.parametrize("task", ["multiclass", "binary"])
+def test_soft_labels_count_as_classes_and_this_is_said(task: str) -> None:
+    x, y = numbers(8, 2), np.arange(8) % 2
+    soft = np.where(y == 1, 0.8, 0.1)
+    if task == "binary":
+        model, found = answering("binary", 1), soft
+    else:
+        model, found = answering("multiclass", 2, num_classes=2), np.c_[1 - soft, soft]
+    x = x[:, : model.output_shape[-1]]
+    report = ftk.evaluate(model, x, found)
+    assert report.metrics == ftk.evaluate(model, x, y).metrics
+    assert report.notes == ("soft labels count as their most probable class",)

@@ -14,7 +14,9 @@ def test_all_of_it_as_text() -> None:
     model = answering("multiclass", 3, class_names=["cat", "dog", "cow"])
     y = np.array([0, 0, 0, 0, 1, 1, 2, 2])
     taken = np.array([0, 0, 0, 1, 1, 1, 1, 2])
-    text = str(ftk.evaluate(model, 5.0 * np.eye(3)[taken], y))
+    report = ftk.evaluate(model, 5.0 * np.eye(3)[taken], y)
+    text = str(report)
+    assert repr(report) == text
     assert text.splitlines() == [
         "evaluation: multiclass, 8 samples",
         "                             95 % interval  baseline",

@@ -12,6 +12,7 @@ import pytest
 import finetunekit as ftk
 from answering import answering, brightness
 from snippets import write_photos
+from sources import Batches
 from text_models import letters, with_tokenizer
 
 
@@ -120,3 +121,22 @@ def test_a_smaller_last_batch_is_not_traced_anew(tmp_path: Path) -> None:
     found = ftk.predict(model, (x[at : at + 4] for at in range(0, 10, 4)))
     assert [row.values["1"] for row in found] == (2 * x[:, 1]).tolist()
     assert len(traced) == 1
+
+
+def test_pixels_of_unknown_scale_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_photos(tmp_path, each=1)
+    inputs = keras.Input((8, 8, 3))
+    unknown = ftk.add_head(keras.Model(inputs, keras.layers.Flatten()(inputs)), "binary")
+    for model, told in ((brightness(), False), (unknown, True)):
+        caplog.clear()
+        ftk.predict(model, tmp_path / "red")
+        assert ("it is not known whether" in caplog.text) is told
+
+
+@pytest.mark.parametrize("verbose", [0, 1])
+def test_batches_show_their_progress_if_wanted(
+    verbose: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    x = np.zeros((10, 1), "float32")
+    ftk.predict(answering("regression", 1), Batches(x), verbose=verbose)
+    assert ("3/3" in capsys.readouterr().out) is bool(verbose)

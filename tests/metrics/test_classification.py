@@ -101,3 +101,19 @@ def test_labels_of_a_sample_that_go_together_count_once() -> None:
     score = classification.score_labels(truth, taken, taken, "abcde", 100)
     low, high = intervals.wilson(100 * score.metrics["accuracy"], 100)
     assert score.intervals["accuracy"] == pytest.approx((low, high), abs=0.005)
+
+
+def test_micro_f1_has_the_interval_of_its_hits_and_errors() -> None:
+    random = np.random.default_rng(1)
+    truth = random.integers(0, 2, (300, 4))
+    taken = np.where(random.random((300, 4)) < 0.8, truth, 1 - truth)
+    score = classification.score_labels(truth, taken, taken, "abcd", 300)
+    hits, wrong = np.sum(truth & taken), np.sum(truth != taken)
+    # Errors are independent here, so all relevant decisions count.
+    assert score.intervals["micro_f1"] == pytest.approx(intervals.f1(hits, wrong), abs=0.006)
+    assert score.metrics["micro_f1"] == pytest.approx(2 * hits / (2 * hits + wrong))
+
+
+def test_a_class_of_one_sample_is_found_or_not() -> None:
+    score = classification.score_classes(TRUTH, np.where(TRUTH == 2, 2, TAKEN), "abc", 8)
+    assert (score.per_class["c"]["recall"], score.per_class["c"]["precision"]) == (1.0, 1.0)

@@ -80,3 +80,12 @@ def test_the_intervals_are_the_same_each_time() -> None:
     labels, found = numbers(30)
     one, other = (errors.score_numbers(labels, found, ["0"], 30).intervals for _ in range(2))
     assert one == other
+
+
+def test_large_labels_keep_their_digits() -> None:
+    labels, found = numbers(40)
+    far = errors.score_numbers(labels + 1e9, found + 1e9, ["0"], 40)
+    near = errors.score_numbers(labels, found, ["0"], 40)
+    assert far.metrics == pytest.approx(near.metrics, rel=1e-6)
+    for name, bounds in far.intervals.items():
+        assert bounds == pytest.approx(near.intervals[name], rel=1e-6)

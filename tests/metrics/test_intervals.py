@@ -106,3 +106,11 @@ def test_trials_that_say_the_same_count_once() -> None:
     own = random.binomial(10, 0.4, 200).astype(float)
     assert intervals.independent_trials(own, np.full(200, 10.0)) == pytest.approx(2000, rel=0.25)
     assert intervals.independent_trials(np.full(8, 3.0), np.full(8, 3.0)) == 8
+
+
+def test_one_trial_says_little_and_two_samples_something() -> None:
+    # Of the formula with n = 1 and a share of 1: n / (n + z^2).
+    assert intervals.wilson(1, 1) == pytest.approx((1 / (1 + Z**2), 1.0))
+    hits, trials = np.array([3.0, 1]), np.array([4.0, 4])
+    variance = ((3 - 2) ** 2 + (1 - 2) ** 2) * 2 / (2 - 1) / 8**2
+    assert intervals.independent_trials(hits, trials) == pytest.approx(0.25 / variance)

@@ -102,6 +102,17 @@ def test_variables_that_are_frozen_one_by_one(tmp_path: Path) -> None:
     assert not np.array_equal(kernel, before[0])
 
 
+@pytest.mark.parametrize("kind", often(("adam", "adagrad"), ("adagrad",)))
+def test_slots_of_a_type_that_hdf5_does_not_have(kind: str, tmp_path: Path) -> None:
+    keras.config.set_dtype_policy("bfloat16")
+    model = trained(OPTIMIZERS[kind]())
+    slim = ftk.save(model, tmp_path / "slim.keras", optimizer=False, verbose=0)
+    new = OPTIMIZERS[kind]()
+    new.build(model.trainable_variables)
+    for mine, value in zip(values(ftk.load(slim).optimizer), values(new), strict=True):
+        np.testing.assert_array_equal(mine, value)
+
+
 def test_a_model_that_is_not_compiled_has_nothing_to_forget(tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((4,)), L.Dense(1)])
     again = ftk.load(ftk.save(model, tmp_path / "plain.keras", optimizer=False, verbose=0))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import finetunekit as ftk
 from finetunekit.models import inputs
@@ -33,6 +36,37 @@ def test_float64_becomes_float32_and_the_rest_stays() -> None:
     assert inputs.to_numpy([1.5, 2.5], "x").dtype == np.float32
     assert inputs.to_numpy(np.ones(3, "float16"), "x").dtype == np.float16
     assert inputs.to_numpy(np.ones(3, "uint8"), "x").dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    "form", [tf.Variable, keras.Variable, tf.constant, tf.sparse.from_dense, lambda x: Sparse(x)]
+)
+def test_tensors_variables_and_sparse_arrays(form: Callable[[np.ndarray], object]) -> None:
+    x = np.arange(6, dtype="float32").reshape(2, 3)
+    model = keras.Sequential([keras.Input((3,)), L.Dense(1)])
+    assert inputs.is_array_like(form(x))
+    found = inputs.read(form(x), model)
+    assert isinstance(found, np.ndarray)
+    assert np.array_equal(found, x)
+
+
+class Sparse:
+    """What is used of a sparse matrix of scipy."""
+
+    def __init__(self, x: np.ndarray) -> None:
+        self.shape, self.toarray = x.shape, lambda: x
+
+    def __len__(self) -> int:
+        raise TypeError("sparse matrix length is ambiguous")
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        return self.toarray()[row]
+
+
+def test_ragged_tensors_are_refused_with_what_to_do() -> None:
+    model = keras.Sequential([keras.Input((3,)), L.Dense(1)])
+    with pytest.raises(ValueError, match=r"`x` is ragged.*`x\.to_tensor\(\)`"):
+        inputs.read(tf.ragged.constant([[1.0], [2.0, 3.0]]), model)
 
 
 def test_a_missing_or_spare_last_axis_of_one_is_fine() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from typing import Any
+
 import keras
 import pytest
 
@@ -47,11 +50,55 @@ def test_a_head_alone_is_a_head() -> None:
     assert float(head.optimizer.learning_rate) == pytest.approx(1e-3)
 
 
-def test_without_roles_frozen_layers_mean_a_part() -> None:
-    model = keras.Sequential([keras.Input((4,)), L.Dense(3, name="a"), L.Dense(1)])
-    assert trainable_part(model) == "all"
-    ftk.freeze_layers(model, "a")
-    assert trainable_part(model) == "part"
+def nested(*frozen: str) -> keras.Model:
+    model = keras.Sequential([small_backbone(), L.Dense(4, name="new"), L.Dense(1, name="last")])
+    return ftk.freeze_layers(model, list(frozen))
+
+
+def flat(*frozen: str) -> keras.Model:
+    base = small_backbone()
+    outputs = L.Dense(1, name="last")(base.output)
+    return ftk.freeze_layers(keras.Model(base.input, outputs), list(frozen))
+
+
+def embedded() -> keras.Model:
+    layers = [L.Embedding(9, 4, trainable=False), L.LSTM(3), L.Dense(1)]
+    return keras.Sequential([keras.Input((5,), dtype="int32"), *layers])
+
+
+def decoder() -> keras.Model:
+    inputs = keras.Input((16, 16, 3))
+    base = keras.Sequential([keras.Input((16, 16, 3)), L.Conv2D(4, 3, padding="same")])
+    base.trainable = False
+    return keras.Model(inputs, L.Conv2D(1, 3, name="new")(base(inputs)))
+
+
+@pytest.mark.parametrize(
+    ("model", "part"),
+    [
+        (lambda: keras.Sequential([keras.Input((4,)), L.Dense(3), L.Dense(1)]), "all"),
+        (lambda: nested("small"), "head"),
+        (lambda: nested("conv1"), "part"),
+        (lambda: nested("small", "new"), "head"),
+        (lambda: flat("conv.*", "features"), "head"),
+        (lambda: flat("conv1", "conv2"), "head"),
+        (lambda: flat("conv1"), "part"),
+        (lambda: flat("conv.*", "last"), "part"),
+        (embedded, "part"),
+        (decoder, "head"),
+    ],
+)
+def test_without_roles_new_layers_are_the_head(
+    model: Any, part: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = model()
+    assert trainable_part(made) == part
+    with caplog.at_level(logging.INFO, "finetunekit"):
+        ftk.compile_for_task(made, "binary", loss="mse", metrics=None)
+    rates = {"head": 1e-3, "part": 1e-4, "all": 1e-5}
+    assert float(made.optimizer.learning_rate) == pytest.approx(rates[part])
+    said = {"head": "the head alone trains: '", "part": "give learning_rate=1e-03", "all": "every"}
+    assert said[part] in caplog.text
 
 
 def test_rates_and_objects_given() -> None:

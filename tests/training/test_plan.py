@@ -99,13 +99,6 @@ def test_a_plan_says_what_will_happen() -> None:
     assert "computed once: nothing, since nothing in it is frozen" in whole
 
 
-def test_a_plan_names_the_classes() -> None:
-    model = ftk.add_head(small_backbone(), "binary", class_names=["cat", "dog"])
-    ftk.compile_for_task(model)
-    plan = ftk.plan_fit(model, images(8), labels(8), **OPTIONS)
-    assert "  task: binary ('cat', 'dog')" in str(plan).splitlines()
-
-
 def test_a_plan_does_what_fit_does_and_can_be_run_again() -> None:
     x, y = images(20), labels(20)
     one, other = compiled(), compiled()

@@ -114,7 +114,7 @@ def test_a_model_without_frozen_parts_is_trained_by_keras(loop: Loop) -> None:
         "shuffle": False,
         "steps_per_epoch": None,
         "validation_batch_size": 4,
-        "validation_data": data,
+        "validation_data": made.validation.for_validation(),  # The pipeline, checked.
         "validation_freq": 1,
         "validation_steps": None,
         "verbose": 0,
@@ -352,3 +352,24 @@ def test_a_run_needs_whole_epochs(loop: Loop) -> None:
         made.run()
     assert kept.events == [False]
     assert loop.calls == []
+
+
+@pytest.mark.filterwarnings("ignore:.*ran out of data")
+@pytest.mark.parametrize("cache", [False, "auto"])
+def test_a_pipeline_that_turns_out_to_be_empty(
+    cache: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """How many batches a filter leaves is not known before."""
+    empty = held_out().unbatch().filter(lambda x, y: False).batch(4)
+    model = dense()
+    words = r"`x` gave no batches, so nothing was trained"
+    with pytest.raises(ValueError, match=words if cache is False else "not yet been built"):
+        plan(model, empty, None, batch_size=None, steps_per_epoch=2, cache=cache).run()
+    with caplog.at_level(logging.WARNING, "finetunekit"):
+        plan(model, validation_data=empty, cache=cache).run()
+    assert "`validation_data` gave no batches: nothing was validated" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "finetunekit"):
+        plan(model, validation_data=held_out(), cache=cache).run()
+        plan(model, validation_data=empty, validation_freq=2, cache=cache).run()
+    assert not caplog.text

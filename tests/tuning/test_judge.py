@@ -8,9 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import finetunekit as ftk
-from finetunekit.tuning.judge import Judge
+from finetunekit.tuning.judge import Judge, measure
 from finetunekit.tuning.length import Length
 from interruptions import Cut, CutAt, ends
 from models import images, labels, small_backbone
@@ -41,6 +42,7 @@ def tuned(folder: Path, cut: int | None, *, resume: bool = False) -> tuple[Any, 
     "cut",
     [
         pytest.param(5, id="in the probe", marks=pytest.mark.slow),
+        pytest.param(9, id="between the two", marks=pytest.mark.slow),
         pytest.param(14, id="in fine-tuning", marks=pytest.mark.slow),
     ],
 )
@@ -95,7 +97,8 @@ def judged(
     for stage in range(2):
         judge.on_train_begin()
         model.set_weights([np.full(w.shape, stage) for w in model.get_weights()])
-        judge.on_train_end({"loss": 0.1})
+        judge.on_epoch_end(stage, {"loss": 0.1})
+        judge.on_train_end()
         weights.append(float(model.get_weights()[0].ravel()[0]))
     return judge, weights
 
@@ -144,3 +147,19 @@ def test_the_length_follows_from_what_the_probe_explains(
     rule = Length(strong=2, fair=3, weak=4, fewest_steps=35, most=9)
     assert judge.epochs(rule) == 5  # 35 steps of 7 an epoch.
     assert "explains 82% of what there is to learn: 5 epochs of fine-tuning" in caplog.text
+
+
+def test_labels_of_pipelines_are_checked_where_they_are_measured() -> None:
+    model = ftk.add_head(small_backbone(), "binary")
+    for bad in (False, True):
+        y = labels(8).copy()
+        y[7] = 9 if bad else 1
+        data = tf.data.Dataset.from_tensor_slices((images(8), y)).batch(4)
+        if bad:
+            with pytest.raises(ValueError, match=r"`y` must lie between 0 .no. and 1"):
+                measure(model, data)
+        else:
+            found, same = measure(model, data), measure(model, (images(8), y))
+            assert found is not None
+            assert same is not None
+            assert found.metrics == same.metrics

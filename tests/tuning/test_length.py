@@ -38,8 +38,10 @@ def test_the_rule(share: float, steps: int, epochs: int) -> None:
 
 
 def test_the_rule_in_words() -> None:
-    assert str(RULE) == "1 to 10 epochs, by what the head alone explains,"
-    assert str(Length(strong=7, fair=7, weak=7, fewest_steps=0, most=7)) == "7 epochs"
+    until = " (up to 10 until 50 steps are done)"
+    assert str(RULE) == f"1 to 3 epochs by what the head explains{until}"
+    assert str(Length.fixed(7)) == "7 epochs"
+    assert str(Length.fixed(7, fewest_steps=50, most=10)) == f"7 epochs{until}"
 
 
 def test_what_is_explained() -> None:

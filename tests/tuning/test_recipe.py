@@ -47,8 +47,9 @@ def test_the_head_comes_first_then_the_upper_half(asked: Asked) -> None:
     assert names_of(upper) == ["block3", "block4", "dense"]
     assert [list(stage.callbacks) for stage in asked.stages] == [[asked.judge], [asked.judge]]
     assert asked.judge._judges is False
-    asked.judge._steps = 1
-    assert upper.epochs() == 10
+    for steps, epochs in ((15, 10), (7, 10), (4, 18), (1, 20)):
+        asked.judge._steps = steps
+        assert upper.epochs() == epochs
     assert told(upper) == {
         "name": "fine-tune",
         "epochs": upper.epochs,
@@ -64,8 +65,8 @@ def test_the_head_comes_first_then_the_upper_half(asked: Asked) -> None:
         "validation": "none of 480 samples is held out, so nothing is measured; give "
         "`validation_data` or `validation_split`",
         "probe": "the head alone, 10 epochs at 0.001",
-        "fine-tune": "the head and the last 2 of 4 blocks, 10 epochs at a rate of 0.0001 "
-        "that falls along a cosine",
+        "fine-tune": "the head and the last 2 of 4 blocks, 10 epochs (up to 20 until 70 steps are "
+        "done) at a rate of 0.0001 that falls along a cosine",
     }
 
 
@@ -81,9 +82,9 @@ def test_texts_are_probed_for_less_and_train_whole(asked: Asked) -> None:
     blocks = len(depth.groups(asked.model)) - 1
     assert report.choices["probe"] == "the head alone, 5 epochs at 0.001"
     assert report.choices["fine-tune"] == (
-        f"the head and the last {blocks} of {blocks} blocks, 1 to 10 epochs, by what the head "
-        "alone explains, at a rate of 0.0001 that falls along a cosine, each block at 0.9 times "
-        "the rate of the one above"
+        f"the head and the last {blocks} of {blocks} blocks, 1 to 3 epochs by what the head "
+        "explains (up to 10 until 50 steps are done) at a rate of 0.0001 that falls along a "
+        "cosine, each block at 0.9 times the rate of the one above"
     )
     assert asked.data[0] == texts
 
@@ -136,8 +137,11 @@ def test_one_budget_counts_in_both_stages(asked: Asked) -> None:
 
 
 def test_few_samples_are_seen_more_often_by_the_probe() -> None:
-    for texts, few, many in ((True, 38, 5), (False, 38, 10)):
-        for count, epochs in ((128, few), (8, 50), (320, 15), (4_800, many)):
+    for texts, rows in (
+        (True, ((128, 38), (8, 50), (320, 15), (4_800, 5))),
+        (False, ((128, 18), (8, 50), (240, 10), (4_800, 10))),
+    ):
+        for count, epochs in rows:
             found = with_defaults(Options(), texts=texts, samples=count)
             assert found.probe_epochs == epochs, (texts, count)
     assert with_defaults(Options(probe_epochs=2), texts=True, samples=8).probe_epochs == 2
