@@ -524,7 +524,9 @@ def test_habits() -> None:
 
 def untested(modules: Iterable[Module], test_files: Iterable[Path]) -> dict[str, set[str]]:
     """The longer modules without a test file of their name below their room, by folder."""
-    tested = {(path.parts[0], path.stem) for path in test_files}
+    tested = {
+        (path.parts[0].removeprefix("test_").removesuffix(".py"), path.stem) for path in test_files
+    }
     found: dict[str, set[str]] = {}
     for module in modules:
         # Private names of Keras are tested in tests/test_keras_facts.py.
