@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit.foundation.messages import warn
+from finetunekit.foundation.messages import listed, warn
 from finetunekit.models.inputs import check_finite
 from finetunekit.models.metadata import Task
 from finetunekit.tasks import family_of, loss_name, void_label
@@ -115,7 +115,8 @@ def warn_of_one_sided(y: np.ndarray, task: Task) -> None:
     sides = ids.mean(axis=0)
     alone = np.flatnonzero((sides == 0) | (sides == 1))
     if len(alone):
-        which = "" if task.num_classes == 1 else f" for the labels {alone.tolist()}"
+        names = [family.names(task)[number] for number in alone]
+        which = "" if task.num_classes == 1 else f" for the labels {listed(names)}"
         warn(
             f"validation data hold one class only{which}: AUC cannot be told from them and counts "
             "as 0, whatever the model predicts; give validation data with both, or watch 'val_loss'"

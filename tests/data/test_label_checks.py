@@ -90,7 +90,12 @@ def test_labels_that_the_loss_ignores_are_labels() -> None:
         (Task(name="binary", num_classes=1), [1, 1, 1], "one class only: AUC"),
         (Task(name="binary", num_classes=1), [[0], [0]], "one class only: AUC"),
         (Task(name="binary", num_classes=1), [0, 1], ""),
-        (Task(name="multilabel", num_classes=3), [[1, 0, 1], [0, 0, 1]], "labels [1, 2]"),
+        (Task(name="multilabel", num_classes=3), [[1, 0, 1], [0, 0, 1]], "labels '1', '2'"),
+        (
+            Task(name="multilabel", num_classes=2, class_names=("cat", "dog")),
+            [[1, 0], [1, 1]],
+            "labels 'cat': AUC",
+        ),
         (Task(name="multilabel", num_classes=2), [[1, 0], [0, 1]], ""),
         (MULTICLASS, [1, 1], ""),
     ],
