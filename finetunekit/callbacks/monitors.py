@@ -25,7 +25,7 @@ def check_mode(monitor: Any, mode: Any) -> None:
     if mode not in ("auto", "min", "max"):
         raise ValueError(f"`mode` must be 'auto', 'min' or 'max'. Received: mode={mode!r}")
     if monitor != "auto":
-        _direction(monitor, mode)
+        direction(monitor, mode)
 
 
 def watched(
@@ -64,7 +64,7 @@ def watched(
         return None
     better = wanted == "auto" and validating and not of_validation
     if before in names and not better:
-        return before, _direction(before, mode)
+        return before, direction(before, mode)
     return monitored(model, wanted, mode, logs)
 
 
@@ -83,7 +83,7 @@ def monitored(
                 f"`monitor` must be one of the logged values: {listed(names)}. Validation values "
                 f"need `validation_data` or `validation_split`. Received: monitor={wanted!r}"
             )
-        return wanted, _direction(wanted, mode)
+        return wanted, direction(wanted, mode)
     task = known_task(model)
     family = None if task is None else family_of(task)
     metric = "loss" if family is None else family.monitor
@@ -97,7 +97,7 @@ def monitored(
                     "improving while the model overfits; give `validation_split` or "
                     "`validation_data`"
                 )
-            return name, _direction(name, mode)
+            return name, direction(name, mode)
     return "loss", "min"
 
 
@@ -112,7 +112,12 @@ def _is_dead(name: str, metric: str, logs: dict[str, Any] | None) -> bool:
     return dead
 
 
-def _direction(name: str, mode: str) -> str:
+def direction(name: str, mode: str = "auto") -> str:
+    """Whether less or more of a logged value is better, `"min"` or `"max"`, by its name.
+
+    Raises:
+        ValueError: If the name does not tell and the mode does not say.
+    """
     if mode != "auto":
         return mode
     # Keras numbers a second metric of the same name.

@@ -94,9 +94,10 @@ def misfits(model: keras.Model, task: Task) -> list[str]:
     found = []
     for one in keras.tree.flatten([arguments[kind] or [] for kind in KINDS]):
         try:
-            before = fresh(_as_keras_takes(one, head))
-            if not _is_object(before):
-                continue
+            taken = _as_keras_takes(one, head)
+            if not _is_object(taken) or not type(taken).__module__.startswith("keras."):
+                continue  # A class of the user's own is made for what it is fed.
+            before = fresh(taken)
             change = _change(before, family.fit_metric(fresh(before), head), ignored=_SPELLINGS)
         except ValueError as error:
             found.append(str(error).removeprefix("`metrics` do not fit the head: "))

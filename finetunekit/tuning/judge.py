@@ -6,10 +6,11 @@ from typing import Any
 
 import keras
 
-from finetunekit.callbacks.monitors import monitored
+from finetunekit.callbacks.monitors import direction
 from finetunekit.evaluation import EvaluationReport, evaluate
 from finetunekit.foundation.messages import plural, say, warn
 from finetunekit.models.metadata import Task
+from finetunekit.tasks import family_of
 from finetunekit.tuning.length import Length, constant_loss, explained
 
 
@@ -41,6 +42,7 @@ class Judge(keras.callbacks.Callback):
         self, model: keras.Model, task: Task, y: Any, held_out: Any, *, stages: int
     ) -> None:
         super().__init__()
+        self._task = task
         # Functions, since a checkpoint would hold arrays.
         self._measure = functools.partial(measure, model, held_out)
         self._constant_loss = functools.partial(constant_loss, model, task, y)
@@ -100,7 +102,7 @@ class Judge(keras.callbacks.Callback):
         self.tuned = None if report is None else dict(report.metrics)
         if self.probe is None or report is None:
             return
-        if is_worse(self.model, report, self.probe):
+        if is_worse(self._task, report, self.probe):
             self.kept = "probe"
             self.model.set_weights(self._weights)
             warn("fine-tuning made it worse on held-out samples: the probe's weights are kept")
@@ -115,11 +117,10 @@ def measure(model: keras.Model, data: Any) -> EvaluationReport | None:
     return evaluate(model, x, y)
 
 
-def is_worse(model: keras.Model, report: EvaluationReport, before: dict[str, float]) -> bool:
+def is_worse(task: Task, report: EvaluationReport, before: dict[str, float]) -> bool:
     """Whether the task's figure was better before than the interval that it lies in now."""
-    logged, mode = monitored(model, "auto", "auto", {f"val_{key}": 0.0 for key in report.metrics})
-    name = logged.removeprefix("val_")
+    name = family_of(task).monitor
     if name not in report.intervals:
         return False
     low, high = report.intervals[name]
-    return before[name] < low if mode == "min" else before[name] > high
+    return before[name] < low if direction(name) == "min" else before[name] > high

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import keras
@@ -177,6 +178,7 @@ def test_a_spare_part_is_not_taken_for_an_input(
     kind: str, frozen: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Even if it comes first in the alphabet, in whatever order the parts are."""
+    caplog.set_level(logging.DEBUG, logger="finetunekit")  # Where a quiet fit says it.
     parts = {"left": X[:, :3], "right": X[:, 3:]}
     spare = {"right": parts["right"], "extra": Z * X[:, :3], "left": parts["left"]}
     plain, ours = dict_inputs(frozen=frozen), dict_inputs(frozen=frozen)

@@ -90,7 +90,14 @@ def known() -> keras.Sequential:
 
 
 RECORD: dict[str, Any] = {
-    "task": {"name": "multiclass", "num_classes": 2, "class_names": ["a", "b"], "one_hot": True},
+    "task": {
+        "name": "multiclass",
+        "num_classes": 2,
+        "class_names": ["a", "b"],
+        "one_hot": True,
+        "target_mean": None,
+        "target_std": None,
+    },
     "backbone": "base",
     "head": "top",
     "contract": CONTRACT_AS_JSON,

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 import finetunekit as ftk
+from finetunekit.tasks.binary import Binary
 from finetunekit.tuning.judge import Judge, measure
 from finetunekit.tuning.length import Length
 from interruptions import Cut, CutAt, ends
@@ -78,10 +79,10 @@ class Figures:
 
 
 def judged(
-    monkeypatch: pytest.MonkeyPatch, monitor: str, mode: str, *accuracies: float, held_out: Any = 1
+    monkeypatch: pytest.MonkeyPatch, monitor: str, *accuracies: float, held_out: Any = 1
 ) -> tuple[Judge, list[float]]:
     """A judge after two stages, and the weight that the model ends with."""
-    monkeypatch.setattr("finetunekit.tuning.judge.monitored", lambda *_: (f"val_{monitor}", mode))
+    monkeypatch.setattr(Binary, "monitor", monitor)
     found = iter(Figures(accuracy) for accuracy in accuracies)
     monkeypatch.setattr(
         "finetunekit.tuning.judge.measure",
@@ -103,7 +104,7 @@ def judged(
     return judge, weights
 
 
-@pytest.mark.parametrize(("monitor", "mode"), [("accuracy", "max"), ("rmse", "min")])
+@pytest.mark.parametrize("monitor", ["accuracy", "rmse"])
 @pytest.mark.parametrize(
     ("before", "after", "kept"),
     [(0.5, 0.7, "tuned"), (0.5, 0.5, "tuned"), (0.5, 0.42, "tuned"), (0.5, 0.38, "probe")],
@@ -113,10 +114,9 @@ def test_the_probe_comes_back_only_if_it_is_better_beyond_chance(
     after: float,
     kept: str,
     monitor: str,
-    mode: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    judge, weights = judged(monkeypatch, monitor, mode, before, after)
+    judge, weights = judged(monkeypatch, monitor, before, after)
     assert judge.kept == kept
     assert weights == [0.0, float(kept == "tuned")]
     assert (judge.probe or {})["accuracy"] == before
@@ -126,14 +126,14 @@ def test_the_probe_comes_back_only_if_it_is_better_beyond_chance(
 
 
 def test_a_figure_that_is_undefined_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    judge, _ = judged(monkeypatch, "accuracy", "max", 0.5, float("nan"))
+    judge, _ = judged(monkeypatch, "accuracy", 0.5, float("nan"))
     assert judge.kept == "tuned"
 
 
 def test_without_held_out_samples_the_last_weights_are_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    judge, weights = judged(monkeypatch, "accuracy", "max", held_out=None)
+    judge, weights = judged(monkeypatch, "accuracy", held_out=None)
     assert (judge.probe, judge.tuned, judge.kept, judge.report) == (None, None, "tuned", None)
     assert weights == [0.0, 1.0]
 
@@ -141,7 +141,7 @@ def test_without_held_out_samples_the_last_weights_are_kept(
 def test_the_length_follows_from_what_the_probe_explains(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    judge, _ = judged(monkeypatch, "accuracy", "max", held_out=None)
+    judge, _ = judged(monkeypatch, "accuracy", held_out=None)
     entropy = -(0.25 * np.log(0.25) + 0.75 * np.log(0.75))
     assert judge.explained == pytest.approx(1 - 0.1 / entropy, rel=1e-5)
     rule = Length(strong=2, fair=3, weak=4, fewest_steps=35, most=9)

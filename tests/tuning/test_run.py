@@ -64,7 +64,7 @@ def test_names_of_validation_data_become_the_same_numbers(asked: Asked) -> None:
     held_x, held_y = asked.options["validation_data"]
     assert held_x is valid[0]
     assert held_y.tolist() == [1, 0]
-    with pytest.raises(ValueError, match="`validation_data` must have the classes of `train`"):
+    with pytest.raises(ValueError, match="The classes of `train` must hold every label"):
         tune((x, ["no", "yes", "no", "maybe"]), (x[:1], ["perhaps"]))
 
 
