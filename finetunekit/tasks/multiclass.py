@@ -22,6 +22,7 @@ from finetunekit.tasks.label_shapes import (
 from finetunekit.tasks.metric_settings import Head
 
 _MOST_CLASSES = 1000  # That integer labels are taken for without being told so.
+_FEW_CLASSES, _SAMPLES = 20, 5  # More classes than these must have so many samples on average.
 _TAKES_ONE_HOT = {
     "SparseCategoricalCrossentropy": False,
     "CategoricalCrossentropy": True,
@@ -122,13 +123,18 @@ class Multiclass(ClassFamily):
         return activation == "softmax" and width > 1
 
     def recognises_labels(self, labels: np.ndarray) -> str | None:
-        """One-hot labels, or integers from 0 without a gap."""
+        """One-hot labels, or integers from 0 without a gap, each for several samples.
+
+        Whole numbers in floats, and numbers that hardly ever come twice, may as well be ratings,
+        ages or counts.
+        """
         if is_wide(labels):
             one = has_rows_of_0_and_1(labels) and np.all(labels.sum(axis=-1) == 1)
             return "each row of 0 and 1 has one 1" if one else None
         values = np.unique(labels)
         counted = values.tolist() == list(range(len(values))) and len(values) <= _MOST_CLASSES
-        if not counted or len(values) == 2:
+        often = len(values) <= _FEW_CLASSES or labels.size >= _SAMPLES * len(values)
+        if not counted or len(values) == 2 or labels.dtype.kind == "f" or not often:
             return None
         return f"the labels are the numbers 0 to {int(values.max())}"
 

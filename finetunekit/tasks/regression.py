@@ -147,9 +147,9 @@ class Regression(TaskFamily):
 
     def task_for_targets(self, task: Task, labels: np.ndarray) -> Task:
         """With mean and standard deviation of each target, unless the task has them already."""
-        if task.target_std is not None:
-            return task
         rows = np.asarray(labels, "float64").reshape(-1, task.num_classes)
+        if task.target_std is not None or not np.isfinite(rows).all():
+            return task  # `fit` names the sample.
         std = rows.std(axis=0)
         return dataclasses.replace(
             task,

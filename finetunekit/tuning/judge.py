@@ -68,10 +68,11 @@ class Judge(keras.callbacks.Callback):
     def epochs(self, length: Length) -> int:
         """The epochs of the second stage, from what the probe has learned and its steps."""
         found = length.epochs(self.explained, self._steps)
-        say(
-            f"the head alone explains {max(0.0, self.explained):.0%} of what there is to learn: "
-            f"{plural(found, 'epoch')} of fine-tuning"
-        )
+        reason = ""
+        if length.strong != length.weak:
+            share = f"{max(0.0, self.explained):.0%}"
+            reason = f"the head alone explains {share} of what there is to learn: "
+        say(f"{reason}{plural(found, 'epoch')} of fine-tuning")
         return found
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:

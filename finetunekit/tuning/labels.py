@@ -119,8 +119,9 @@ def _guess(labels: np.ndarray) -> tuple[str, str]:
             return family.name, why
     values = np.unique(labels)
     raise ValueError(
-        "`task='auto'` cannot tell whether these whole numbers are classes, since they do not go "
-        "from 0 without a gap, or values. Say `task='multiclass'` with labels from 0 on, or "
-        f"`task='regression'`. Received: labels from {values.min()} to {values.max()}, "
-        f"{len(values)} different ones"
+        "`task='auto'` cannot tell whether these whole numbers are classes or values: it takes "
+        "integers from 0 without a gap, each for several samples, for classes. Say "
+        "`task='multiclass'` with labels from 0 on, or `task='regression'`. Received: labels of "
+        f"dtype {labels.dtype} from {values.min()} to {values.max()}, {len(values)} different ones "
+        f"of {labels.size:,}"
     )

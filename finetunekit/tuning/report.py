@@ -49,6 +49,7 @@ class TuneReport:
                 rows.append(f"  {name}, on held-out samples: {_text(metrics)}")
         rows.append(f"  kept: the {self.kept} weights")
         spent = ", ".join(f"{name} {value:.1f} s" for name, value in self.seconds.items())
+        rows.append(f"  epochs: {', '.join(self._epochs())}")
         rows.append(f"  time: {spent}")
         for name, found in (("held-out samples", self.validation), ("test data", self.test)):
             if found is not None:
@@ -75,6 +76,13 @@ class TuneReport:
                 if found is not None
             ),
         )
+
+    def _epochs(self) -> list[str]:
+        """How many each stage has run, which a budget or a callback may have cut."""
+        firsts = [first for _, first in self.history.stages]
+        ends = [*firsts[1:], len(self.history.epoch)]
+        rows = zip(self.history.stages, ends, strict=True)
+        return [f"{name} {end - first}" for (name, first), end in rows]
 
 
 def _text(metrics: dict[str, Any]) -> str:

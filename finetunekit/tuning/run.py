@@ -56,7 +56,8 @@ def fine_tune(
     those of `add_head`, `compile_for_task` and `fit_in_stages`; to go beyond, write these.
 
     Args:
-        source: What `load_backbone` takes, or a model without a head.
+        source: What `load_backbone` takes, or a model without a head, which is trained itself:
+            give a copy to keep it as it is.
         train: `(x, y)`: arrays, or a list of texts or a pair of lists `(first, second)`, with
             labels: integer labels, names, rows, or values; or a folder with a subfolder of
             images for each class, or with such folders in its subfolders `train`, `val` and

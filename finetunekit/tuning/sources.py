@@ -13,6 +13,8 @@ from finetunekit.data.image_folders import ClassFolder
 from finetunekit.foundation.messages import listed, say
 from finetunekit.models import image_sizes, inputs, tables
 
+_ENDLESS = -1  # tf.data.INFINITE_CARDINALITY
+
 
 @dataclass(frozen=True)
 class Source:
@@ -100,6 +102,7 @@ def read(
     for part in keras.tree.flatten(parts[1]):
         batch_form.check_kind(part, name, class_names)
     names = _names_of_pipeline(given, name, class_names)
+    _check_ends(given, name)
     return Source(given, _walked(given) if labels else None, names, True)
 
 
@@ -118,6 +121,19 @@ def _names_of_pipeline(
             f"class_names={list(class_names)!r} beside {name}.class_names={list(names)!r}"
         )
     return tuple(names)
+
+
+def _check_ends(given: Any, name: str) -> None:
+    """Raises for a pipeline that never ends, whose labels could not be counted."""
+    count = given.num_batches if isinstance(given, keras.utils.PyDataset) else None
+    endless = isinstance(given, keras.utils.PyDataset) and count is None
+    cardinality = getattr(given, "cardinality", None)
+    if endless or (cardinality is not None and int(cardinality()) == _ENDLESS):
+        raise ValueError(
+            f"`{name}` never ends, and `fine_tune` reads it once to learn about its labels. Leave "
+            "`repeat()` out, or cut it with `take`. "
+            f"Received: {name} of type {type(given).__name__}"
+        )
 
 
 def _walked(given: Any) -> np.ndarray:

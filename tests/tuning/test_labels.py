@@ -159,7 +159,7 @@ def test_names_are_for_tasks_with_one_class_a_sample(task: str) -> None:
 def test_whole_numbers_with_gaps_could_be_either() -> None:
     with pytest.raises(ValueError, match="cannot tell whether these whole numbers") as caught:
         task_of_labels([7, 3, 12, 3], "auto", None)
-    assert str(caught.value).endswith("Received: labels from 3 to 12, 3 different ones")
+    assert str(caught.value).endswith("dtype int64 from 3 to 12, 3 different ones of 4")
 
 
 def test_the_order_of_names_is_that_of_the_list_or_of_the_task() -> None:

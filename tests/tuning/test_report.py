@@ -41,6 +41,7 @@ def test_without_anything_held_out() -> None:
         "fine_tune: binary",
         "  task: binary, the labels are <0> and <1>",
         "  kept: the tuned weights",
+        "  epochs: probe 1, fine-tune 1",
         "  time: probe 1.0 s, fine-tune 2.5 s",
     ]
     assert repr(REPORT) == "<TuneReport: binary, the tuned weights are kept>"

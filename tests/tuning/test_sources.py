@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from finetunekit.tuning import sources
+from finetunekit.tuning.labels import task_of_labels
 from finetunekit.tuning.sources import Source
 
 L = keras.layers
@@ -397,3 +398,21 @@ def test_both_sides_hold_samples(share: float, stratify: bool, fits: bool) -> No
     with pytest.raises(ValueError, match="must leave samples on both sides") as caught:
         sources.split(source, y, share, 0, stratify=stratify)
     assert str(caught.value).endswith(f"Received: validation_split={share!r}, 4 samples")
+
+
+def test_pipelines_without_an_end_are_refused() -> None:
+    """Their labels would be counted for ever."""
+    endless = tf.data.Dataset.from_tensor_slices((np.zeros((8, 4)), np.zeros(8))).batch(4).repeat()
+    with pytest.raises(ValueError, match="`train` never ends") as caught:
+        read(endless)
+    assert "Leave `repeat()` out" in str(caught.value)
+    assert len(read(endless.take(3)).y) == 12
+
+
+def test_labels_are_not_taken_for_classes_by_chance() -> None:
+    """Ages, ratings and counts are whole numbers too."""
+    for doubtful in (np.arange(96), np.arange(96) % 48, np.arange(96.0) % 6):
+        with pytest.raises(ValueError, match="cannot tell whether these whole numbers are classes"):
+            task_of_labels(doubtful, "auto", None)
+    for classes in (np.arange(96) % 6, np.arange(400) % 40, [0, 1, 2]):
+        assert task_of_labels(classes, "auto", None)[0].name == "multiclass"
