@@ -33,9 +33,7 @@ def read_labels(y: Any, model: keras.Model, task: Task | None) -> Any:
             )
         return None
     if len(getattr(model, "outputs", None) or [None]) == 1:
-        if isinstance(y, dict) and len(y) == 1:
-            (y,) = y.values()
-        labels = inputs.to_numpy(y, "y")
+        labels = inputs.to_numpy(output_names.of_one(y, "y"), "y")
         label_checks.check_labels(labels, model, task)
         return labels
     known = output_names.of(model)

@@ -32,9 +32,8 @@ class OutputNames:
         Raises:
             ValueError: If a name is that of no output, or only an order would tell.
         """
-        if isinstance(parts, dict) and len(self.names) == 1 and len(parts) == 1:
-            (alone,) = parts.values()
-            return alone
+        if len(self.names) == 1:
+            return of_one(parts, name)
         if len(self.names) < 2:
             return parts
         if isinstance(parts, dict):
@@ -64,6 +63,25 @@ class OutputNames:
                 "the model gives its outputs in a dict: Keras would take a list in the order of "
                 f"the alphabet. Received: {name} in a list"
             )
+
+
+def of_one(parts: Any, name: str) -> Any:
+    """Labels or weights for a model with one output, out of a dict if they are in one.
+
+    Raises:
+        ValueError: If the dict has several.
+    """
+    if not isinstance(parts, dict):
+        return parts
+    if len(parts) != 1:
+        first = next(iter(parts), "label")
+        raise ValueError(
+            f"`{name}` has the keys {listed(parts)}, and the model one output. Give the one that "
+            f"it is for; of a pipeline, `data.map(lambda x, y: (x, y[{first!r}]))`. "
+            f"Received: {name} with {len(parts)} keys"
+        )
+    (alone,) = parts.values()
+    return alone
 
 
 def of(model: keras.Model) -> OutputNames:

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit.data import label_checks
+from finetunekit.data import label_checks, output_names
 from finetunekit.foundation.messages import listed, plural
 from finetunekit.models import inputs
 from finetunekit.models.metadata import Task
@@ -61,9 +61,7 @@ def read(y: Any, sample_weight: Any, model: keras.Model, task: Task) -> Labels:
             "`y` is missing: the labels, one for each sample. Give `evaluate(model, x, y)`, or a "
             "pipeline or folder that brings them. Received: y=None"
         )
-    if isinstance(y, dict) and len(y) == 1:
-        (y,) = y.values()
-    found = inputs.to_numpy(_numbers(y, task), "y")
+    found = inputs.to_numpy(_numbers(output_names.of_one(y, "y"), task), "y")
     places = found.shape[: len(model.output_shape) - 1]
     kept, notes = np.ones(places, bool), []
     ignored = void_label(model.loss) if model.compiled else None

@@ -160,8 +160,7 @@ def _of_batches(model: keras.Model, data: Any, batch_size: int, verbose: Any) ->
             f"Received: x of type {type(data).__name__}"
         )
     found = _of_arrays(model, texts, batch_size, verbose) if texts else np.concatenate(outputs)
-    y, weights = (None if parts[0] is None else np.concatenate(parts) for parts in rest)
-    return Answered(found, y, weights)
+    return Answered(found, *map(_joined, rest))
 
 
 def _of_batch(model: keras.Model, x: Any, size: int) -> np.ndarray:
@@ -200,9 +199,17 @@ def _check_batches(data: Any, model: keras.Model) -> None:
 
 def _one(part: Any) -> Any:
     """Labels or weights of a batch as an array; those of the one output out of a dict."""
-    if isinstance(part, dict) and len(part) == 1:
+    if isinstance(part, dict):
+        if len(part) > 1:
+            return part  # Nothing to predict by; who needs labels says that one is meant.
         (part,) = part.values()
     return None if part is None else np.asarray(keras.ops.convert_to_numpy(part))
+
+
+def _joined(parts: list[Any]) -> Any:
+    """Labels or weights of all batches."""
+    first = parts[0]
+    return first if first is None or isinstance(first, dict) else np.concatenate(parts)
 
 
 def _texts(x: Any) -> list[Any] | None:

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit.data import batch_form, image_files, image_folders, pipelines
+from finetunekit.data import batch_form, image_files, image_folders, output_names, pipelines
 from finetunekit.data.image_folders import ClassFolder
 from finetunekit.foundation.messages import listed, say
 from finetunekit.models import image_sizes, inputs, tables
@@ -142,13 +142,11 @@ def _walked(given: Any) -> np.ndarray:
         if isinstance(given, keras.utils.PyDataset)
         else iter(given)
     )
-    rows = [np.asarray(keras.ops.convert_to_numpy(_alone(batch[1]))) for batch in batches]
+    rows = [
+        np.asarray(keras.ops.convert_to_numpy(output_names.of_one(batch[1], "y")))
+        for batch in batches
+    ]
     return np.concatenate(rows) if rows else np.zeros(0)
-
-
-def _alone(labels: Any) -> Any:
-    """Labels that a dict names for the only output."""
-    return next(iter(labels.values())) if isinstance(labels, dict) and len(labels) == 1 else labels
 
 
 def _one_each(x: Any, model: keras.Model) -> Any:

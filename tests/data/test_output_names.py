@@ -210,3 +210,22 @@ def test_what_is_known_of_the_outputs() -> None:
     assert output_names.of(alone) == OutputNames(("score",), False)
     assert output_names.of(alone).arranged({"any": 3}, "y") == 3
     assert output_names.of(keras.Sequential([L.Dense(1)])) == OutputNames((), False)
+
+
+def test_two_labels_for_one_output_are_refused_by_all_that_need_one() -> None:
+    """`predict` needs none."""
+    chain = keras.Sequential([keras.Input((3,)), L.Dense(2)])
+    model = ftk.compile_for_task(ftk.add_head(chain, "binary"))
+    x, y = np.zeros((8, 3), "float32"), np.arange(8) % 2
+    both = {"label": y, "id": y}
+    data = tf.data.Dataset.from_tensor_slices((x, both)).batch(4)
+    for verb in (
+        lambda: ftk.fit(model, data, verbose=0),
+        lambda: ftk.fit(model, x, both, verbose=0),
+        lambda: ftk.evaluate(model, data),
+        lambda: ftk.evaluate(model, x, both),
+        lambda: ftk.fine_tune(chain, data, verbose=0),
+    ):
+        with pytest.raises(ValueError, match=r"`y` has the keys 'label', 'id', and the model one"):
+            verb()
+    assert len(ftk.predict(model, data)) == 8
