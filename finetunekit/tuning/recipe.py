@@ -15,9 +15,9 @@ from finetunekit.tuning.length import Length
 from finetunekit.tuning.options import Options
 
 HEAD_RATE = 1e-3
-# What "auto" means, chosen by `benchmarks/fine_tune.py` on validation data. Batches of texts are
-# cut to their longest only while nothing is frozen, so there one pass over everything costs less
-# than several over the features of a part.
+# What "auto" means, chosen on validation data of sets in `benchmarks/fine_tune.py`. Texts are
+# cut to the longest of a batch only while nothing is frozen, so there one pass over everything
+# costs less than several over the features of a part.
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "texts": {
         "probe_epochs": Length.fixed(5, fewest_steps=150, most=50),
