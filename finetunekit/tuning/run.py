@@ -1,5 +1,6 @@
 """`fine_tune`: a probe of the head, then the top of the backbone."""
 
+import math
 from typing import Any
 
 import keras
@@ -158,6 +159,13 @@ def _with_head(backbone: keras.Model, data: Datasets, dropout: float) -> keras.M
     return model
 
 
+def _epochs_per_validation(data: Datasets, options: Options) -> int:
+    """So many that validation takes no longer than training, unless a callback may wait for it."""
+    if options.callbacks is not None or not isinstance(data.held_out, tuple):
+        return 1
+    return math.ceil(len(data.held_out[1]) / len(data.y))
+
+
 def _tuned(
     backbone: keras.Model, data: Datasets, options: Options
 ) -> tuple[keras.Model, TuneReport]:
@@ -170,6 +178,7 @@ def _tuned(
         stages=stages_of(model, options, judge, data.choices),
         batch_size=None if len(data.train) == 1 else options.batch_size,
         validation_data=data.held_out,
+        validation_freq=_epochs_per_validation(data, options),
         class_weight=options.class_weight,
         seed=options.seed if len(data.train) == 2 else None,
         verbose=options.verbose,

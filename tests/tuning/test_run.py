@@ -32,6 +32,7 @@ def test_arrays_and_options_are_handed_on(asked: Asked) -> None:
         "batch_size": 3,
         "class_weight": None,
         "validation_data": None,
+        "validation_freq": 1,
         "seed": 7,
         "verbose": 0,
         "callbacks": [stop],
@@ -132,6 +133,17 @@ def test_the_samples_held_out_are_those_that_judge(asked: Asked) -> None:
     assert [list(stage.callbacks) for stage in asked.stages] == [[asked.judge], [asked.judge]]
     assert asked.judge._judges is True
     assert asked.judge._measure.args == (asked.model, asked.options["validation_data"])
+
+
+@pytest.mark.parametrize(
+    ("count", "options", "epochs"),
+    [(2, {}, 1), (8, {}, 1), (9, {}, 2), (80, {}, 10), (80, {"callbacks": []}, 1)],
+)
+def test_many_held_out_samples_are_not_measured_in_each_epoch(
+    count: int, options: dict[str, Any], epochs: int, asked: Asked
+) -> None:
+    tune(samples(8), samples(count), **options)
+    assert asked.options["validation_freq"] == epochs
 
 
 @pytest.mark.parametrize(("epochs", "judges"), [(0, False), (1, True)])
