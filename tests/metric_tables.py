@@ -186,3 +186,11 @@ def check_every_metric(task: str, *, logits: bool, form: str) -> None:
     found = {metric.name: np.asarray(metric.result()) for metric in fitted}
     assert len(found) == len(table)
     compare(found, expected(table, task, rows, z), form)
+
+
+def check_refused(task: str, logits: bool, given: Any, remedy: str) -> None:
+    """Checks that a metric, or what makes it, is refused with a remedy before anything changes."""
+    model = head_on(task, logits=logits)
+    with pytest.raises(ValueError, match=rf"`metrics`.*{remedy}.*Received: metrics with '"):
+        ftk.compile_for_task(model, metrics=[given() if callable(given) else given])
+    assert not model.compiled

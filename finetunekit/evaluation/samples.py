@@ -235,6 +235,6 @@ def _check_numbers(outputs: np.ndarray, model: keras.Model) -> None:
     if bad.any():
         raise ValueError(
             f"{model.name!r} gives NaN or infinity for {int(bad.sum())} of {len(bad)} samples, "
-            f"first for sample {int(bad.argmax())}. If for all, its weights are spoilt: load them "
-            "again, or train again at a lower rate. Received: outputs that are not finite"
+            f"first for sample {int(bad.argmax())}. If for all, its weights are not finite: load "
+            "them again, or train again at a lower rate. Received: outputs that are not finite"
         )

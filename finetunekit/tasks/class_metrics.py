@@ -1,13 +1,19 @@
 """The metrics of Keras on heads of a softmax: one of several classes."""
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from finetunekit.models.head_metrics import Feed, fed
 from finetunekit.tasks.metric_settings import (
+    AT_A_POINT,
+    COUNTS,
+    ERRORS,
+    F_SCORES,
+    IOUS,
+    TOP_K,
     Head,
+    Row,
     check_class_id,
     check_threshold,
     counting_dtype,
@@ -17,7 +23,6 @@ from finetunekit.tasks.metric_settings import (
 )
 
 m = keras.metrics
-Row = Callable[[Any, Head], keras.metrics.Metric]
 
 
 def fit(metric: keras.metrics.Metric, head: Head) -> keras.metrics.Metric:
@@ -139,40 +144,13 @@ def _softmax(head: Head) -> str | None:
 
 _ROWS: dict[type, Row] = {
     **dict.fromkeys((m.Accuracy, m.CategoricalAccuracy, m.SparseCategoricalAccuracy), _accuracy),
-    **dict.fromkeys((m.TopKCategoricalAccuracy, m.SparseTopKCategoricalAccuracy), _top_k),
+    **dict.fromkeys(TOP_K, _top_k),
     **dict.fromkeys((m.CategoricalCrossentropy, m.SparseCategoricalCrossentropy), _cross_entropy),
     m.AUC: _auc,
-    **dict.fromkeys(
-        (
-            m.Precision,
-            m.Recall,
-            m.TruePositives,
-            m.FalsePositives,
-            m.TrueNegatives,
-            m.FalseNegatives,
-            m.PrecisionAtRecall,
-            m.RecallAtPrecision,
-            m.SensitivityAtSpecificity,
-            m.SpecificityAtSensitivity,
-        ),
-        _confusion,
-    ),
-    **dict.fromkeys((m.F1Score, m.FBetaScore), _f_score),
-    **dict.fromkeys((m.IoU, m.MeanIoU, m.OneHotIoU, m.OneHotMeanIoU), _iou),
-    **dict.fromkeys(
-        (
-            m.KLDivergence,
-            m.MeanSquaredError,
-            m.RootMeanSquaredError,
-            m.MeanAbsoluteError,
-            m.MeanAbsolutePercentageError,
-            m.MeanSquaredLogarithmicError,
-            m.LogCoshError,
-            m.CosineSimilarity,
-            m.Poisson,
-        ),
-        _of_probabilities,
-    ),
+    **dict.fromkeys((*COUNTS, *AT_A_POINT), _confusion),
+    **dict.fromkeys(F_SCORES, _f_score),
+    **dict.fromkeys(IOUS, _iou),
+    **dict.fromkeys((*ERRORS, m.KLDivergence), _of_probabilities),
     m.CategoricalHinge: _of_scores,
     **dict.fromkeys(
         (m.BinaryAccuracy, m.BinaryCrossentropy, m.BinaryIoU, m.Hinge, m.SquaredHinge),

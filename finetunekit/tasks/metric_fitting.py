@@ -196,10 +196,9 @@ def _of_function(function: Any) -> Any:
         try:
             metric = keras.metrics.get(name)
         except (TypeError, ValueError):
-            pass
-        else:
-            metric.name = name
-            return metric
+            return function  # A function of Keras that no metric is made of stays one.
+        metric.name = name
+        return metric
     return function
 
 

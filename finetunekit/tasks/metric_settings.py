@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -9,6 +10,25 @@ import keras
 import numpy as np
 
 from finetunekit.models.metadata import Task
+
+m = keras.metrics
+# Keras' metrics in groups that the tables treat alike.
+COUNTS = (
+    *(m.Precision, m.Recall),
+    *(m.TruePositives, m.FalsePositives, m.TrueNegatives, m.FalseNegatives),
+)
+AT_A_POINT = (
+    *(m.PrecisionAtRecall, m.RecallAtPrecision),
+    *(m.SensitivityAtSpecificity, m.SpecificityAtSensitivity),
+)
+F_SCORES = (m.F1Score, m.FBetaScore)
+TOP_K = (m.TopKCategoricalAccuracy, m.SparseTopKCategoricalAccuracy)
+IOUS = (m.IoU, m.MeanIoU, m.OneHotIoU, m.OneHotMeanIoU)
+ERRORS = (
+    *(m.MeanSquaredError, m.RootMeanSquaredError, m.MeanAbsoluteError),
+    *(m.MeanAbsolutePercentageError, m.MeanSquaredLogarithmicError, m.LogCoshError),
+    *(m.CosineSimilarity, m.Poisson),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +58,10 @@ class Head:
     def dense(self) -> bool:
         """Whether there is an output for each pixel or token."""
         return self.rank > 2
+
+
+Row = Callable[[Any, Head], keras.metrics.Metric]
+"""How a table fits a metric to a head."""
 
 
 def rebuilt(

@@ -19,17 +19,22 @@ from finetunekit.tasks.label_shapes import (
     one_each,
     text,
 )
-from finetunekit.tasks.metric_settings import Head, rebuilt, refuse, with_variables
+from finetunekit.tasks.metric_settings import (
+    AT_A_POINT,
+    COUNTS,
+    F_SCORES,
+    IOUS,
+    TOP_K,
+    Head,
+    rebuilt,
+    refuse,
+    with_variables,
+)
 
 m = keras.metrics
 _OF_CLASSES = (
     *(m.Accuracy, m.BinaryAccuracy, m.CategoricalAccuracy, m.SparseCategoricalAccuracy),
-    *(m.TopKCategoricalAccuracy, m.SparseTopKCategoricalAccuracy),
-    *(m.AUC, m.Precision, m.Recall, m.F1Score, m.FBetaScore),
-    *(m.TruePositives, m.FalsePositives, m.TrueNegatives, m.FalseNegatives),
-    *(m.PrecisionAtRecall, m.RecallAtPrecision),
-    *(m.SensitivityAtSpecificity, m.SpecificityAtSensitivity),
-    *(m.BinaryIoU, m.IoU, m.MeanIoU, m.OneHotIoU, m.OneHotMeanIoU),
+    *(*TOP_K, m.AUC, *COUNTS, *AT_A_POINT, *F_SCORES, m.BinaryIoU, *IOUS),
     *(m.BinaryCrossentropy, m.CategoricalCrossentropy, m.SparseCategoricalCrossentropy),
     *(m.Hinge, m.SquaredHinge, m.CategoricalHinge, m.KLDivergence),
 )

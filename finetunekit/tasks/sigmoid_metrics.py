@@ -1,13 +1,19 @@
 """The metrics of Keras on heads of sigmoids: yes or no for each output."""
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from finetunekit.models.head_metrics import Feed, fed
 from finetunekit.tasks.metric_settings import (
+    AT_A_POINT,
+    COUNTS,
+    ERRORS,
+    F_SCORES,
+    IOUS,
+    TOP_K,
     Head,
+    Row,
     check_class_id,
     check_threshold,
     counting_dtype,
@@ -18,7 +24,6 @@ from finetunekit.tasks.metric_settings import (
 )
 
 m = keras.metrics
-Row = Callable[[Any, Head], keras.metrics.Metric]
 
 
 def fit(metric: keras.metrics.Metric, head: Head) -> keras.metrics.Metric:
@@ -152,50 +157,12 @@ _ROWS: dict[type, Row] = {
         (m.CategoricalCrossentropy, m.SparseCategoricalCrossentropy), _class_cross_entropy
     ),
     m.AUC: _auc,
-    **dict.fromkeys(
-        (
-            m.Precision,
-            m.Recall,
-            m.TruePositives,
-            m.FalsePositives,
-            m.TrueNegatives,
-            m.FalseNegatives,
-        ),
-        _confusion,
-    ),
-    **dict.fromkeys(
-        (
-            m.PrecisionAtRecall,
-            m.RecallAtPrecision,
-            m.SensitivityAtSpecificity,
-            m.SpecificityAtSensitivity,
-        ),
-        _at_a_point,
-    ),
-    **dict.fromkeys((m.F1Score, m.FBetaScore), _f_score),
+    **dict.fromkeys(COUNTS, _confusion),
+    **dict.fromkeys(AT_A_POINT, _at_a_point),
+    **dict.fromkeys(F_SCORES, _f_score),
     m.BinaryIoU: _binary_iou,
-    **dict.fromkeys((m.IoU, m.MeanIoU, m.OneHotIoU, m.OneHotMeanIoU), _class_iou),
+    **dict.fromkeys(IOUS, _class_iou),
     **dict.fromkeys((m.Hinge, m.SquaredHinge), _hinge),
-    **dict.fromkeys(
-        (
-            m.MeanSquaredError,
-            m.RootMeanSquaredError,
-            m.MeanAbsoluteError,
-            m.MeanAbsolutePercentageError,
-            m.MeanSquaredLogarithmicError,
-            m.LogCoshError,
-            m.CosineSimilarity,
-            m.Poisson,
-        ),
-        _of_probabilities,
-    ),
-    **dict.fromkeys(
-        (
-            m.TopKCategoricalAccuracy,
-            m.SparseTopKCategoricalAccuracy,
-            m.CategoricalHinge,
-            m.KLDivergence,
-        ),
-        _of_several_classes,
-    ),
+    **dict.fromkeys(ERRORS, _of_probabilities),
+    **dict.fromkeys((*TOP_K, m.CategoricalHinge, m.KLDivergence), _of_several_classes),
 }

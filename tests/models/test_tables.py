@@ -15,21 +15,6 @@ from finetunekit.models import inputs, tables
 L = keras.layers
 
 
-class NAType:
-    """Like pandas' NA, whose comparisons are no bools."""
-
-    def __eq__(self, other: object) -> Any:
-        return self
-
-    def __bool__(self) -> bool:
-        raise TypeError("boolean value of NA is ambiguous")
-
-    __hash__ = object.__hash__
-
-
-NA = NAType()
-
-
 class Table:
     """What is used of a pandas DataFrame."""
 
@@ -60,7 +45,7 @@ class Table:
 @pytest.mark.parametrize(
     ("value", "missing"),
     [
-        (None, True), (float("nan"), True), (np.float32("nan"), True), (NA, True),
+        (None, True), (float("nan"), True), (np.float32("nan"), True), (pandas.NA, True),
         (0, False), ("", False), ("nan", False), (np.inf, False), (False, False),
     ],
 )  # fmt: skip
@@ -104,14 +89,16 @@ def test_the_place_of_a_hole() -> None:
     holes = [
         (Table(age=[1, 2, None], size=[1.0, 2.0, 3.0]), r"first in sample 2, column 'age'"),
         (Table(age=[1.0, np.nan], size=[1.0, 2.0]), r"first in sample 1, column 'age'"),
-        (np.array([[1, 2], [3, NA]], object), r"first in sample 1, column 1\..*in row 1"),
+        (np.array([[1, 2], [3, pandas.NA]], object), r"first in sample 1, column 1\..*in row 1"),
         (np.array([[1, 2], [3, np.inf]]), r"first in sample 1, column 1; one such"),
     ]
     for given, words in holes:
         with pytest.raises(ValueError, match=words):
             inputs.read(given, alone)
     with pytest.raises(ValueError, match=r"`x\['size'\]` holds missing values, first in sample 1"):
-        inputs.read(Table(age=[1, 2], size=np.array([1, NA], object)), model_of("age", "size"))
+        inputs.read(
+            Table(age=[1, 2], size=np.array([1, pandas.NA], object)), model_of("age", "size")
+        )
 
 
 def test_columns_go_to_inputs_by_name(caplog: pytest.LogCaptureFixture) -> None:

@@ -5,25 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 
 import finetunekit as ftk
 from finetunekit.tuning.labels import names_in_order, task_of_labels
-
-
-class NAType:
-    """Like pandas' NA, which is no bool and equal to nothing."""
-
-    def __eq__(self, other: object) -> Any:
-        return self
-
-    def __bool__(self) -> bool:
-        raise TypeError("boolean value of NA is ambiguous")
-
-    __hash__ = object.__hash__
-
-
-NA = NAType()
 
 
 @pytest.mark.parametrize(
@@ -199,7 +185,7 @@ def test_numbers_in_objects_stay_numbers(given: Any, task: str, outputs: int, ki
     assert numbers.tolist() == given
 
 
-@pytest.mark.parametrize("hole", [None, float("nan"), "", "  ", NA, np.float32("nan")])
+@pytest.mark.parametrize("hole", [None, float("nan"), "", "  ", pandas.NA, np.float32("nan")])
 @pytest.mark.parametrize("others", [["b", "a", "b"], [0, 1, 1], [0.5, 1.5, 2.5]])
 def test_a_missing_label_is_no_class(hole: Any, others: list[Any]) -> None:
     labels = [*others, hole, *others, hole]
@@ -207,7 +193,7 @@ def test_a_missing_label_is_no_class(hole: Any, others: list[Any]) -> None:
         task_of_labels(np.array(labels, object), "auto", None)
     assert "`train` has samples" in str(caught.value)
     assert str(caught.value).endswith("in row 3")
-    if hole is not NA and isinstance(hole, float):
+    if hole is not pandas.NA and isinstance(hole, float):
         numbers = [0.0, 1.0, hole]
         with pytest.raises(ValueError, match=r"`validation_data` has samples without .* row 2\."):
             task_of_labels(numbers, "multiclass", None, "validation_data")
