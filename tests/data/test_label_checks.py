@@ -106,3 +106,16 @@ def test_validation_of_one_class(
     label_checks.warn_of_one_sided(np.array(y), task)
     assert said in caplog.text
     assert bool(caplog.text) == bool(said)
+
+
+def test_labels_that_the_loss_ignores_pass_in_pipelines_and_others_do_not() -> None:
+    model = dense_model()
+    wanted = label_checks.expected(model, metadata.of(model).task)
+    assert wanted is not None
+    y = np.array([[[0, 255], [2, 1]], [[255, 255], [1, 1]]])
+    wanted.check(y)
+    wanted.check(np.full_like(y, 255))  # A batch may hold none that counts.
+    assert bool(wanted.surely_valid(keras.ops.convert_to_tensor(y)))
+    with pytest.raises(ValueError, match="labels from 0 to 3"):
+        wanted.check(np.where(y == 2, 3, y))
+    assert not bool(wanted.surely_valid(keras.ops.convert_to_tensor(np.where(y == 2, 3, y))))
