@@ -24,10 +24,10 @@ def class_names(config: dict[str, Any]) -> tuple[str, ...]:
 
 def line(source: str, dropped: Sequence[str], names: Sequence[str]) -> str:
     """What of the files is not in the backbone, in a line for the log."""
-    told = f"{source}: a backbone goes without {listed(dropped)}"
+    told = f"{source}: dropped {', '.join(dropped)}, which a backbone has no place for"
     if names:
         told += (
-            f"; its {len(names)} classes are {listed(names, 6)}, the names that "
-            "`ftk.add_head(model, 'multiclass')` takes unless you give others"
+            f"; the head's {len(names)} classes were {listed(names, 6)}: "
+            "`ftk.add_head(model, 'multiclass')` makes a new head for them"
         )
     return told

@@ -39,6 +39,7 @@ def add_head(
         task: `"binary"`, `"multiclass"`, `"multilabel"`, `"regression"`, or a `Task`.
         num_classes: How many outputs; 1 for binary and, unless said, for regression.
         class_names: One name a class, instead of `num_classes`; they travel with the saved model.
+            With neither, several classes are those of the head that a Hugging Face folder had.
         hidden_units: Units of Dense layers with ReLU before the output, such as `[128]`.
         dropout: Rate of a Dropout before each Dense layer of the head, 0 for none.
         l2: Strength of an L2 penalty on the head's kernels, 0 for none.
@@ -74,6 +75,8 @@ def add_head(
             "`backbone` has a head already. Use `replace_head(model, task)`, which puts another "
             f"one on its backbone. Received: backbone={backbone!r}"
         )
+    if isinstance(task, str) and num_classes is None and class_names is None:
+        class_names = _former_names(backbone, task)
     task = make_task(task, num_classes, class_names)
     inputs = graph.new_inputs(backbone)
     features = pick_output(backbone(_augmented(inputs, augmentation, backbone)), output, backbone)
@@ -163,6 +166,18 @@ def _keep_compilation(old: keras.Model, new: keras.Model) -> bool:
     return True
 
 
+def _former_names(backbone: keras.Model, task: str) -> tuple[str, ...] | None:
+    """The class names of the head that the backbone's files had, where a number is needed."""
+    names = tuple(metadata.of(backbone).origin.get("class_names", ()))
+    if not names or task not in ("multiclass", "multilabel"):
+        return None
+    say(
+        f"the head is for the {len(names)} classes that {backbone.name!r} was trained on, "
+        f"{listed(names, 6)}; `num_classes=` or `class_names=` gives others"
+    )
+    return names
+
+
 def _check_backbone(backbone: Any) -> None:
     arguments.check_model(backbone, "backbone", "`load_backbone` makes one of a file or a name.")
     if not graph.is_graph(backbone):
@@ -208,12 +223,11 @@ def _freeze_unused(backbone: keras.Model, output: Any) -> None:
     if len(backbone.outputs) == 1:
         return
     picked = pick_output(backbone.output, output, backbone)
-    used = {id(keras_internals.producer(tensor)) for tensor in graph.upstream(backbone, [picked])}
-    idle = [x for x in backbone.layers if x.trainable_weights and id(x) not in used]
+    idle = [x for x in graph.idle_layers(backbone, [picked]) if x.trainable_weights]
     for layer in idle:
         layer.trainable = False
     if idle:
-        say(f"froze {listed([x.name for x in idle], 4)}: the head does not use what they compute")
+        say(f"froze {listed([x.name for x in idle], 4)}, which the head makes no use of")
 
 
 def _as_layers(augmentation: Any) -> tuple[Any, ...]:
