@@ -94,7 +94,7 @@ def _load(
     except ImportError:
         raise
     except Exception as error:  # Of all kinds: what a config lacks, what a download meets.
-        if isinstance(error, ValueError) and "Received: " in str(error):
+        if isinstance(error, ValueError) and str(error).startswith("`source` "):
             raise
         raise _unreadable(source, folder, error) from error
     embedding = getattr(model, "token_embedding", None)

@@ -27,6 +27,9 @@ class Adaptation:
     apply: Callable[[Tensors, Config, str], list[str]] = lambda *_: []
 
 
+NOTHING = Adaptation()
+
+
 def positions(*, adds_segment: bool) -> Adaptation:
     """RoBERTa's positions begin behind `pad_token_id`, and every token is of segment 0.
 

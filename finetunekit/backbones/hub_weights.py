@@ -4,14 +4,14 @@ import contextlib
 import dataclasses
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from finetunekit.backbones import checkpoints, hub_checks
-from finetunekit.backbones.hub_adaptations import Adaptation, positions, token_dropout
+from finetunekit.backbones.hub_adaptations import NOTHING, Adaptation, positions, token_dropout
 from finetunekit.foundation.messages import listed, plural
 
 SAFETENSORS = "model.safetensors"
@@ -40,7 +40,7 @@ class Naming:
     parts: tuple[str, ...] = ("embeddings.", "encoder.")
     prefix: str | None = None
     pooler: tuple[str, ...] = ()
-    adaptation: Adaptation = Adaptation()
+    adaptation: Adaptation = NOTHING
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -158,9 +158,7 @@ def targets_of(
     return targets
 
 
-def _without_idle(
-    model: keras.Model, chosen: list[keras.layers.Layer]
-) -> list[keras.layers.Layer]:
+def _without_idle(model: keras.Model, chosen: list[keras.layers.Layer]) -> list[keras.layers.Layer]:
     """The chosen layers and all below, but for those that get no gradients, if others are there."""
     every = graph.with_descendants(chosen)
     tuned = metadata.models_on(model) or [model]

@@ -75,9 +75,7 @@ def add_head(
             "`backbone` has a head already. Use `replace_head(model, task)`, which puts another "
             f"one on its backbone. Received: backbone={backbone!r}"
         )
-    if isinstance(task, str) and num_classes is None and class_names is None:
-        class_names = _former_names(backbone, task)
-    task = make_task(task, num_classes, class_names)
+    task = make_task(task, num_classes, _class_names(backbone, task, num_classes, class_names))
     inputs = graph.new_inputs(backbone)
     features = pick_output(backbone(_augmented(inputs, augmentation, backbone)), output, backbone)
     _freeze_unused(backbone, output)
@@ -166,16 +164,17 @@ def _keep_compilation(old: keras.Model, new: keras.Model) -> bool:
     return True
 
 
-def _former_names(backbone: keras.Model, task: str) -> tuple[str, ...] | None:
-    """The class names of the head that the backbone's files had, where a number is needed."""
-    names = tuple(metadata.of(backbone).origin.get("class_names", ()))
-    if not names or task not in ("multiclass", "multilabel"):
-        return None
+def _class_names(backbone: keras.Model, task: Any, num_classes: Any, class_names: Any) -> Any:
+    """The class names given, or where a number is needed, those of the head that the files had."""
+    given = num_classes is not None or class_names is not None
+    former = () if given else metadata.of(backbone).origin.get("class_names", ())
+    if not former or task not in ("multiclass", "multilabel"):
+        return class_names
     say(
-        f"the head is for the {len(names)} classes that {backbone.name!r} was trained on, "
-        f"{listed(names, 6)}; `num_classes=` or `class_names=` gives others"
+        f"the head is for the {len(former)} classes that {backbone.name!r} was trained on, "
+        f"{listed(former, 6)}; `num_classes=` or `class_names=` gives others"
     )
-    return names
+    return tuple(former)
 
 
 def _check_backbone(backbone: Any) -> None:
