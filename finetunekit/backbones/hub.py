@@ -7,9 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
-from finetunekit.backbones import hub_checks, hub_labels, hub_rebuild, hub_settings, hub_weights
+from finetunekit.backbones import (
+    hub_checks,
+    hub_images,
+    hub_labels,
+    hub_rebuild,
+    hub_settings,
+    hub_weights,
+)
 from finetunekit.backbones.hub_download import downloaded
 from finetunekit.backbones.readers import SourceReader
 from finetunekit.foundation.messages import listed, say, warn
@@ -69,7 +75,7 @@ def read(source: str, *, dtype: str | None) -> keras.Model:
     model = loaded.model
     _describe(loaded, source, config)
     preset = folder or source.removeprefix(_KERASHUB)
-    _give_image_settings(model, hub, preset)
+    hub_images.remember_settings(model, hub, preset, folder)
     _give_tokenizer(model, hub, preset, folder, config)
     return model
 
@@ -170,32 +176,6 @@ def _describe(loaded: _Loaded, source: str, config: dict[str, Any]) -> None:
             vocabulary_size=size,
         )
         metadata.remember(model, contract=contract)
-
-
-def _give_image_settings(model: keras.Model, hub: Any, preset: str) -> None:
-    """Records how images are scaled for the weights, if a preset says so."""
-    if len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
-        return
-    try:
-        found = hub.layers.ImageConverter.from_preset(preset)
-    except Exception as error:  # There may be none; the model is of use without it.
-        warn(f"the input contract of {model.name!r} is unknown ({type(error).__name__})")
-        return
-    scale = np.broadcast_to(np.asarray(1.0 if found.scale is None else found.scale), 3)
-    offset = np.broadcast_to(np.asarray(0.0 if found.offset is None else found.offset), 3)
-    mean, std = (tuple(map(float, row.ravel())) for row in (-offset / scale, 1 / scale))
-    ends = np.concatenate([offset, 255 * scale + offset])
-    told = [[round(value, 3) for value in row] for row in (mean, std)]
-    contract = InputContract(
-        value_range=(float(ends.min()), float(ends.max())),
-        size=tuple(found.image_size) if found.image_size else None,
-        preprocessing="outside",
-        note=f"RGB pixels that you normalise, (pixels - mean) / std, mean {told[0]}, std {told[1]}",
-        dtype="float32",
-        mean=mean,
-        std=std,
-    )
-    metadata.remember(model, contract=contract)
 
 
 def _give_tokenizer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +74,61 @@ def test_options_that_the_converter_leaves_out(tmp_path: Path) -> None:
     model = ftk.load_backbone(hugging_face.folder(tmp_path / "model", settings, weights))
     assert model.dropout == 0.25
     assert np.array_equal(model.get_layer("segment_embedding").embeddings, weights[table])
+
+
+def vision_transformer(weights: dict[str, np.ndarray], image: np.ndarray, epsilon: float) -> Any:
+    """The last hidden state of a ViT of one block, one head and patches of 2 x 2 pixels."""
+
+    def dense(x: np.ndarray, name: str) -> np.ndarray:
+        return x @ weights[name + ".weight"].T + weights[name + ".bias"]
+
+    def norm(x: np.ndarray, name: str) -> np.ndarray:
+        centred = x - x.mean(axis=-1, keepdims=True)
+        scaled = centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + epsilon)
+        return scaled * weights[name + ".weight"] + weights[name + ".bias"]
+
+    corners = [(row, column) for row in (0, 2) for column in (0, 2)]
+    patches = [image[r : r + 2, c : c + 2].transpose(2, 0, 1).ravel() for r, c in corners]
+    kernel = weights["embeddings.patch_embeddings.projection.weight"].reshape(4, -1)
+    vectors = np.stack(patches) @ kernel.T + weights["embeddings.patch_embeddings.projection.bias"]
+    x = np.concatenate([weights["embeddings.cls_token"][0], vectors])
+    x = x + weights["embeddings.position_embeddings"][0]
+    start = "encoder.layer.0."
+    y = norm(x, start + "layernorm_before")
+    q, k, v = (dense(y, f"{start}attention.attention.{n}") for n in ("query", "key", "value"))
+    shares = np.exp(q @ k.T / 2)
+    mixed = shares / shares.sum(axis=-1, keepdims=True) @ v
+    x = x + dense(mixed, start + "attention.output.dense")
+    inner = dense(norm(x, start + "layernorm_after"), start + "intermediate.dense")
+    erf = np.vectorize(math.erf)(inner / math.sqrt(2))
+    x = x + dense(inner * 0.5 * (1 + erf), start + "output.dense")
+    return norm(x, "layernorm")
+
+
+def test_the_epsilon_of_a_vision_transformer_without_head(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    shapes = {
+        "embeddings.cls_token": (1, 1, 4),
+        "embeddings.position_embeddings": (1, 5, 4),
+        "embeddings.patch_embeddings.projection": (4, 3, 2, 2),
+        **{f"encoder.layer.0.attention.attention.{n}": (4, 4) for n in ("query", "key", "value")},
+        "encoder.layer.0.attention.output.dense": (4, 4),
+        "encoder.layer.0.intermediate.dense": (6, 4),
+        "encoder.layer.0.output.dense": (4, 6),
+        **{f"encoder.layer.0.layernorm_{n}": (4,) for n in ("before", "after")},
+        "layernorm": (4,),
+    }
+    weights = {}
+    for name, shape in shapes.items():
+        ends = ("",) if name in list(shapes)[:2] else (".weight", ".bias")
+        for end in ends:
+            size = shape[:1] if end == ".bias" else shape
+            weights[name + end] = random.normal(0, 0.5, size).astype("float32")
+    settings = {"model_type": "vit", "image_size": 4, "patch_size": 2, "num_hidden_layers": 1}
+    settings |= {"num_attention_heads": 1, "hidden_size": 4, "intermediate_size": 6}
+    settings |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    settings |= {"qkv_bias": True, "layer_norm_eps": 0.1}
+    model = ftk.load_backbone(hugging_face.folder(tmp_path / "vit", settings, weights))
+    image = random.normal(size=(4, 4, 3)).astype("float32")
+    wanted = vision_transformer(weights, image, 0.1)
+    assert np.allclose(model(image[None], training=False)[0], wanted, atol=1e-5)
