@@ -14,19 +14,17 @@ from finetunekit.backbones import (
     hub_labels,
     hub_rebuild,
     hub_settings,
+    hub_tokenizers,
     hub_weights,
 )
 from finetunekit.backbones.hub_download import downloaded
 from finetunekit.backbones.readers import SourceReader
-from finetunekit.foundation.messages import listed, say, warn
+from finetunekit.foundation.messages import listed, say
 from finetunekit.models import metadata
 from finetunekit.models.metadata import InputContract
-from finetunekit.text import attach, roles
-from finetunekit.text.tokenizer import kerashub, tokenizer_of
-from finetunekit.text.wordpiece import WordPiece
+from finetunekit.text.tokenizer import kerashub
 
 _KERASHUB, _HUGGING_FACE = "kerashub:", "hf:"
-_BERT_LIKE = ("bert", "distilbert")
 
 
 def is_preset(source: str) -> bool:
@@ -76,7 +74,7 @@ def read(source: str, *, dtype: str | None) -> keras.Model:
     _describe(loaded, source, config)
     preset = folder or source.removeprefix(_KERASHUB)
     hub_images.remember_settings(model, hub, preset, folder)
-    _give_tokenizer(model, hub, preset, folder, config)
+    hub_tokenizers.remember_tokenizer(model, hub, preset, folder, config)
     return model
 
 
@@ -138,7 +136,9 @@ def _unreadable(source: str, folder: str | None, error: Exception) -> Exception:
             f"pass a downloaded folder. KerasHub says: {says} Received: source={source!r}"
         )
     there = sorted(path.name for path in Path(folder).iterdir())
-    if set(there) & set(hub_weights.KINDS):
+    if "has no converter" in says:
+        fault = "Its model_type is not among those that KerasHub reads."
+    elif set(there) & set(hub_weights.KINDS):
         fault = (
             "Its files do not hold what a model of this config.json needs, or are damaged: copy "
             "or download the folder again."
@@ -176,48 +176,6 @@ def _describe(loaded: _Loaded, source: str, config: dict[str, Any]) -> None:
             vocabulary_size=size,
         )
         metadata.remember(model, contract=contract)
-
-
-def _give_tokenizer(
-    model: keras.Model, hub: Any, preset: str, folder: str | None, config: dict[str, Any]
-) -> None:
-    if roles.of(model) is None:
-        return
-    encoder = None
-    if folder and config.get("model_type") in _BERT_LIKE:
-        encoder = _bert_tokenizer(Path(folder))
-    if encoder is None:
-        try:
-            encoder = hub.models.Tokenizer.from_preset(preset)
-        except Exception as error:  # There may be none; the model is of use without it.
-            warn(
-                f"no tokenizer was found for {model.name!r} ({type(error).__name__}): it takes "
-                "token ids, or texts after `ftk.use_tokenizer(model, ...)`"
-            )
-            return
-    tokenizer = tokenizer_of(
-        encoder, causal=roles.is_causal(model), max_length=roles.longest(model)
-    )
-    attach.remember(model, tokenizer)
-
-
-def _bert_tokenizer(folder: Path) -> WordPiece | None:
-    """BERT's tokenizer as Hugging Face has it: accents go with the case unless it says so.
-
-    KerasHub reads the same files and keeps the accents, so that words with one are unknown.
-    """
-    vocabulary = folder / "vocab.txt"
-    if not vocabulary.is_file():
-        return None
-    path = folder / "tokenizer_config.json"
-    settings = hub_checks.read_json(path) if path.is_file() else {}
-    return WordPiece.from_file(
-        vocabulary,
-        name="source",
-        lowercase=bool(settings.get("do_lower_case", True)),
-        strip_accents=settings.get("strip_accents"),
-        split_chinese=bool(settings.get("tokenize_chinese_chars", True)),
-    )
 
 
 READER = SourceReader(

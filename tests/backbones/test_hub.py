@@ -229,7 +229,7 @@ def test_a_preset_of_kerashub(tmp_path: Path) -> None:
     [
         ({"vocab_size": 10**12}, "asks for about"),
         ({"num_hidden_layers": 10**9}, "asks for about"),
-        ({"model_type": "unheard-of"}, "no converter"),
+        ({"model_type": "unheard-of"}, "model_type is not among .* no converter"),
         ({"x": {"module": "os", "class_name": "system", "config": {}}}, "os.system"),
         ({"x": {"module": "keras.layers", "class_name": "Lambda"}}, "Lambda"),
     ],
