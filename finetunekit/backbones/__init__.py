@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from finetunekit.backbones import contract, files, hub, names, readers, report
+from finetunekit.backbones import contract, files, hub, hub_names, names, readers, report
 from finetunekit.backbones.readers import LoadOptions
 from finetunekit.backbones.saved_model import reader as saved_models
 from finetunekit.backbones.torch_models import reader as torch_checkpoints
@@ -123,8 +123,9 @@ def _unknown(source: Any) -> Exception:
             f"Received: source={source!r} (a {type(source).__name__})"
         )
     name = os.fspath(source)
+    hint = hub_names.hint(name) or closest(name, names.known())
     return ValueError(
-        f"`source` is neither an existing file nor a known name. {closest(name, names.known())}"
+        f"`source` is neither an existing file nor a known name. {hint}"
         f"Names are {listed(names.known(), 6)}; files end in {listed(files.ENDINGS)}. "
         f"Received: source={name!r}"
     )

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
+CONFIG = "config.json"
 _LARGEST_JSON = 64 * 2**20
 _LARGEST_CONFIG = 2**20
 # Names of sizes in configs of Hugging Face: how many tokens, positions, layers, how wide.
@@ -47,7 +48,7 @@ def read_config(folder: str) -> dict[str, Any]:
     Raises:
         ValueError: If it is damaged.
     """
-    return read_json(Path(folder) / "config.json", _LARGEST_CONFIG)
+    return read_json(Path(folder) / CONFIG, _LARGEST_CONFIG)
 
 
 def check(folder: str, config: dict[str, Any]) -> None:
@@ -69,19 +70,6 @@ def check(folder: str, config: dict[str, Any]) -> None:
             f"`source` has a config.json that asks for about {asked:,} numbers, and its weights "
             f"hold {held:,}. One of the files is of another model. Received: source={folder!r}"
         )
-
-
-def ignored(config: dict[str, Any]) -> Iterator[str]:
-    """What a BERT config asks for that KerasHub does not do, in words."""
-    if config.get("model_type") != "bert":
-        return
-    if not str(config.get("hidden_act", "gelu")).startswith("gelu"):
-        yield f"hidden_act={config['hidden_act']!r} is not what KerasHub computes, which is GELU"
-    if config.get("position_embedding_type", "absolute") != "absolute":
-        yield "its relative positions are not what KerasHub computes, which are absolute ones"
-    epsilon = config.get("layer_norm_eps", 1e-12)
-    if isinstance(epsilon, (int, float)) and epsilon > 1e-6:
-        yield f"layer_norm_eps={epsilon:g} is not what KerasHub computes with, which is 1e-12"
 
 
 def _classes(config: Any) -> Iterator[tuple[str, str]]:

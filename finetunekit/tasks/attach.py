@@ -39,6 +39,7 @@ def add_head(
         task: `"binary"`, `"multiclass"`, `"multilabel"`, `"regression"`, or a `Task`.
         num_classes: How many outputs; 1 for binary and, unless said, for regression.
         class_names: One name a class, instead of `num_classes`; they travel with the saved model.
+            With neither, several classes are those of the head that a Hugging Face folder had.
         hidden_units: Units of Dense layers with ReLU before the output, such as `[128]`.
         dropout: Rate of a Dropout before each Dense layer of the head, 0 for none.
         l2: Strength of an L2 penalty on the head's kernels, 0 for none.
@@ -74,7 +75,7 @@ def add_head(
             "`backbone` has a head already. Use `replace_head(model, task)`, which puts another "
             f"one on its backbone. Received: backbone={backbone!r}"
         )
-    task = make_task(task, num_classes, class_names)
+    task = make_task(task, num_classes, _class_names(backbone, task, num_classes, class_names))
     inputs = graph.new_inputs(backbone)
     features = pick_output(backbone(_augmented(inputs, augmentation, backbone)), output, backbone)
     _freeze_unused(backbone, output)
@@ -163,6 +164,19 @@ def _keep_compilation(old: keras.Model, new: keras.Model) -> bool:
     return True
 
 
+def _class_names(backbone: keras.Model, task: Any, num_classes: Any, class_names: Any) -> Any:
+    """The class names given, or where a number is needed, those of the head that the files had."""
+    given = num_classes is not None or class_names is not None
+    former = () if given else metadata.of(backbone).origin.get("class_names", ())
+    if not former or task not in ("multiclass", "multilabel"):
+        return class_names
+    say(
+        f"the head is for the {len(former)} classes that {backbone.name!r} was trained on, "
+        f"{listed(former, 6)}; `num_classes=` or `class_names=` gives others"
+    )
+    return tuple(former)
+
+
 def _check_backbone(backbone: Any) -> None:
     arguments.check_model(backbone, "backbone", "`load_backbone` makes one of a file or a name.")
     if not graph.is_graph(backbone):
@@ -208,12 +222,11 @@ def _freeze_unused(backbone: keras.Model, output: Any) -> None:
     if len(backbone.outputs) == 1:
         return
     picked = pick_output(backbone.output, output, backbone)
-    used = {id(keras_internals.producer(tensor)) for tensor in graph.upstream(backbone, [picked])}
-    idle = [x for x in backbone.layers if x.trainable_weights and id(x) not in used]
+    idle = [x for x in graph.idle_layers(backbone, [picked]) if x.trainable_weights]
     for layer in idle:
         layer.trainable = False
     if idle:
-        say(f"froze {listed([x.name for x in idle], 4)}: the head does not use what they compute")
+        say(f"froze {listed([x.name for x in idle], 4)}, which the head makes no use of")
 
 
 def _as_layers(augmentation: Any) -> tuple[Any, ...]:
