@@ -1,5 +1,6 @@
 """Layers of a model paired with modules of torch: by name, then by order, then by shape."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -103,11 +104,8 @@ def _is_automatic(slot: Slot) -> bool:
 
 def _common_start(names: list[str]) -> int:
     """The length of a prefix that all names have, up to an underscore."""
-    if len(names) < 2:
-        return 0
-    low, high = min(names), max(names)
-    same = next((n for n, pair in enumerate(zip(low, high)) if pair[0] != pair[1]), len(low))
-    return low.rfind("_", 0, same) + 1
+    same = os.path.commonprefix(names) if len(names) > 1 else ""
+    return same.rfind("_") + 1
 
 
 def _prefixes(group: Group) -> Iterable[tuple[str, str]]:

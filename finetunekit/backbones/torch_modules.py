@@ -125,8 +125,8 @@ _Kernel = tuple[
     Callable[[tuple[int, ...]], tuple[int, ...]],
     Callable[[np.ndarray, tuple[int, ...]], np.ndarray],
 ]
-# The exact class -> the kernel's shape in torch, and the kernel made of torch's tensor. A transposed
-# convolution has (in, out, ...) there and (..., out, in) here, so that the same axes move, and none is flipped.
+# The exact class -> the kernel's shape in torch, and the kernel made of torch's tensor. Transposed
+# convolutions have (in, out, ...) there and (..., out, in) here, so the same axes move.
 _KERNELS: dict[type, _Kernel] = {
     _L.Dense: (_conv, _moved),
     _L.Conv1D: (_conv, _moved),

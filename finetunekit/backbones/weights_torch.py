@@ -7,11 +7,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit.backbones import checkpoints, report, torch_matching, torch_modules
+from finetunekit.backbones import checkpoints, feature_order, report, torch_matching, torch_modules
 from finetunekit.backbones.torch_modules import Group, Order, Slot
 from finetunekit.backbones.weights import WeightsReport, WeightsRow
 from finetunekit.foundation import arguments
-from finetunekit.foundation.messages import plural, say
+from finetunekit.foundation.messages import listed, plural, say
+
+_REORDERED = "features reordered from channel, height, width"
 
 
 def load_weights_from_torch(
@@ -58,10 +60,11 @@ def load_weights_from_torch(
     target = os.fspath(path)
     groups = torch_modules.groups(checkpoints.read(target, "path"))
     matches = _matched(torch_modules.slots(model), groups, model, target)
+    orders = _orders(model, checked=reference is not None)
     old = [[np.array(w) for w in match.slot.layer.get_weights()] for match in matches]
     for match in matches:
-        layer = match.slot.layer
-        layer.set_weights(torch_modules.arrays(layer, match.group.tensors, Order()))
+        layer, tensors = match.slot.layer, match.group.tensors
+        layer.set_weights(torch_modules.arrays(layer, tensors, orders.get(id(layer), Order())))
     if reference is not None:
         try:
             report.check_parity(model, reference)
@@ -75,16 +78,36 @@ def load_weights_from_torch(
             "loaded",
             match.slot.count,
             match.how,
-            f"stored as {match.group.prefix!r}",
+            f"stored as {match.group.prefix!r}"
+            + (f", {_REORDERED}" if id(match.slot.layer) in orders else ""),
         )
         for match in matches
     ]
     say(
         f"weights of {plural(len(rows), 'layer')} of {model.name!r} from "
         f"{os.path.basename(target)}, matched {_ways(rows)}"
+        + _reordered([match.slot.path for match in matches if id(match.slot.layer) in orders])
         + ("" if reference is not None else "; not compared with outputs: give `reference=`")
     )
     return WeightsReport(os.path.basename(target), tuple(rows))
+
+
+def _orders(model: keras.Model, *, checked: bool) -> dict[int, Order]:
+    """The orders of flattened features; what cannot be followed needs outputs to compare with."""
+    try:
+        return feature_order.orders(model)
+    except feature_order.Untraceable as fault:
+        if checked:
+            return {}
+        raise ValueError(
+            f"`model` {fault}, so it is not clear in which order torch has its weights. Build it as "
+            "a graph of layers with Flatten and Reshape, or pass `reference=`: then the weights "
+            f"are taken as they are, and the outputs compared. Received: model={model!r}"
+        ) from fault
+
+
+def _reordered(paths: list[str]) -> str:
+    return f"; {_REORDERED} for {listed(paths, 4)}" if paths else ""
 
 
 def _ways(rows: list[WeightsRow]) -> str:
