@@ -75,7 +75,7 @@ def _as_safetensors(folder: str | None) -> Iterator[str | None]:
 
     with tempfile.TemporaryDirectory() as place:
         shutil.copy(Path(folder) / CONFIG, place)
-        save_file(checkpoints.read(str(weights)), Path(place) / _WEIGHTS[0])
+        save_file(checkpoints.read(str(weights)).arrays, Path(place) / _WEIGHTS[0])
         yield place
 
 

@@ -1,6 +1,6 @@
 """Layers of a model paired with modules of torch: by name, then by order, then by shape."""
 
-import os
+import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -50,17 +50,22 @@ class _Sides:
         )
 
 
-def match(slots: list[Slot], groups: list[Group]) -> list[Match]:
+def match(slots: list[Slot], groups: list[Group], key: str = "") -> list[Match]:
     """Pairs every layer with a module, and every module with a layer.
 
     Names that agree once a common prefix is taken off decide; only what is left goes by order,
     or by a shape that occurs once, and neither may contradict the names.
 
+    Args:
+        slots: The layers, in the order of the model.
+        groups: The modules, in the order of the file.
+        key: Where the state dict stands in the file, for messages.
+
     Raises:
         Mismatch: If that does not give one certain pairing of all.
     """
     sides = _Sides(slots, groups)
-    prefix, found = _by_name(sides)
+    prefix, found = _by_name(sides, key)
     sides.add(found, "by name")
     sides.add(_by_spelling(sides, prefix), "by name")
     ours, theirs = sides.left()
@@ -104,8 +109,9 @@ def _is_automatic(slot: Slot) -> bool:
 
 def _common_start(names: list[str]) -> int:
     """The length of a prefix that all names have, up to an underscore."""
-    same = os.path.commonprefix(names) if len(names) > 1 else ""
-    return same.rfind("_") + 1
+    words = [re.findall(r"[^_]*_", name) for name in names] if len(names) > 1 else [[]]
+    same = itertools.takewhile(lambda column: len(set(column)) == 1, zip(*words, strict=False))
+    return sum(len(column[0]) for column in same)
 
 
 def _prefixes(group: Group) -> Iterable[tuple[str, str]]:
@@ -115,7 +121,7 @@ def _prefixes(group: Group) -> Iterable[tuple[str, str]]:
         yield "".join(f"{part}." for part in parts[:number]), ".".join(parts[number:])
 
 
-def _by_name(sides: _Sides) -> tuple[str, dict[int, int]]:
+def _by_name(sides: _Sides, key: str) -> tuple[str, dict[int, int]]:
     """The prefix that makes the most names agree, and the pairs that do."""
     aliases = _aliases(sides.slots)
     votes = Counter(
@@ -134,7 +140,8 @@ def _by_name(sides: _Sides) -> tuple[str, dict[int, int]]:
         shown = [sides.slots[number].path for number in best[0][1]]
         raise Mismatch(
             f"leave it open which is which: {listed(shown, 4)} may come from "
-            f"{listed([prefix.rstrip('.') for prefix, _ in best], 4)}; choose with `state_dict=`"
+            f"{listed([f'{key}.{prefix}'.strip('.') for prefix, _ in best], 4)}, of which "
+            "`state_dict=` chooses one"
         )
     for slot, group in best[0][1].items():
         if not sides.agree(slot, group):
