@@ -280,7 +280,7 @@ def _order(shape: Shape, axes: tuple[int, ...], moved: bool = False) -> np.ndarr
     size = _size(shape)
     if size is None:
         return None
-    sides = [shape[axes.index(number)] for number in range(len(axes))]
+    sides = [shape[axes.index(number)] or 0 for number in range(len(axes))]
     places = np.arange(size).reshape(sides).transpose(axes)
     found = (np.moveaxis(places, 0, -1) if moved else places).ravel()
     return None if np.array_equal(found, np.arange(size)) else found

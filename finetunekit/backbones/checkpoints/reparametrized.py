@@ -34,7 +34,7 @@ def merged(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
             whole = _PARAMETRIZED.sub("", start)
             if whole not in found:
                 join = _of_length if pair in _LENGTHS else _masked
-                found[whole] = join(*(state[start + name] for name in pair), whole)
+                found[whole] = join(state[start + pair[0]], state[start + pair[1]], whole)
         elif _PARAMETRIZED.search(key) or (part == "_orig" and f"{start}_u" in state):
             raise _unknown(state)
         else:

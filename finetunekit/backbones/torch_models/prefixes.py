@@ -66,7 +66,7 @@ def locate(state: State, recognises: Callable[[State], bool], key: str = "") -> 
     if not all(_is_of_a_head(state, k) for k in left):
         raise Unclear(
             f"holds a known architecture under {names[0]!r}, and besides {listed(left, 3)}, which "
-            "is more than a head: the part may compute differently inside of the whole, such as with "
+            "is more than a head: the part may compute differently inside of the whole, with "
             f"dilated strides. If it does not, load it with `state_dict={names[0]!r}`"
         )
     return Located(parts[found[0]], found[0].rstrip("."), left)
