@@ -10,7 +10,7 @@ import pytest
 import finetunekit as ftk
 import torch_writer
 from finetunekit.backbones import torch_models
-from test_torch_models import small_resnet
+from torch_states import small_resnet
 
 NET = small_resnet()
 BODY = {key: array for key, array in NET.items() if not key.startswith("fc.")}
