@@ -58,6 +58,8 @@ def _check_opaque(part: Any) -> None:
     """Refuses a class of the user's own in which a Dense layer seems to take flattened features."""
     inside = [place.layer for place in graph.leaves(part)]
     widths = {layer.filters for layer in inside if getattr(layer, "filters", None)}
+    if any(isinstance(place.layer, _RESHAPES) for place in graph.walk(part)):
+        widths.add(3)  # The channels of an image.
     known = {getattr(layer, "units", None) for layer in inside} | widths
     for layer in inside:
         taken = layer.kernel.shape[0] if type(layer) is _L.Dense else 0

@@ -217,12 +217,11 @@ def _check_counts(sides: _Sides, ours: list[int], theirs: list[int]) -> None:
         return
     lacking = [s.path for n in ours if mine[(s := sides.slots[n]).signature] > other[s.signature]]
     over = [g.prefix for n in theirs if other[(g := sides.groups[n]).signature] > mine[g.signature]]
-    shown = [g for g in sides.groups if g.prefix in over[:2]]
+    shown = [group for group in sides.groups if group.prefix in over[:2]]
     held = "; ".join(f"{group.prefix!r} holds {_shown(group.shapes)}" for group in shown)
-    raise Mismatch(
-        f"do not agree: nothing of the right shape is there for {listed(lacking, 4) or 'none'}"
-        f", and {listed(over, 4) or 'none'} of the file is left over" + (f" ({held})" * bool(held))
-    )
+    parts = [f"nothing of the right shape is there for {listed(lacking, 4)}"] if lacking else []
+    parts += [f"{listed(over, 4)} of the file is left over ({held})"] if over else []
+    raise Mismatch(f"do not agree: {', and '.join(parts)}")
 
 
 def _check_names(sides: _Sides, rest: dict[int, int]) -> None:

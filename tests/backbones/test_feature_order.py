@@ -251,6 +251,25 @@ class Hidden(keras.Model):
         return self.fc(keras.ops.reshape(x, (keras.ops.shape(x)[0], -1)))
 
 
+@keras.saving.register_keras_serializable("test_feature_order")
+class HiddenPerceptron(keras.Model):
+    """Flattens images themselves."""
+
+    def __init__(self) -> None:
+        super().__init__(name="perceptron")
+        self.flatten, self.fc = L.Flatten(), L.Dense(3, name="fc")
+
+    def call(self, x: Any) -> Any:
+        """Logits."""
+        return self.fc(self.flatten(x))
+
+
+def perceptron() -> keras.Model:
+    model = HiddenPerceptron()
+    model(np.zeros((1, 4, 4, 3), "float32"))
+    return model
+
+
 def twice_used() -> keras.Model:
     fc = L.Dense(3, name="fc")
     image, features = keras.Input((6, 5, 3)), keras.Input((48,))
@@ -273,15 +292,17 @@ def hidden(*, nested: bool) -> keras.Model:
     [
         (lambda: hidden(nested=False), "cannot be followed"),
         (lambda: hidden(nested=True), "cannot be followed"),
+        (perceptron, "cannot be followed"),
         (twice_used, "several orders"),
         (sliced, "apart"),
     ],
-    ids=["class", "class nested", "shared", "sliced"],
+    ids=["class", "class nested", "images", "shared", "sliced"],
 )
 def test_what_cannot_be_followed_needs_a_reference(tmp_path: Path, build: Any, match: str) -> None:
     model = build()
     width = model.get_layer("fc").kernel.shape[0] if match == "apart" else 48
-    weights = state(CONV | {"fc.weight": (3, width), "fc.bias": (3,)})
+    front = {} if model.name == "perceptron" else CONV
+    weights = state({**front, "fc.weight": (3, width), "fc.bias": (3,)})
     path = torch_writer.save(tmp_path / "net.pth", weights)
     before = model.get_weights()
     with pytest.raises(ValueError, match=match):

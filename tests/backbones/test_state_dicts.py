@@ -42,6 +42,10 @@ LONE: dict[str, Any] = {
         "epoch": 1, "callbacks": {"EarlyStopping": {"best_score": stored(0.3)}},
         "state_dict": net(), "optimizer_states": [ADAM], "lr_schedulers": [],
     },
+    "settings": {
+        "scheduler": {"milestones": torch.Called("collections", "Counter", {30: 1})},
+        "args": {"data": torch.Called("pathlib", "PosixPath", "a", "b")}, "state_dict": net(),
+    },
     "pair": (net(), ADAM),
     "parallel": {"state_dict": net(prefix="module.")},
     "compiled": net(prefix="_orig_mod."),
