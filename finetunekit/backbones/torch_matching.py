@@ -68,6 +68,7 @@ def match(slots: list[Slot], groups: list[Group], key: str = "") -> list[Match]:
     prefix, found = _by_name(sides, key)
     sides.add(found, "by name")
     sides.add(_by_spelling(sides, prefix), "by name")
+    sides.add(_by_ending(sides), "by name")
     ours, theirs = sides.left()
     _check_counts(sides, ours, theirs)
     in_order = dict(zip(ours, theirs, strict=True))
@@ -136,17 +137,19 @@ def _by_name(sides: _Sides, key: str) -> tuple[str, dict[int, int]]:
     fitting = [sum(sides.agree(*pair) for pair in pairs.items()) for _, pairs in found]
     best = [pair for pair, count in zip(found, fitting, strict=True) if count == max(fitting)]
     best = [pair for pair in best if len(pair[1]) == max(len(pairs) for _, pairs in best)]
-    if any(pairs != best[0][1] for _, pairs in best):
+    together = {slot: group for _, pairs in reversed(best) for slot, group in pairs.items()}
+    clear = all(together[slot] == group for _, pairs in best for slot, group in pairs.items())
+    if not clear or len(set(together.values())) < len(together):
         shown = [sides.slots[number].path for number in best[0][1]]
         raise Mismatch(
             f"leave it open which is which: {listed(shown, 4)} may come from "
             f"{listed([f'{key}.{prefix}'.strip('.') for prefix, _ in best], 4)}, of which "
             "`state_dict=` chooses one"
         )
-    for slot, group in best[0][1].items():
+    for slot, group in together.items():
         if not sides.agree(slot, group):
             raise Mismatch(_contradiction(sides.slots[slot], sides.groups[group]))
-    return best[0]
+    return best[0][0], together
 
 
 def _agreeing(sides: _Sides, aliases: dict[str, int], prefix: str) -> dict[int, int]:
@@ -170,6 +173,20 @@ def _by_spelling(sides: _Sides, prefix: str) -> dict[int, int]:
         if name in aliases and count[name] == 1
     }
     return {slot: group for slot, group in found.items() if sides.agree(slot, group)}
+
+
+def _by_ending(sides: _Sides) -> dict[int, int]:
+    """Names that end alike, behind a prefix of their own, if nothing else ends so."""
+    ours, theirs = sides.left()
+    aliases = _aliases([sides.slots[number] for number in ours])
+    found: dict[int, set[int]] = {}
+    for number in theirs:
+        for _, rest in _prefixes(sides.groups[number]):
+            if named(rest) in aliases:
+                found.setdefault(ours[aliases[named(rest)]], set()).add(number)
+    count = Counter(number for numbers in found.values() for number in numbers)
+    pairs = {slot: min(numbers) for slot, numbers in found.items() if len(numbers) == 1}
+    return {s: g for s, g in pairs.items() if count[g] == 1 and sides.agree(s, g)}
 
 
 def _plain(name: str) -> str:

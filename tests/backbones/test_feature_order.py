@@ -12,6 +12,7 @@ import pytest
 
 import finetunekit as ftk
 import torch_writer
+from parameters import often
 from torch_formulas import Arrays, conv, flat, last, linear, norm, pool, transposed
 from torch_states import state
 
@@ -161,7 +162,10 @@ CASES: dict[str, Case] = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+OFTEN = ("flatten", "permuted already", "flatten nested", "batch norm between", "operations")
+
+
+@pytest.mark.parametrize("name", often(CASES, (*OFTEN, "image itself", "sequence")))
 def test_flattened_features(tmp_path: Path, name: str) -> None:
     build, shapes, size, formula = CASES[name]
     weights = state(shapes)

@@ -69,6 +69,7 @@ def load(tmp_path: Path, file: str, model: keras.Model) -> tuple[list[str], ftk.
          "blocks_0_k blocks_0_q blocks_1_k blocks_1_q",
          "blocks.0.k blocks.0.q blocks.1.k blocks.1.q"),
         ("layers.1.0.q layers.10.q", "layers_10_q layers_1_0_q", "layers.10.q layers.1.0.q"),
+        ("enc.c fc.mu fc.lv dec.d dec.t", "c lv mu t d", "enc.c fc.lv fc.mu dec.t dec.d"),
         ("fc1 fc2 fc3", "fc_2 fc_1 fc_3", "fc2 fc1 fc3"),
         ("dense_1 dense_2", "dense_2 dense_3", "dense_1 dense_2"),
         ("model.features.0 model.features.2", "first second",
