@@ -36,6 +36,7 @@ def load_backbone(
     safe_mode: bool = True,
     signature: str | None = None,
     reference: tuple[Any, Any] | None = None,
+    state_dict: str | None = None,
 ) -> keras.Model:
     """Loads a pretrained model, as a new model, from a file, a SavedModel or by its name.
 
@@ -67,6 +68,9 @@ def load_backbone(
         signature: For SavedModels, which function or signature to call; None for the model's own.
         reference: A batch and its known outputs, `(inputs, outputs)`, to compare the loaded
             model with.
+        state_dict: For torch checkpoints that hold several state dicts, the key of one, or of a
+            part of it, such as `"state_dict"` or `"model.student.backbone"`. By default the only
+            one; of raw and averaged weights of the same model, the averaged ones.
 
     Returns:
         A `keras.Model`, not compiled; of spatial features `(batch, rows, columns, channels)` for
@@ -97,6 +101,7 @@ def load_backbone(
         safe_mode=safe_mode,
         signature=signature,
         reference=reference,
+        state_dict=state_dict,
     )
     given = os.fspath(source) if isinstance(source, os.PathLike) else source
     reader = readers.reader_of(given)

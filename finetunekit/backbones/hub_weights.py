@@ -183,7 +183,7 @@ def _tensor(files: list[Path], name: str) -> np.ndarray | None:
 def _read(files: list[Path]) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
     for file in files:
-        found |= checkpoints.read(str(file))
+        found |= checkpoints.read(str(file)).arrays
     return found
 
 

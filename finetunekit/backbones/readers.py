@@ -24,6 +24,7 @@ class LoadOptions:
     safe_mode: bool = True
     signature: str | None = None
     reference: tuple[Any, Any] | None = None
+    state_dict: str | None = None
 
     def __post_init__(self) -> None:
         if self.include_top not in ("auto", True, False):

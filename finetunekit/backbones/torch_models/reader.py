@@ -7,6 +7,7 @@ import keras
 from finetunekit.backbones import checkpoints, image_models, torch_models
 from finetunekit.backbones.readers import LoadOptions, SourceReader
 from finetunekit.foundation import hashing
+from finetunekit.foundation.messages import listed, say
 
 
 def read(source: str, options: LoadOptions) -> keras.Model:
@@ -16,20 +17,27 @@ def read(source: str, options: LoadOptions) -> keras.Model:
         ValueError: If it is damaged, of no known architecture, or the options do not fit.
         OSError: If it cannot be read.
     """
-    state = checkpoints.read(source)
-    model, architecture = torch_models.build(
-        state,
+    checkpoint = checkpoints.read(source, state_dict=options.state_dict)
+    located = torch_models.locate(checkpoint.arrays, source, checkpoint.key)
+    model, architecture, left = torch_models.build(
+        located.state,
         source,
         include_top=options.include_top,
         input_shape=options.input_shape,
         preprocessing=options.preprocessing,
     )
+    dropped = checkpoint.notes + located.notes
+    if left:
+        dropped.append(f"the classifier, {listed(left, 4)}, which is not a single layer")
+    for line in dropped:
+        say(f"{os.path.basename(source)}: left out {line}")
     origin = {
         "source": os.path.basename(source),
         "sha256": hashing.file_digest(source),
         "format": f"torch checkpoint, {architecture}",
+        "dropped": dropped,
     }
-    contract = torch_models.contract(state, options.preprocessing)
+    contract = torch_models.contract(located.state, options.preprocessing)
     image_models.describe(model, origin, contract)
     return model
 
@@ -37,6 +45,6 @@ def read(source: str, options: LoadOptions) -> keras.Model:
 READER = SourceReader(
     kind="a torch checkpoint",
     accepts=lambda source: source.lower().endswith(checkpoints.ENDINGS),
-    options=frozenset({"include_top", "input_shape", "preprocessing", "reference"}),
+    options=frozenset({"include_top", "input_shape", "preprocessing", "reference", "state_dict"}),
     read=read,
 )
