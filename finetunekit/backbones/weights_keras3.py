@@ -146,7 +146,8 @@ class Keras3File:
             shape = hdf5.shape_of(own, str(number), name=self.name)
             if shape != tuple(variable.shape):
                 raise Disagreement(f"{variable.name} is {tuple(variable.shape)}, stored {shape}")
-            yield variable, own, str(number)
+            read = functools.partial(hdf5.array, own, str(number), shape=shape, name=self.name)
+            yield Assignment(variable, read)
 
     def _composite(self, layer: Any, group: h5py.Group) -> Iterator[tuple[Any, h5py.Group]]:
         members = list(self._members(layer, group))

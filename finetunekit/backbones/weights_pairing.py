@@ -1,14 +1,12 @@
 """Stored layers paired with layers of the model: by name, by order where names are numbered."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import h5py
 import keras
-
-Assignment = tuple[Any, h5py.Group, str]  # A variable, and where its value stands.
+import numpy as np
 
 # Keras 2 numbered its Functional models under another name.
 _ALIASES = {"model": "functional"}
@@ -16,6 +14,15 @@ _ALIASES = {"model": "functional"}
 
 class Disagreement(Exception):
     """Why a stored layer does not fit the layer it is meant for."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A variable, what reads its value, and what is converted on the way, in words."""
+
+    variable: Any
+    read: Callable[[], np.ndarray[Any, Any]]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import h5py
 import keras
 
 from finetunekit.backbones import hdf5
-from finetunekit.backbones.keras2 import archive_weights, graphs, layers, weights
+from finetunekit.backbones.keras2 import archive_weights, graphs, layers, theano, weights
 from finetunekit.backbones.keras2.context import Built, Context
 from finetunekit.foundation import keras_internals
 
