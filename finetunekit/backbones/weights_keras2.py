@@ -68,6 +68,8 @@ class Keras2File:
             ):
                 raise Disagreement(difference(variables, stored))
             pairs, by_order = [(variables[0], 0)], True
+        elif fault := arrays.fault(pairs):
+            raise Disagreement(fault)
         elif graph.is_graph(layer):
             by_order = _by_order(layer, pairs, arrays.names)
         assigned = [

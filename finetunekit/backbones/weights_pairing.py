@@ -8,8 +8,26 @@ from typing import Any
 import keras
 import numpy as np
 
-# Keras 2 numbered its Functional models under another name.
-_ALIASES = {"model": "functional"}
+# Names that Keras 1 and 2 numbered, of what has another name today.
+_ALIASES = {
+    "atrousconvolution1d": "conv1d",
+    "atrousconvolution2d": "conv2d",
+    "batchnormalization": "batch_normalization",
+    "conv_lst_m2d": "conv_lstm2d",
+    "convlstm2d": "conv_lstm2d",
+    "convolution1d": "conv1d",
+    "convolution2d": "conv2d",
+    "convolution3d": "conv3d",
+    "cu_dnngru": "gru",
+    "cu_dnnlstm": "lstm",
+    "deconvolution2d": "conv2d_transpose",
+    "model": "functional",
+    "prelu": "p_re_lu",
+    "separableconvolution2d": "separable_conv2d",
+    "simplernn": "simple_rnn",
+    "timedistributed": "time_distributed",
+    "timedistributeddense": "dense",
+}
 
 
 class Disagreement(Exception):

@@ -61,9 +61,10 @@ class LayerArrays:
             arrays = [Array.plain(*pair) for pair in zip(names, shapes, strict=True)]
         self.arrays = cudnn.today(arrays, _last)
         self._mirrored = theano.mirrored(layer) if by_theano else set()
+        self._layers = graph.with_descendants([layer])
         self._places = {
             id(variable): (found.data_format, isinstance(found, theano.TRANSPOSED))
-            for found in graph.with_descendants([layer])
+            for found in self._layers
             if hasattr(found, "data_format")
             for variable in found.weights
         }
@@ -98,6 +99,13 @@ class LayerArrays:
         way = self._way(variable, number)
         notes = [way.note] if way is not None and way.note else []
         return notes + ([theano.NOTE] if id(variable) in self._mirrored else [])
+
+    def fault(self, pairs: Sequence[tuple[Any, int]]) -> str | None:
+        """Why the layer would compute something else with these weights; None if it would not."""
+        chosen = {id(variable) for variable, n in pairs if cudnn.NOTE in self.notes(variable, n)}
+        return cudnn.fault(
+            layer for layer in self._layers if chosen & {id(v) for v in layer.weights}
+        )
 
 
 def _last(name: str) -> str:

@@ -1,10 +1,13 @@
 """Weights of CuDNNLSTM and CuDNNGRU as those of LSTM and GRU, which compute the same."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
+import keras
 import numpy as np
 
 from finetunekit.backbones.keras2.stored import Array, Shape, Values, Way
+from finetunekit.foundation import keras_internals
 
 NOTE = "converted from CuDNN's layout"
 
@@ -64,3 +67,33 @@ def today(arrays: Sequence[Array], last: Callable[[str], str]) -> list[Array]:
                 for array, way in zip(three, ways(shapes, gates), strict=True)
             ]
     return found
+
+
+def pairs(layer: Any, shapes: Sequence[Shape]) -> list[tuple[Any, Way]]:
+    """The variables of an LSTM or GRU with what makes them of arrays that have only an order.
+
+    Empty if the layer is another one, or the arrays are not those of its cuDNN counterpart.
+    """
+    if not isinstance(layer, (keras.layers.LSTM, keras.layers.GRU)):
+        return []
+    gates = gates_of(shapes)
+    if gates is None:
+        return []
+    variables = keras_internals.own_weights(layer.cell)
+    found = ways(shapes, gates)
+    if [tuple(variable.shape) for variable in variables] != [way.shape for way in found]:
+        return []
+    return list(zip(variables, found, strict=True))
+
+
+def fault(layers: Iterable[keras.layers.Layer]) -> str | None:
+    """Which of the layers computes something else than cuDNN does, in words; None if none."""
+    for layer in layers:
+        if isinstance(layer, (keras.layers.LSTM, keras.layers.GRU)):
+            given = (layer.activation, layer.recurrent_activation)
+            if given != (keras.activations.tanh, keras.activations.sigmoid):
+                return (
+                    f"{layer.name!r} must have activation='tanh' and recurrent_activation='sigmoid'"
+                    ", as the cuDNN layer in the file has"
+                )
+    return None
