@@ -53,14 +53,14 @@ class LayerArrays:
             written: What wrote the file.
         """
         old = written.keras in ("", "1") or written.keras.startswith("1.")
-        by_theano = written.backend == "theano"
+        self.by_theano = written.backend == "theano"
         if old and keras1_weights.is_spelled(names):
             arrays = keras1_weights.today(layer, names, shapes)
-            by_theano |= written.backend is None and keras1_weights.by_theano(names)
+            self.by_theano |= written.backend is None and keras1_weights.by_theano(names)
         else:
             arrays = [Array.plain(*pair) for pair in zip(names, shapes, strict=True)]
         self.arrays = cudnn.today(arrays, _last)
-        self._mirrored = theano.mirrored(layer) if by_theano else set()
+        self._mirrored = theano.mirrored(layer) if self.by_theano else set()
         self._layers = graph.with_descendants([layer])
         self._places = {
             id(variable): (found.data_format, isinstance(found, theano.TRANSPOSED))
