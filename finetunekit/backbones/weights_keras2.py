@@ -30,10 +30,12 @@ class Keras2File:
 
     def __init__(self, group: h5py.Group, name: str) -> None:
         self.group, self.name = group, name
+        self.flattens: list[str] = []
         self.written = Written.read([group, group.file], name)
 
     def pairs(self, model: keras.Model) -> tuple[list[Pair], list[Stored]]:
         """The model's layers with what is stored for each, and what is stored for none."""
+        self.flattens = [place.path for place in graph.walk(model) if _mixes_axes(place.layer)]
         return paired(model, self._stored())
 
     def _stored(self) -> list[Stored]:
@@ -70,6 +72,11 @@ class Keras2File:
             pairs, by_order = [(variables[0], 0)], True
         elif fault := arrays.fault(pairs):
             raise Disagreement(fault)
+        elif self.flattens and arrays.is_turned(pairs):
+            raise Disagreement(
+                f"its kernel in the file is of a model with channels first, and {self.flattens[0]!r}"
+                " would put the pixels in another order than there"
+            )
         elif graph.is_graph(layer):
             by_order = _by_order(layer, pairs, arrays.names)
         assigned = [
@@ -105,6 +112,17 @@ def _by_order(
             if theirs in names and not (is_numbered(ours, kind) and is_numbered(theirs, kind)):
                 raise Disagreement(f"the file has {theirs!r} where the model has {ours!r}")
     return by_order
+
+
+def _mixes_axes(layer: keras.layers.Layer) -> bool:
+    """Whether a layer puts channels and pixels into one axis."""
+    if not isinstance(layer, (keras.layers.Flatten, keras.layers.Reshape)):
+        return False
+    try:
+        shape = tuple(layer.input.shape)
+    except (AttributeError, ValueError):  # Called several times, or inside a wrapper.
+        return True
+    return len(shape) > 3 and any(size != 1 for size in shape[1:-1])
 
 
 def _is_nameless(variables: Sequence[Any]) -> bool:
