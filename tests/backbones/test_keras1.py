@@ -97,9 +97,7 @@ def test_convolutions(order: str, by_theano: bool, tmp_path: Path) -> None:
     options = {"dim_ordering": order, "border_mode": "valid"}
     config = chain(
         layer("ZeroPadding2D", "zero", padding=[1, 0, 0, 1], batch_input_shape=shape),
-        layer(
-            "Convolution2D", "c", nb_filter=3, nb_row=3, nb_col=3, subsample=[1, 1], **options
-        ),
+        layer("Convolution2D", "c", nb_filter=3, nb_row=3, nb_col=3, subsample=[1, 1], **options),
         layer("GlobalAveragePooling2D", "pool", dim_ordering=order),
     )
     x = normal(2, 6, 5, 3)
@@ -138,8 +136,12 @@ def test_chain_that_begins_with_a_merge(tmp_path: Path) -> None:
     a, b, c, e = normal(4, 3), normal(5, 3), normal(6, 2), normal(2, 2)
     bias = np.zeros(3, "float32")
     left = chain(dense("a", 3, batch_input_shape=[None, 4]))
-    right = chain(dense("b", 3, batch_input_shape=[None, 5]), layer("Activation", "act", activation="relu"))
-    merge = layer("Merge", "m", mode="concat", mode_type="raw", concat_axis=-1, layers=[left, right])
+    right = chain(
+        dense("b", 3, batch_input_shape=[None, 5]), layer("Activation", "act", activation="relu")
+    )
+    merge = layer(
+        "Merge", "m", mode="concat", mode_type="raw", concat_axis=-1, layers=[left, right]
+    )
     inner = chain(dense("e", 2, batch_input_shape=[None, 2]))
     config = chain(merge, dense("c", 2), inner)
     arrays = {

@@ -184,7 +184,8 @@ class _Reader:
         """A layer's entry, with all that stands inside it."""
         if not isinstance(entry, dict) or not isinstance(entry.get("class_name"), str):
             raise self.context.error(
-                "its configuration is not that of a Keras model", "The file is damaged: get it again."
+                "its configuration is not that of a Keras model",
+                "The file is damaged: get it again.",
             )
         name, stored = entry["class_name"], entry["config"]
         if name == "Sequential":
@@ -195,7 +196,11 @@ class _Reader:
         if name == "Merge":
             merged = keras1_merge.layer(stored, self.context)
             return {**entry, **merged}
-        return {**entry, "class_name": _CLASSES.get(name, name), "config": self._config(name, stored)}
+        return {
+            **entry,
+            "class_name": _CLASSES.get(name, name),
+            "config": self._config(name, stored),
+        }
 
     def _chain(self, entry: _Config) -> _Config:
         stored = entry["config"]

@@ -43,9 +43,7 @@ def by_theano(names: Sequence[str]) -> bool:
     return not any(name.endswith(":0") for name in names)
 
 
-def today(
-    layer: keras.layers.Layer, names: Sequence[str], shapes: Sequence[Shape]
-) -> list[Array]:
+def today(layer: keras.layers.Layer, names: Sequence[str], shapes: Sequence[Shape]) -> list[Array]:
     """The arrays of a layer under names of today, gates joined.
 
     Args:
