@@ -1,4 +1,4 @@
-"""The reader of whole models of Keras 1 and 2: rebuilt from the config, then given their weights."""
+"""The reader of whole models of Keras 1 and 2: rebuilt from the config, then given weights."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def is_keras2(version: str) -> bool:
 def read(
     path: str, name: str, *, custom_objects: Any = None, safe_mode: bool = True
 ) -> tuple[keras.Model, Context]:
-    """Rebuilds the model of a whole-model file of Keras 1 or 2, as a new model of stock Keras layers.
+    """Rebuilds the model of a file of Keras 1 or 2, as a new model of stock Keras layers.
 
     Args:
         path: An `.h5`, `.hdf5` or tf_keras `.keras` file.
@@ -65,17 +65,7 @@ def _rebuilt(config: Any, group: h5py.Group, fill: Any, context: Context) -> ker
             f"it holds a {kind!r}, not a Functional or Sequential model",
             "Build the model in Keras 3 and load its weights: `ftk.load_weights(model, path)`.",
         )
-    try:
-        if context.keras1:
-            names = hdf5.attribute_list(group, "layer_names", name=context.name)
-            config = keras1.modern(config, names, context)
-        with keras_internals.deferred_variables():
-            built = graphs.build_model(config, context)
-    except (KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
-        raise context.error(
-            f"its configuration is not that of a Keras model ({type(error).__name__}: {error})",
-            "The file is damaged: get it again.",
-        ) from error
+    built = _built(config, group, context)
     model = built.layer
     if not model.built:
         raise context.error(
@@ -90,10 +80,23 @@ def _rebuilt(config: Any, group: h5py.Group, fill: Any, context: Context) -> ker
             "The file is damaged: get it again.",
         ) from error
     _complete(model, built, context)
-    _check_output_shapes(model, context)
-    if context.by_theano:
-        theano.check_padding(model, context)
+    _check_sizes(model, context)
     return model
+
+
+def _built(config: dict[str, Any], group: h5py.Group, context: Context) -> Built:
+    """The model with its graph, its variables without values."""
+    try:
+        if context.keras1:
+            names = hdf5.attribute_list(group, "layer_names", name=context.name)
+            config = keras1.modern(config, names, context)
+        with keras_internals.deferred_variables():
+            return graphs.build_model(config, context)
+    except (KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+        raise context.error(
+            f"its configuration is not that of a Keras model ({type(error).__name__}: {error})",
+            "The file is damaged: get it again.",
+        ) from error
 
 
 def _complete(model: keras.Model, built: Built, context: Context) -> None:
@@ -115,18 +118,27 @@ def _complete(model: keras.Model, built: Built, context: Context) -> None:
             part.layer.finalize_state()
 
 
-def _check_output_shapes(model: keras.Model, context: Context) -> None:
-    """Raises where Keras 1 was told the size of an output, and another one comes out today."""
+def _check_sizes(model: keras.Model, context: Context) -> None:
+    """Raises where other pixels come out than in the program that wrote the file."""
+    if context.by_theano:
+        theano.check_padding(model, context)
     for layer in graph.with_descendants([model]):
         wanted = context.output_shapes.get(layer.name)
-        found = tuple(layer.output.shape) if wanted else ()
-        if wanted and (None, *wanted[1:]) != (None, *found[1:]):
+        if wanted and wanted[1:] != _sizes(layer):
             raise context.error(
-                f"layer {layer.name!r}, a transposed convolution, gives {found[1:]}, and gave "
+                f"layer {layer.name!r}, a transposed convolution, gives {_sizes(layer)}, and gave "
                 f"{wanted[1:]} in Keras 1",
                 "Build the model in Keras 3 with `output_padding=` and load the weights: "
                 "`ftk.load_weights(model, path)`.",
             )
+
+
+def _sizes(layer: Any) -> tuple[int | None, ...]:
+    """The sizes of a layer's output, without the batch's; none if it was called several times."""
+    try:
+        return tuple(layer.output.shape[1:])
+    except (AttributeError, ValueError):
+        return ()
 
 
 def _of_config(part: Built) -> list[Any]:

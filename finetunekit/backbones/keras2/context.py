@@ -16,7 +16,7 @@ class Unreadable(ValueError):
 class Context:
     """One file being read: its path, what the caller allows, and the list for the report.
 
-    `output_shapes` are those that layers must have, by name, where their configs say no other way.
+    `output_shapes` are those that layers must give, by name, where Keras 1 was told so.
     """
 
     path: str
@@ -38,8 +38,8 @@ class Context:
     def error(self, fault: str, remedy: str) -> Unreadable:
         """An error about this file, in the library's shape."""
         return Unreadable(
-            f"`{self.name}` is a Keras {self.generation} file that cannot be rebuilt: {fault}. {remedy} "
-            f"Received: {self.name}={self.path!r}"
+            f"`{self.name}` is a Keras {self.generation} file that cannot be rebuilt: {fault}. "
+            f"{remedy} Received: {self.name}={self.path!r}"
         )
 
     def convert(self, what: str) -> None:
