@@ -102,28 +102,74 @@ def test_predicts_as_before(make: Callable[[Any, Any], Any], tmp_path: Path) -> 
     assert "as Theano stores them" in str(table)
 
 
-def padded_otherwise(k: Any, name: str) -> Any:
-    """One layer that Theano pads otherwise than TensorFlow does."""
-    layers = k.layers
-    return {
-        "strides": lambda: layers.Conv2D(2, 3, strides=2, padding="same"),
-        "even size": lambda: layers.Conv2D(2, 2, padding="same"),
-        "dilated": lambda: layers.DepthwiseConv2D((3, 4), dilation_rate=3, padding="same"),
-        "transposed": lambda: layers.Conv2DTranspose(2, 3, strides=2, padding="same"),
-        "pooling": lambda: layers.MaxPooling2D(2, padding="same"),
-    }[name]()
+def written_by_theano(layer: Any, shape: tuple[int, ...], folder: Path) -> tuple[Any, list[Any]]:
+    """A file with that layer, and the layer's weights as TensorFlow has them."""
+    with quiet():
+        import tf_keras
+
+        i = tf_keras.Input(shape)
+        path = save(tf_keras.Model(i, layer(tf_keras.layers)(i)), folder / "model.h5")
+    with h5py.File(path) as file:
+        group = file["model_weights"]["conv"]
+        values = [group[key][()] for key in group.attrs["weight_names"]]
+    as_theano_wrote(path)
+    return path, values
 
 
-@pytest.mark.parametrize("name", ["strides", "even size", "dilated", "transposed", "pooling"])
+@pytest.mark.parametrize("length", [7, 8])
+@pytest.mark.parametrize(
+    ("size", "stride", "rate"), [(3, 2, 1), (2, 1, 1), (4, 3, 1), (4, 1, 2), (3, 1, 2)]
+)
+def test_half_of_the_kernel_stands_before_the_first_pixel(
+    size: int, stride: int, rate: int, length: int, tmp_path: Path
+) -> None:
+    options = {"strides": stride, "dilation_rate": rate, "padding": "same", "name": "conv"}
+    path, (kernel, _) = written_by_theano(
+        lambda layers: layers.Conv1D(2, size, **options), (length, 2), tmp_path
+    )
+    x = numbers(2, length, 2)
+    before = ((size - 1) * rate + 1) // 2
+    padded = np.pad(x, ((0, 0), (before, 2 * size), (0, 0)))
+    wanted = np.stack(
+        [
+            sum(padded[:, start + tap * rate] @ kernel[tap] for tap in range(size))
+            for start in range(0, length, stride)
+        ],
+        axis=1,
+    )
+    loaded = ftk.load_backbone(path)
+    assert loaded.layers[1].name == "conv"
+    assert differences(loaded, x, [wanted]) <= 1e-5
+
+
+def test_half_of_the_kernel_is_cut_off_a_transposed_convolution(tmp_path: Path) -> None:
+    path, (kernel, _) = written_by_theano(
+        lambda layers: layers.Conv2DTranspose(2, 5, strides=2, padding="same", name="conv"),
+        (3, 4, 2),
+        tmp_path,
+    )
+    x = numbers(2, 3, 4, 2)
+    full = np.zeros((2, 9, 11, 2))
+    for row, column, r, c in np.ndindex(3, 4, 5, 5):
+        full[:, 2 * row + r, 2 * column + c] += x[:, row, column] @ kernel[r, c].T
+    loaded = ftk.load_backbone(path)
+    assert differences(loaded, x, [full[:, 2:8, 2:10]]) <= 1e-5
+    assert "padding is explicit" in str(ftk.load_report(loaded))
+
+
+@pytest.mark.parametrize("name", ["pooling", "states"])
 def test_padding_that_stands_elsewhere_is_refused(name: str, tmp_path: Path) -> None:
     with quiet():
         import tf_keras
 
-        i = tf_keras.Input((8, 8, 2))
-        x = tf_keras.layers.Conv2D(2, 1)(padded_otherwise(tf_keras, name)(i))
-        path = save(tf_keras.Model(i, x), tmp_path / "model.h5")
+        layers = tf_keras.layers
+        i = tf_keras.Input((2, 8, 8, 2) if name == "states" else (8, 8, 2))
+        layer = (
+            layers.ConvLSTM2D(2, 2) if name == "states" else layers.MaxPooling2D(2, padding="same")
+        )
+        path = save(tf_keras.Model(i, layers.Dense(2)(layer(i))), tmp_path / "model.h5")
     as_theano_wrote(path)
-    with pytest.raises(ValueError, match=r"padding='same'.*ZeroPadding.*Received: source="):
+    with pytest.raises(ValueError, match=r"Theano.*elsewhere.*Received: source="):
         ftk.load_backbone(path)
 
 

@@ -14,8 +14,17 @@ import h5py
 import keras
 
 from finetunekit.backbones import hdf5
-from finetunekit.backbones.keras2 import archive_weights, graphs, keras1, layers, theano, weights
+from finetunekit.backbones.keras2 import (
+    archive_weights,
+    graphs,
+    keras1,
+    keras1_weights,
+    layers,
+    theano,
+    weights,
+)
 from finetunekit.backbones.keras2.context import Built, Context
+from finetunekit.backbones.keras2.conversions import Written
 from finetunekit.foundation import keras_internals
 from finetunekit.models import graph
 
@@ -65,6 +74,7 @@ def _rebuilt(config: Any, group: h5py.Group, fill: Any, context: Context) -> ker
             f"it holds a {kind!r}, not a Functional or Sequential model",
             "Build the model in Keras 3 and load its weights: `ftk.load_weights(model, path)`.",
         )
+    context.by_theano = _is_by_theano(group, context)
     built = _built(config, group, context)
     model = built.layer
     if not model.built:
@@ -82,6 +92,21 @@ def _rebuilt(config: Any, group: h5py.Group, fill: Any, context: Context) -> ker
     _complete(model, built, context)
     _check_sizes(model, context)
     return model
+
+
+def _is_by_theano(group: h5py.Group, context: Context) -> bool:
+    """Whether Keras ran on Theano when it wrote the file."""
+    written = Written.read([group, group.file], context.name)
+    if written.backend is not None or not context.keras1:
+        return written.backend == "theano"
+    names = [
+        key
+        for layer in hdf5.attribute_list(group, "layer_names", name=context.name)
+        for key in hdf5.attribute_list(
+            hdf5.child(group, layer, name=context.name), "weight_names", name=context.name
+        )
+    ]
+    return keras1_weights.by_theano(names)
 
 
 def _built(config: dict[str, Any], group: h5py.Group, context: Context) -> Built:
@@ -123,7 +148,8 @@ def _check_sizes(model: keras.Model, context: Context) -> None:
     if context.by_theano:
         theano.check_padding(model, context)
     for layer in graph.with_descendants([model]):
-        wanted = context.output_shapes.get(layer.name)
+        # A chain that pads or crops stands before the layer of its name that is in it.
+        wanted = context.output_shapes.pop(layer.name, None)
         if wanted and wanted[1:] != _sizes(layer):
             raise context.error(
                 f"layer {layer.name!r}, a transposed convolution, gives {_sizes(layer)}, and gave "

@@ -132,7 +132,6 @@ def _load_layer(
         return
     shapes = [hdf5.shape_of(group, key, name=context.name) for key in names]
     arrays = LayerArrays(layer, names, shapes, written)
-    context.by_theano |= arrays.by_theano
     pairs = match_layer(layer, arrays.names, arrays.shapes, arrays.fits)
     if pairs is None:
         raise disagreement(layer, name, names, shapes, context)
