@@ -112,9 +112,11 @@ def _is_by_theano(group: h5py.Group, context: Context) -> bool:
 def _built(config: dict[str, Any], group: h5py.Group, context: Context) -> Built:
     """The model with its graph, its variables without values."""
     try:
-        if context.keras1:
+        if "layer_names" in group.attrs:
             names = hdf5.attribute_list(group, "layer_names", name=context.name)
-            config = keras1.modern(config, names, context)
+            keras1.name_chains(config, names)
+        if context.keras1:
+            config = keras1.modern(config, context)
         with keras_internals.deferred_variables():
             return graphs.build_model(config, context)
     except (KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:

@@ -1,6 +1,5 @@
 """Configs of Keras 1 as those of Keras 2, which the rest of this folder reads."""
 
-import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -61,20 +60,12 @@ def _layers(value: Any) -> Iterator[_Config]:
             yield from _layers(part)
 
 
-def modern(config: _Config, names: Sequence[str], context: Context) -> _Config:
+def modern(config: _Config, context: Context) -> _Config:
     """The config of a model as Keras 2 would have written it.
-
-    Args:
-        config: The config of the model.
-        names: The names of the layers that the file holds weights of; a chain in a chain has its
-            name only there.
-        context: The file being read.
 
     Raises:
         ValueError: If it has a layer that Keras 2 and 3 have nothing for.
     """
-    config = copy.deepcopy(config)
-    _name_chains(config, names)
     orders = {layer["config"].get("dim_ordering") for layer in _layers(config)}
     found = sorted(orders & set(keras1_arguments.FORMATS))
     return _Reader(context, keras1_arguments.FORMATS[found[0]] if len(found) == 1 else None).layer(
@@ -82,8 +73,15 @@ def modern(config: _Config, names: Sequence[str], context: Context) -> _Config:
     )
 
 
-def _name_chains(config: _Config, names: Sequence[str]) -> None:
-    """Names the chains directly inside a chain, as they come."""
+def name_chains(config: _Config, names: Sequence[str]) -> None:
+    """Names the chains directly inside a chain, in place, as they come.
+
+    Before Keras 2.2.3 the config of a chain was a list, and its name stood with the weights only.
+
+    Args:
+        config: The config of the model.
+        names: The names of the layers that the file holds weights of.
+    """
     if config["class_name"] != "Sequential":
         return
     top = list(_flattened(config["config"]))

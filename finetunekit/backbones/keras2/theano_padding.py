@@ -15,6 +15,7 @@ _CONVOLUTIONS = (
     keras.layers.SeparableConv1D,
     keras.layers.SeparableConv2D,
 )
+_SEPARABLE = (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
 _TRANSPOSED = (keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose)
 _ZEROS = (keras.layers.ZeroPadding1D, keras.layers.ZeroPadding2D, keras.layers.ZeroPadding3D)
 _CROPPING = (keras.layers.Cropping1D, keras.layers.Cropping2D, keras.layers.Cropping3D)
@@ -52,7 +53,9 @@ def _with_zeros(layer: Any) -> list[Any]:
     sizes = [(n - 1) * rate + 1 for n, rate in zip(layer.kernel_size, rates, strict=True)]
     if all(n == 1 or (n % 2 and s == 1) for n, s in zip(sizes, layer.strides, strict=True)):
         return []
-    pairs = [(size // 2, size - 1 - size // 2) for size in sizes]
+    # Behind a convolution of even size Theano's Keras cut the last pixel off, but not here.
+    whole = isinstance(layer, _SEPARABLE)
+    pairs = [(n // 2, n // 2 if whole else n - 1 - n // 2) for n in sizes]
     return [_made(_ZEROS, pairs, layer, f"{layer.name}_zeros"), layer]
 
 
