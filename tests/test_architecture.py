@@ -168,6 +168,7 @@ WITHOUT_TEST_FILE: dict[str, set[str]] = {
         "operations",
         "stored",
         "table",
+        "theano_padding",
     },
     "backbones/saved_model": {
         "endpoints",

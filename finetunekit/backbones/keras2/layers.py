@@ -142,8 +142,6 @@ def _ordinary(
         if arguments["name"] != name:
             context.convert(f"{name}: named {arguments['name']}, as Keras 3 allows no slash")
     layer = _made(cls, arguments, below, class_name, name, context)
-    if context.by_theano:
-        layer = theano_padding.explicit(layer, context)
     return Built(name, class_name, layer, below, arguments.get("trainable") is False)
 
 
@@ -181,9 +179,8 @@ def _made(
     """The layer; `from_config` of a wrapper would read its inner layers again."""
     try:
         with keras.saving.custom_object_scope(context.custom_objects):
-            if not below:
-                return cls.from_config(arguments)
-            return cls(**arguments)
+            layer = cls(**arguments) if below else cls.from_config(arguments)
+            return theano_padding.explicit(layer, context)
     except Exception as error:  # Keras and a class of the caller's may raise anything.
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise context.error(

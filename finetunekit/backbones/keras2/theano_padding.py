@@ -22,7 +22,7 @@ _CROPPING = (keras.layers.Cropping1D, keras.layers.Cropping2D, keras.layers.Crop
 
 
 def explicit(layer: Any, context: Context) -> Any:
-    """A layer with padding="same" as a chain that pads or crops as Theano did; others unchanged.
+    """A padded layer of Theano's as a chain that pads or crops as it did; others unchanged.
 
     Theano puts half of the kernel before the first pixel, whatever strides and sizes are;
     TensorFlow so only for odd kernels without strides.
@@ -31,7 +31,7 @@ def explicit(layer: Any, context: Context) -> Any:
         layer: A layer that is not yet built.
         context: The file being read, for the report.
     """
-    if getattr(layer, "padding", None) != "same":
+    if not context.by_theano or getattr(layer, "padding", None) != "same":
         return layer
     if isinstance(layer, _CONVOLUTIONS):
         parts = _with_zeros(layer)
