@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import h5py
 import keras
 import numpy as np
 import pytest
@@ -41,14 +40,6 @@ def test_endings_in_upper_case_are_told(ending: str, tmp_path: Path) -> None:
     path = path.rename(path.with_suffix(ending))
     with pytest.raises(ValueError, match=f"must end in '{ending.lower()}'"):
         ftk.load_backbone(path)
-
-
-def test_files_of_keras_1_are_told(tmp_path: Path) -> None:
-    small_backbone().save(tmp_path / "model.h5")
-    with h5py.File(tmp_path / "model.h5", "r+") as file:
-        file.attrs["keras_version"] = "1.2.2"
-    with pytest.raises(ValueError, match=r"written by Keras 1\.2\.2.*Keras 2\.2"):
-        ftk.load_backbone(tmp_path / "model.h5")
 
 
 def test_a_lambda_layer_needs_trust(tmp_path: Path) -> None:

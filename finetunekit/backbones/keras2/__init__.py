@@ -1,4 +1,4 @@
-"""The reader of whole models of Keras 2: rebuilt from the config, then given their weights."""
+"""The reader of whole models of Keras 1 and 2: rebuilt from the config, then given weights."""
 
 import json
 import os
@@ -14,22 +14,32 @@ import h5py
 import keras
 
 from finetunekit.backbones import hdf5
-from finetunekit.backbones.keras2 import archive_weights, graphs, layers, weights
+from finetunekit.backbones.keras2 import (
+    archive_weights,
+    graphs,
+    keras1,
+    keras1_weights,
+    layers,
+    theano,
+    weights,
+)
 from finetunekit.backbones.keras2.context import Built, Context
+from finetunekit.backbones.keras2.conversions import Written
 from finetunekit.foundation import keras_internals
+from finetunekit.models import graph
 
 __all__ = ["is_keras2", "read"]
 
 
 def is_keras2(version: str) -> bool:
-    """Whether a file that this version of Keras wrote is of Keras 2 or tf_keras."""
-    return not version or version.startswith("2.")
+    """Whether a file that this version of Keras wrote is of Keras 1, 2 or tf_keras."""
+    return not version or version.startswith(("1.", "2."))
 
 
 def read(
     path: str, name: str, *, custom_objects: Any = None, safe_mode: bool = True
 ) -> tuple[keras.Model, Context]:
-    """Rebuilds the model of a whole-model file of Keras 2, as a new model of stock Keras layers.
+    """Rebuilds the model of a file of Keras 1 or 2, as a new model of stock Keras layers.
 
     Args:
         path: An `.h5`, `.hdf5` or tf_keras `.keras` file.
@@ -57,20 +67,15 @@ def read(
 
 
 def _rebuilt(config: Any, group: h5py.Group, fill: Any, context: Context) -> keras.Model:
+    context.keras1 = keras1.is_keras1(context.keras_version, config)
     if not isinstance(config, dict) or not layers.is_model(config, context):
         kind = config.get("class_name") if isinstance(config, dict) else config
         raise context.error(
             f"it holds a {kind!r}, not a Functional or Sequential model",
             "Build the model in Keras 3 and load its weights: `ftk.load_weights(model, path)`.",
         )
-    try:
-        with keras_internals.deferred_variables():
-            built = graphs.build_model(config, context)
-    except (KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
-        raise context.error(
-            f"its configuration is not that of a Keras model ({type(error).__name__}: {error})",
-            "The file is damaged: get it again.",
-        ) from error
+    context.by_theano = _is_by_theano(group, context)
+    built = _built(config, group, context)
     model = built.layer
     if not model.built:
         raise context.error(
@@ -85,7 +90,40 @@ def _rebuilt(config: Any, group: h5py.Group, fill: Any, context: Context) -> ker
             "The file is damaged: get it again.",
         ) from error
     _complete(model, built, context)
+    _check_sizes(model, context)
     return model
+
+
+def _is_by_theano(group: h5py.Group, context: Context) -> bool:
+    """Whether Keras ran on Theano when it wrote the file."""
+    written = Written.read([group, group.file], context.name)
+    if written.backend is not None or not context.keras1:
+        return written.backend == "theano"
+    names = [
+        key
+        for layer in hdf5.attribute_list(group, "layer_names", name=context.name)
+        for key in hdf5.attribute_list(
+            hdf5.child(group, layer, name=context.name), "weight_names", name=context.name
+        )
+    ]
+    return keras1_weights.by_theano(names)
+
+
+def _built(config: dict[str, Any], group: h5py.Group, context: Context) -> Built:
+    """The model with its graph, its variables without values."""
+    try:
+        if "layer_names" in group.attrs:
+            names = hdf5.attribute_list(group, "layer_names", name=context.name)
+            keras1.name_chains(config, names)
+        if context.keras1:
+            config = keras1.modern(config, context)
+        with keras_internals.deferred_variables():
+            return graphs.build_model(config, context)
+    except (KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+        raise context.error(
+            f"its configuration is not that of a Keras model ({type(error).__name__}: {error})",
+            "The file is damaged: get it again.",
+        ) from error
 
 
 def _complete(model: keras.Model, built: Built, context: Context) -> None:
@@ -105,6 +143,30 @@ def _complete(model: keras.Model, built: Built, context: Context) -> None:
             part.layer.trainable = False
         if isinstance(part.layer, keras.layers.Normalization):
             part.layer.finalize_state()
+
+
+def _check_sizes(model: keras.Model, context: Context) -> None:
+    """Raises where other pixels come out than in the program that wrote the file."""
+    if context.by_theano:
+        theano.check_padding(model, context)
+    for layer in graph.with_descendants([model]):
+        # A chain that pads or crops stands before the layer of its name that is in it.
+        wanted = context.output_shapes.pop(layer.name, None)
+        if wanted and wanted[1:] != _sizes(layer):
+            raise context.error(
+                f"layer {layer.name!r}, a transposed convolution, gives {_sizes(layer)}, and gave "
+                f"{wanted[1:]} in Keras 1",
+                "Build the model in Keras 3 with `output_padding=` and load the weights: "
+                "`ftk.load_weights(model, path)`.",
+            )
+
+
+def _sizes(layer: Any) -> tuple[int | None, ...]:
+    """The sizes of a layer's output, without the batch's; none if it was called several times."""
+    try:
+        return tuple(layer.output.shape[1:])
+    except (AttributeError, ValueError):
+        return ()
 
 
 def _of_config(part: Built) -> list[Any]:

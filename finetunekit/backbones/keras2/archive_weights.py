@@ -8,8 +8,9 @@ import h5py
 import keras
 
 from finetunekit.backbones import hdf5
-from finetunekit.backbones.keras2 import weights
+from finetunekit.backbones.keras2 import cudnn, weights
 from finetunekit.backbones.keras2.context import Built, Context
+from finetunekit.backbones.keras2.stored import Array
 from finetunekit.foundation import keras_internals
 
 
@@ -70,12 +71,19 @@ def _load_layer(layer: Any, name: str, group: h5py.Group, context: Context) -> N
     if all(key.isdecimal() for key in keys):
         keys.sort(key=int)
     shapes = [hdf5.shape_of(group["vars"], key, name=context.name) for key in keys]
+    if cudnn.pairs(layer, shapes):
+        _load_cudnn(layer, name, group["vars"], shapes, context)
+        return
     if shapes != [tuple(v.shape) for v in variables]:
         raise weights.disagreement(layer, name, keys, shapes, context)
     for variable, key in zip(variables, keys, strict=True):
         shape = tuple(variable.shape)
         value = hdf5.array(group["vars"], key, shape=shape, name=context.name)
         keras_internals.initialize(variable, value)
+    _load_inner(layer, name, group, context)
+
+
+def _load_inner(layer: Any, name: str, group: h5py.Group, context: Context) -> None:
     for key, inner in group.items():
         if key == "vars" or not isinstance(inner, h5py.Group) or not _holds_numbers(inner):
             continue
@@ -90,6 +98,15 @@ def _load_layer(layer: Any, name: str, group: h5py.Group, context: Context) -> N
                 "file holds weights of",
                 "Give a class that has it in `custom_objects`.",
             )
+
+
+def _load_cudnn(
+    layer: Any, name: str, group: h5py.Group, shapes: list[Any], context: Context
+) -> None:
+    for number, (variable, way) in enumerate(cudnn.pairs(layer, shapes)):
+        array = Array(str(number), (str(number),), (shapes[number],), (way,))
+        keras_internals.initialize(variable, array.read(group, way, context.name))
+    context.convert(f"{name}: {cudnn.NOTE}")
 
 
 def _load_list(layers: list[Any], name: str, group: h5py.Group, context: Context) -> None:

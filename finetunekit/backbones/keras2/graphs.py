@@ -45,7 +45,7 @@ def build_model(config: dict[str, Any], context: Context, depth: int = 0) -> Bui
 def _chain(config: dict[str, Any], context: Context, inner: Any) -> Built:
     stored = config["config"]
     named = isinstance(stored, dict)
-    name = stored.get("name", "sequential") if named else "sequential"
+    name = (stored.get("name") if named else config.get("name")) or "sequential"
     configs = stored["layers"] if named else stored
     if not isinstance(configs, list) or not configs:
         raise context.error(f"the chain {name!r} holds no layers", "Save it again with tf_keras.")

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from finetunekit.backbones.keras2 import objects
+from finetunekit.backbones.keras2 import objects, theano_padding
 from finetunekit.backbones.keras2.arguments import CLASSES, fit_arguments
 from finetunekit.backbones.keras2.context import Built, Context, unknown
 
@@ -16,8 +16,6 @@ _INNER = ("layer", "forward_layer", "backward_layer", "cell")
 _GONE = {
     "RandomCrop": "It cuts out the middle there and does not cut here: build the model in tf_keras "
     "with a CenterCrop in its place, and save that.",
-    "CuDNNGRU": "Load it with tf_keras, put its weights into a GRU there, and save that.",
-    "CuDNNLSTM": "Load it with tf_keras, put its weights into an LSTM there, and save that.",
     "TensorFlowOpLayer": "It is a node of a TensorFlow graph, written before TensorFlow 2.4: save "
     "the model there as a SavedModel and load that, or build it with Keras layers in its place.",
 }
@@ -181,9 +179,8 @@ def _made(
     """The layer; `from_config` of a wrapper would read its inner layers again."""
     try:
         with keras.saving.custom_object_scope(context.custom_objects):
-            if not below:
-                return cls.from_config(arguments)
-            return cls(**arguments)
+            layer = cls(**arguments) if below else cls.from_config(arguments)
+            return theano_padding.explicit(layer, context)
     except Exception as error:  # Keras and a class of the caller's may raise anything.
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise context.error(
