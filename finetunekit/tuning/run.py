@@ -8,7 +8,7 @@ import keras
 from finetunekit.backbones import load_backbone
 from finetunekit.data import image_files
 from finetunekit.foundation.messages import obeys_verbose, say
-from finetunekit.models import metadata
+from finetunekit.models import classifier, metadata
 from finetunekit.models.metadata import Task
 from finetunekit.tasks import add_head
 from finetunekit.training.compiling import compile_for_task
@@ -148,7 +148,8 @@ def _load(source: Any, options: dict[str, Any]) -> keras.Model:
             "`source` has a head already: train it with `fit` or `fit_in_stages`, or give its "
             f"backbone. Received: source={source!r}"
         )
-    return backbone
+    given = options.get("include_top", "auto")
+    return classifier.without_probabilities(backbone) if given == "auto" else backbone
 
 
 def _with_head(backbone: keras.Model, data: Datasets, dropout: float) -> keras.Model:

@@ -174,7 +174,7 @@ def _folder(
     y = [n for n, label in enumerate(classes) for _ in found.files.get(label, ())]
     read_in = image_files.read_files(files, size=wanted, bits=bits)
     read_in.report(path)
-    images = image_files.to_channels(read_in.images, image_sizes.channels(model))
+    images = image_files.as_fed(read_in.images, model)
     return Source(images, np.array(y), tuple(classes), False, True, read_in.bits)
 
 

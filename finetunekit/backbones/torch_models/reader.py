@@ -7,6 +7,7 @@ import keras
 from finetunekit.backbones import checkpoints, image_models, torch_models
 from finetunekit.backbones.readers import LoadOptions, SourceReader
 from finetunekit.foundation import hashing
+from finetunekit.models import data_formats
 
 
 def read(source: str, options: LoadOptions) -> keras.Model:
@@ -16,6 +17,7 @@ def read(source: str, options: LoadOptions) -> keras.Model:
         ValueError: If it is damaged, of no known architecture, or the options do not fit.
         OSError: If it cannot be read.
     """
+    _check_data_format(source)
     state = checkpoints.read(source)
     model, architecture = torch_models.build(
         state,
@@ -32,6 +34,15 @@ def read(source: str, options: LoadOptions) -> keras.Model:
     contract = torch_models.contract(state, options.preprocessing)
     image_models.describe(model, origin, contract)
     return model
+
+
+def _check_data_format(source: str) -> None:
+    if keras.config.image_data_format() != data_formats.LAST:
+        raise ValueError(
+            "`source` is a torch checkpoint, which is rebuilt with the channels last, and Keras is "
+            "set to channels first. Load it under `keras.config.set_image_data_format("
+            f"'channels_last')`. Received: source={source!r}"
+        )
 
 
 READER = SourceReader(
