@@ -173,7 +173,7 @@ def check_length(data: Any, steps: int | None, name: str, steps_name: str) -> No
         )
     if steps is not None:
         return
-    what = _unknown_length(data)
+    what = unknown_length(data)
     # Validation may stop where the data end; only training runs a step too many.
     if what and (name == "x" or what.startswith("an endless")):
         raise ValueError(
@@ -185,7 +185,8 @@ def check_length(data: Any, steps: int | None, name: str, steps_name: str) -> No
         )
 
 
-def _unknown_length(data: Any) -> str:
+def unknown_length(data: Any) -> str:
+    """What data are whose number of batches cannot be known; empty for others."""
     if isinstance(data, keras.utils.PyDataset):
         return "a PyDataset of unknown length" if data.num_batches is None else ""
     if callable(getattr(data, "cardinality", None)):
