@@ -59,7 +59,7 @@ def fine_tune(
 
     Args:
         source: What `load_backbone` takes, or a model without a head, which is trained itself:
-            give a copy to keep it as it is.
+            give a copy to keep it as it is. A classifier at its end is left off.
         train: `(x, y)`: arrays, or a list of texts or a pair of lists `(first, second)`, with
             labels: integer labels, names, rows, or values; or a folder with a subfolder of
             images for each class, or with such folders in its subfolders `train`, `val` and
