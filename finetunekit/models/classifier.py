@@ -51,25 +51,25 @@ def find(model: keras.Model) -> Classifier | None:
     return Classifier(layer, "/".join(inner), tuple(calls))
 
 
-def gives_probabilities(model: keras.Model) -> bool:
-    """Whether a model ends in class probabilities rather than features."""
-    found = activation(model)
-    return found == "softmax" or (found == "sigmoid" and len(model.outputs[0].shape) == 2)
+def gives_probabilities(model: keras.Model, number: int = 0) -> bool:
+    """Whether an output of a model is class probabilities rather than features."""
+    found = activation(model, number)
+    return found == "softmax" or (found == "sigmoid" and len(model.outputs[number].shape) == 2)
 
 
-def activation(model: keras.Model) -> str | None:
-    """The activation after the last weights of a model; None if there is none that can be read.
+def activation(model: keras.Model, number: int = 0) -> str | None:
+    """The activation after the last weights before an output; None if none can be read.
 
     What pools, reshapes or drops out after it does not count.
     """
-    if not graph.is_graph(model) or len(model.outputs) != 1:
-        return None
-    return _activation(model, model.outputs[0])
+    return _activation(model, model.outputs[number]) if graph.is_graph(model) else None
 
 
 def without_probabilities(model: keras.Model) -> keras.Model:
     """A new model without the classifier of one that ends in probabilities; others as they are."""
-    found = find(model) if gives_probabilities(model) else None
+    found = find(model)
+    if found is not None and not gives_probabilities(model):
+        found = None
     return model if found is None else take_off(model, found)
 
 
@@ -132,7 +132,8 @@ def _activation(model: keras.Model, tensor: Any) -> str | None:
     starts = {id(start) for start in model.inputs}
     while id(tensor) not in starts:
         operation, before = keras_internals.producer(tensor), keras_internals.incoming(tensor)
-        found = activation(operation) if graph.is_graph(operation) else _own(operation)
+        one = graph.is_graph(operation) and len(operation.outputs) == 1
+        found = activation(operation) if one else _own(operation)
         if found is not None or getattr(operation, "weights", None) or len(before) != 1:
             return found
         tensor = before[0]

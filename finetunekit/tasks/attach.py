@@ -106,7 +106,7 @@ def add_head(
 
 def _pooled(features: Any, pooling: Any, backbone: keras.Model, inputs: Any, output: Any) -> Any:
     """A vector of the output picked for each sample; what only other outputs need is frozen."""
-    _check_features(features, backbone)
+    _check_features(backbone, output)
     _freeze_unused(backbone, output)
     layout = pick_output(data_formats.output_layouts(backbone), output, backbone)
     return pool_features(features, pooling, backbone, inputs, layout)
@@ -291,9 +291,12 @@ def _without_classifier(model: keras.Model) -> keras.Model:
     return classifier.take_off(model, found)
 
 
-def _check_features(features: Any, backbone: keras.Model) -> None:
+def _check_features(backbone: keras.Model, output: Any) -> None:
     """Warns of class probabilities, which hold little of what the layers before them know."""
-    if len(backbone.outputs) != 1 or not classifier.gives_probabilities(backbone):
+    one = isinstance(backbone, keras.Sequential)
+    picked = pick_output(backbone.outputs[0] if one else backbone.output, output, backbone)
+    number = next(n for n, tensor in enumerate(backbone.outputs) if tensor is picked)
+    if not classifier.gives_probabilities(backbone, number):
         return
     found = classifier.find(backbone)
     remedy = (
@@ -303,7 +306,7 @@ def _check_features(features: Any, backbone: keras.Model) -> None:
         "of `add_head`"
     )
     warn(
-        f"{backbone.name!r} ends in the {classifier.activation(backbone)} of a classifier: the new "
-        f"head learns from its {features.shape[-1]} probabilities, not from the features before "
-        f"them. Leave the classifier off: {remedy}"
+        f"{backbone.name!r} ends in the {classifier.activation(backbone, number)} of a classifier: "
+        f"the new head learns from its {picked.shape[-1]} probabilities, not from the features "
+        f"before them. Leave the classifier off: {remedy}"
     )

@@ -189,6 +189,18 @@ def test_a_head_on_probabilities_is_warned_of(make: Any, warnings: Any) -> None:
     assert not warnings()
 
 
+def test_the_output_that_is_picked_counts(warnings: Any) -> None:
+    inputs = keras.Input((4,))
+    features = L.Dense(3, name="features")(inputs)
+    model = keras.Model(inputs, [features, L.Softmax(name="classes")(L.Dense(5)(features))])
+    ftk.add_head(model, "binary", output=0)
+    assert not warnings()
+    ftk.add_head(model, "binary", output="classes")
+    (found,) = warnings()
+    assert "its 5 probabilities" in found
+    assert "get_layer(NAME)" in found
+
+
 @pytest.mark.parametrize("make", [small_backbone, convolutional])
 def test_features_are_not_warned_of(make: Any, warnings: Any) -> None:
     ftk.add_head(make(), "binary")
