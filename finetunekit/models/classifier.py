@@ -7,7 +7,7 @@ import keras
 
 from finetunekit.foundation import keras_internals
 from finetunekit.foundation.messages import say
-from finetunekit.models import graph, metadata
+from finetunekit.models import data_formats, graph, metadata
 
 _L = keras.layers
 _CONVOLUTIONS = (_L.Conv1D, _L.Conv2D, _L.Conv3D)
@@ -34,16 +34,19 @@ class Classifier:
 def find(model: keras.Model) -> Classifier | None:
     """The classifier that a model ends in, nested models included; None if there is none.
 
-    That is a Dense layer, or a convolution whose channels are what the model gives: without an
-    activation, or with a softmax or sigmoid in the end.
+    That is a Dense layer, or a convolution whose channels are what the model gives, with a softmax
+    or sigmoid in the end, or of one pixel and without an activation. A larger one without an
+    activation may as well give features.
     """
     calls = _last_with_weights(model)
     if not calls:
         return None
     layer = keras_internals.producer(calls[-1][1])
     if isinstance(layer, _CONVOLUTIONS):
-        width, found = model.output_shape[-1], activation(model)
-        if width != layer.filters or found not in (None, *_PROBABILITIES):
+        found, shape = activation(model), model.output_shape
+        logits = found is None and set(layer.kernel_size) == {1}
+        width = shape[data_formats.output_layouts(model).channel_axis()]
+        if width != layer.filters or not (logits or found in _PROBABILITIES):
             return None
     elif not isinstance(layer, _L.Dense):
         return None

@@ -121,7 +121,8 @@ def replace_head(
     """Returns a new model with another head on the same backbone; the old model stays valid.
 
     A model that `add_head` did not make loses its classifier: its last layer with weights, a Dense
-    layer or a convolution, and what follows it, also inside of a nested model.
+    layer or a convolution, and what follows it, also inside of a nested model. If it labelled each
+    pixel, so does the new one, unless `pooling` is given.
     If the task and its number of outputs stay the same, a compiled model keeps its compile
     configuration and the optimizer state of the backbone; else compile it anew.
 
@@ -150,6 +151,8 @@ def replace_head(
     arguments.check_model(model)
     known = metadata.of(model)
     backbone = known.backbone if known.backbone is not None else _without_classifier(model)
+    if known.backbone is None and len(model.outputs[0].shape) > 3:
+        head_options.setdefault("pooling", None)  # It labels each pixel, and so does the new head.
     if known.augmentation:
         head_options.setdefault("augmentation", known.augmentation)
     new = add_head(backbone, task, num_classes, **head_options)
@@ -284,7 +287,7 @@ def _without_classifier(model: keras.Model) -> keras.Model:
         raise ValueError(
             f"`model`, {model.name!r}, was not made by `add_head`, and its head cannot be told "
             "from the rest: it does not end in a Dense layer, or in a convolution of as many "
-            "channels as it has outputs. Cut it yourself, "
+            "channels as it has outputs, with a softmax or sigmoid. Cut it yourself, "
             "`backbone = keras.Model(model.inputs, model.get_layer(NAME).output)`, and use "
             f"`add_head`. Received: model={model!r}"
         )

@@ -71,12 +71,16 @@ def mobilenet(base: keras.Model) -> keras.Model:
 
 
 def wide_convolution(base: keras.Model) -> keras.Model:
-    return on_top(base, L.Conv2D(7, 3, name="classes"), L.GlobalMaxPooling2D())
+    return on_top(base, L.Conv2D(7, 3, name="classes"), L.GlobalMaxPooling2D(), L.Softmax())
+
+
+def logits(base: keras.Model) -> keras.Model:
+    return on_top(base, L.Conv2D(7, 1, name="classes"), L.GlobalAveragePooling2D())
 
 
 NETS = (
     *(teachable_machine, nested_classifier_alone, nested_softmax, dense),
-    *(squeezenet, mobilenet, wide_convolution),
+    *(squeezenet, mobilenet, wide_convolution, logits),
 )
 
 
@@ -105,6 +109,17 @@ def test_what_enters_the_classifier_is_left(make: Any) -> None:
     np.testing.assert_allclose(backbone(x), wanted, rtol=1e-6)
     assert any(v is base.weights[0] for v in backbone.weights)
     np.testing.assert_array_equal(model.predict(x, verbose=0), before)
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_a_model_that_labels_pixels_gets_a_head_that_does(data_format: str) -> None:
+    first = data_format == "channels_first"
+    inputs = keras.Input((3, 8, 9) if first else (8, 9, 3))
+    x = L.Conv2D(4, 3, data_format=data_format)(inputs)
+    x = L.Softmax(1 if first else -1)(L.Conv2D(7, 1, data_format=data_format)(x))
+    model = keras.Model(inputs, x)
+    assert ftk.replace_head(model, "multiclass", 5).output_shape == (None, 6, 7, 5)
+    assert ftk.replace_head(model, "multiclass", 5, pooling="avg").output_shape == (None, 5)
 
 
 @pytest.mark.parametrize("make", often(NETS, NETS[:1]))
@@ -150,6 +165,7 @@ def test_a_nested_model_of_several_inputs() -> None:
         convolutional,
         lambda: on_top(convolutional(), L.GlobalAveragePooling2D()),
         lambda: on_top(convolutional(), L.BatchNormalization()),
+        lambda: on_top(convolutional(), L.Conv2D(7, 3), L.GlobalAveragePooling2D()),
     ],
 )
 def test_features_are_no_classifier(make: Any) -> None:
