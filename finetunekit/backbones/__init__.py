@@ -37,6 +37,7 @@ def load_backbone(
     signature: str | None = None,
     reference: tuple[Any, Any] | None = None,
     state_dict: str | None = None,
+    name: str | None = None,
 ) -> keras.Model:
     """Loads a pretrained model, as a new model, from a file, a SavedModel or by its name.
 
@@ -54,8 +55,8 @@ def load_backbone(
             (`.pth`, `.pt`, `.bin`, `.safetensors`) of an architecture of torchvision; a name of
             keras.applications, such as `"resnet50"`; `"builtin:mobilenet_v2"`, which needs no
             download; or a `keras.Model`, which is returned as it is.
-        include_top: For names and checkpoints, whether to include the classifier; `"auto"` means
-            no for names, and if it is there for checkpoints.
+        include_top: Whether to include the classifier: `"auto"` means no for names, and yes for
+            files, checkpoints and models that end in one. Presets and SavedModels have no choice.
         input_shape: For names and checkpoints, height, width and channels; None for any size.
             For other channels than RGB, the first kernel is summed (1) or repeated and scaled.
         weights: For names, `"pretrained"`, None for random ones, or the path of a weight file.
@@ -71,6 +72,8 @@ def load_backbone(
         state_dict: For torch checkpoints that hold several state dicts, the key of one, or of a
             part of it, such as `"state_dict"` or `"model.student.backbone"`. By default the only
             one; of raw and averaged weights of the same model, the averaged ones.
+        name: A name for the model, such as where two copies are to stand in one model; None for
+            its own. A `keras.Model` keeps its name.
 
     Returns:
         A `keras.Model`, not compiled; of spatial features `(batch, rows, columns, channels)` for
@@ -108,9 +111,12 @@ def load_backbone(
     if reader is None:
         raise _unknown(source)
     reader.refuse_others(options)
+    _check_name(name, source)
     model = reader.read(given, options)
     if model is source:
         return model
+    if name is not None:
+        model.name = name
     if not of(model).origin:
         report.note(model, **reader.origin(given))
     if of(model).contract is None:
@@ -119,6 +125,21 @@ def load_backbone(
         report.note(model, parity=report.check_parity(model, reference))
     say(report.line(report.load_report(model)))
     return model
+
+
+def _check_name(name: Any, source: Any) -> None:
+    if name is None:
+        return
+    if not isinstance(name, str) or not name or "/" in name:
+        raise ValueError(
+            "`name` must be a name without slashes, such as 'left', or None. "
+            f"Received: name={name!r}"
+        )
+    if isinstance(source, keras.Model):
+        raise ValueError(
+            "`name` has no effect when the source is a model, which is never renamed; leave it "
+            f"out. Received: name={name!r}"
+        )
 
 
 def _unknown(source: Any) -> Exception:

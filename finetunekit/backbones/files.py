@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from finetunekit.backbones import hdf5, keras2
-from finetunekit.backbones.readers import SourceReader
+from finetunekit.backbones.readers import SourceReader, without_top
 from finetunekit.foundation import archives, hashing, paths
 from finetunekit.foundation.messages import say
 from finetunekit.models import metadata, saved_files
@@ -106,8 +106,9 @@ def _archive(path: str, custom_objects: Any, safe_mode: bool) -> _Read:
 READER = SourceReader(
     kind="a file",
     accepts=lambda source: source.lower().endswith(ENDINGS) or os.path.exists(source),
-    options=frozenset({"custom_objects", "safe_mode", "reference"}),
-    read=lambda source, options: read(
-        source, custom_objects=options.custom_objects, safe_mode=options.safe_mode
+    options=frozenset({"custom_objects", "safe_mode", "reference", "include_top"}),
+    read=lambda source, options: without_top(
+        read(source, custom_objects=options.custom_objects, safe_mode=options.safe_mode),
+        options.include_top,
     ),
 )

@@ -10,6 +10,9 @@ from typing import Any
 
 import keras
 
+from finetunekit.foundation.messages import say
+from finetunekit.models import classifier
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LoadOptions:
@@ -118,10 +121,26 @@ def reader_of(source: Any) -> SourceReader | None:
     return next((reader for reader in asked if reader.accepts(source)), None)
 
 
+def without_top(model: keras.Model, include_top: bool | str) -> keras.Model:
+    """The model, or with `include_top=False` a new one without its classifier, if it ends in one.
+
+    Args:
+        model: A whole model.
+        include_top: As given to `load_backbone`.
+    """
+    if include_top is not False:
+        return model
+    found = classifier.find(model)
+    if found is None or classifier.activation(model) not in (None, "softmax", "sigmoid"):
+        say(f"{model.name!r} does not end in a classifier: it is taken whole")
+        return model
+    return classifier.take_off(model, found)
+
+
 MODEL = SourceReader(
     kind="a model",
     accepts=lambda model: True,
-    options=frozenset(),
-    read=lambda model, options: model,
+    options=frozenset({"include_top"}),
+    read=lambda model, options: without_top(model, options.include_top),
     type=keras.Model,
 )

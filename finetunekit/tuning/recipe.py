@@ -91,7 +91,7 @@ def _upper(
     decides = isinstance(options.epochs, Length)
     length = str(options.epochs) if decides else plural(options.epochs, "epoch")
     choices["fine-tune"] = (
-        f"the head and the last {count} of {len(found) - 1} blocks, {length} at a rate of "
+        f"the head and {_blocks(count, len(found) - 1)}, {length} at a rate of "
         f"{options.learning_rate:.2g} that falls along a cosine{_decay(options.layer_decay)}"
     )
     return Stage(
@@ -103,6 +103,12 @@ def _upper(
         callbacks=callbacks,
         name="fine-tune",
     )
+
+
+def _blocks(count: int, of: int) -> str:
+    if count == of:
+        return "the backbone, which is one block" if of == 1 else f"all {of} blocks"
+    return f"the last of {of} blocks" if count == 1 else f"the last {count} of {of} blocks"
 
 
 def _decay(decay: float) -> str:

@@ -8,12 +8,13 @@ import keras
 from finetunekit.backbones import load_backbone
 from finetunekit.data import image_files
 from finetunekit.foundation.messages import obeys_verbose, say
-from finetunekit.models import metadata
+from finetunekit.models import classifier, metadata
 from finetunekit.models.metadata import Task
 from finetunekit.tasks import add_head
 from finetunekit.training.compiling import compile_for_task
 from finetunekit.training.stages import fit_in_stages
 from finetunekit.tuning import options as given_options
+from finetunekit.tuning import own_names
 from finetunekit.tuning.datasets import Datasets
 from finetunekit.tuning.judge import Judge, measure
 from finetunekit.tuning.options import Options
@@ -58,7 +59,7 @@ def fine_tune(
 
     Args:
         source: What `load_backbone` takes, or a model without a head, which is trained itself:
-            give a copy to keep it as it is.
+            give a copy to keep it as it is. A classifier at its end is left off.
         train: `(x, y)`: arrays, or a list of texts or a pair of lists `(first, second)`, with
             labels: integer labels, names, rows, or values; or a folder with a subfolder of
             images for each class, or with such folders in its subfolders `train`, `val` and
@@ -148,7 +149,8 @@ def _load(source: Any, options: dict[str, Any]) -> keras.Model:
             "`source` has a head already: train it with `fit` or `fit_in_stages`, or give its "
             f"backbone. Received: source={source!r}"
         )
-    return backbone
+    given = options.get("include_top", "auto")
+    return classifier.without_probabilities(backbone) if given == "auto" else backbone
 
 
 def _with_head(backbone: keras.Model, data: Datasets, dropout: float) -> keras.Model:
@@ -172,20 +174,28 @@ def _tuned(
     model = _with_head(backbone, data, options.dropout)
     compile_for_task(model, optimizer=keras.optimizers.AdamW(HEAD_RATE))
     judge = Judge(model, data.task, data.y, data.held_out, stages=2 if options.epochs else 1)
-    history = fit_in_stages(
-        model,
-        *data.train,
-        stages=stages_of(model, options, judge, data.choices),
-        batch_size=None if len(data.train) == 1 else options.batch_size,
-        validation_data=data.held_out,
-        validation_freq=_epochs_per_validation(data, options),
-        class_weight=options.class_weight,
-        seed=options.seed if len(data.train) == 2 else None,
-        verbose=options.verbose,
-        callbacks=options.callbacks,
-        resume=options.resume,
-    )
-    report = TuneReport(
+    pipeline = len(data.train) == 1
+    with own_names.errors_of_train(pipeline=pipeline):
+        history = fit_in_stages(
+            model,
+            *data.train,
+            stages=stages_of(model, options, judge, data.choices),
+            batch_size=None if pipeline else options.batch_size,
+            validation_data=data.held_out,
+            validation_freq=_epochs_per_validation(data, options),
+            class_weight=options.class_weight,
+            seed=None if pipeline else options.seed,
+            verbose=options.verbose,
+            callbacks=options.callbacks,
+            resume=options.resume,
+        )
+    report = _report(model, data, judge, history)
+    say(f"the {report.kept} weights are kept; print the report for all that was found")
+    return model, report
+
+
+def _report(model: keras.Model, data: Datasets, judge: Judge, history: Any) -> TuneReport:
+    return TuneReport(
         task=data.task,
         choices=data.choices,
         history=history,
@@ -197,5 +207,3 @@ def _tuned(
         test=measure(model, data.test),
         seconds=dict(judge.seconds),
     )
-    say(f"the {report.kept} weights are kept; print the report for all that was found")
-    return model, report

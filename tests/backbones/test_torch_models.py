@@ -94,6 +94,16 @@ def test_other_architectures_are_refused_with_a_remedy(tmp_path: Path) -> None:
         ftk.load_backbone(path)
 
 
+def test_it_is_not_rebuilt_with_the_channels_first(tmp_path: Path) -> None:
+    path = torch_writer.save(tmp_path / "net.pth", small_resnet())
+    keras.config.set_image_data_format("channels_first")
+    try:
+        with pytest.raises(ValueError, match="set_image_data_format"):
+            ftk.load_backbone(path)
+    finally:
+        keras.config.set_image_data_format("channels_last")
+
+
 def test_position_embeddings_are_resampled(tmp_path: Path) -> None:
     wanted: dict[str, tuple[int, ...]] = {
         "class_token": (1, 1, 64),

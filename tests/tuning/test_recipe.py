@@ -12,7 +12,7 @@ from finetunekit.optimizers import depth
 from finetunekit.training.stage import Stage
 from finetunekit.tuning.judge import Judge
 from finetunekit.tuning.options import Options
-from finetunekit.tuning.recipe import stages_of, with_defaults
+from finetunekit.tuning.recipe import _blocks, stages_of, with_defaults
 from text_models import with_tokenizer
 from tuning_calls import Asked, backbone, samples, tune
 
@@ -82,7 +82,7 @@ def test_texts_are_probed_for_less_and_train_whole(asked: Asked) -> None:
     blocks = len(depth.groups(asked.model)) - 1
     assert report.choices["probe"] == "the head alone, 5 epochs at 0.001"
     assert report.choices["fine-tune"] == (
-        f"the head and the last {blocks} of {blocks} blocks, 1 to 3 epochs by what the head "
+        f"the head and all {blocks} blocks, 1 to 3 epochs by what the head "
         "explains (up to 10 until 50 steps are done) at a rate of 0.0001 that falls along a "
         "cosine, each block at 0.9 times the rate of the one above"
     )
@@ -105,7 +105,7 @@ def test_what_is_given_goes_before_the_defaults(asked: Asked) -> None:
     assert names_of(upper) == ["block1", "block2", "block3", "block4", "dense"]
     assert report.choices["probe"] == "the head alone, 1 epoch at 0.001"
     assert report.choices["fine-tune"] == (
-        "the head and the last 4 of 4 blocks, 3 epochs at a rate of 0.025 that falls along "
+        "the head and all 4 blocks, 3 epochs at a rate of 0.025 that falls along "
         "a cosine, each block at 0.75 times the rate of the one above"
     )
 
@@ -145,3 +145,13 @@ def test_few_samples_are_seen_more_often_by_the_probe() -> None:
             found = with_defaults(Options(), texts=texts, samples=count)
             assert found.probe_epochs == epochs, (texts, count)
     assert with_defaults(Options(probe_epochs=2), texts=True, samples=8).probe_epochs == 2
+
+
+def test_blocks_are_told_in_words() -> None:
+    told = {pair: _blocks(*pair) for pair in ((1, 1), (3, 3), (1, 3), (2, 3))}
+    assert told == {
+        (1, 1): "the backbone, which is one block",
+        (3, 3): "all 3 blocks",
+        (1, 3): "the last of 3 blocks",
+        (2, 3): "the last 2 of 3 blocks",
+    }

@@ -8,6 +8,7 @@ from finetunekit.backbones import checkpoints, image_models, torch_models
 from finetunekit.backbones.readers import LoadOptions, SourceReader
 from finetunekit.foundation import hashing
 from finetunekit.foundation.messages import listed, say
+from finetunekit.models import data_formats
 
 
 def read(source: str, options: LoadOptions) -> keras.Model:
@@ -17,6 +18,7 @@ def read(source: str, options: LoadOptions) -> keras.Model:
         ValueError: If it is damaged, of no known architecture, or the options do not fit.
         OSError: If it cannot be read.
     """
+    _check_data_format(source)
     checkpoint = checkpoints.read(source, state_dict=options.state_dict)
     located = torch_models.locate(checkpoint.arrays, source, checkpoint.key)
     model, architecture, left = torch_models.build(
@@ -40,6 +42,15 @@ def read(source: str, options: LoadOptions) -> keras.Model:
     contract = torch_models.contract(located.state, options.preprocessing)
     image_models.describe(model, origin, contract)
     return model
+
+
+def _check_data_format(source: str) -> None:
+    if keras.config.image_data_format() != data_formats.LAST:
+        raise ValueError(
+            "`source` is a torch checkpoint, which is rebuilt with the channels last, and Keras is "
+            "set to channels first. Load it under `keras.config.set_image_data_format("
+            f"'channels_last')`. Received: source={source!r}"
+        )
 
 
 READER = SourceReader(
