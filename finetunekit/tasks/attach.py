@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from finetunekit.foundation import arguments, keras_internals
+from finetunekit.foundation import arguments
 from finetunekit.foundation.messages import listed, say, warn
 from finetunekit.models import classifier, data_formats, graph, metadata, model_state, value_ranges
 from finetunekit.models.metadata import Task

@@ -8,6 +8,7 @@ import keras
 
 from finetunekit.callbacks.time_budget import TimeBudget
 from finetunekit.foundation.messages import plural
+from finetunekit.models import graph
 from finetunekit.optimizers import depth
 from finetunekit.training.stage import Stage
 from finetunekit.tuning.judge import Judge
@@ -30,26 +31,36 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "probe_epochs": Length.fixed(10, fewest_steps=70, most=50),
         "epochs": Length.fixed(10, fewest_steps=70, most=20),
         "top": 0.5,
-        "learning_rate": 1e-4,
+        "learning_rate": 3e-4,
         "layer_decay": 1.0,
     },
 }
+# Transformers diverge at rates that convolutions bear.
+_RATE_WITH_ATTENTION = 1e-4
 
 
-def with_defaults(options: Options, *, texts: bool, samples: int) -> Options:
+def with_defaults(options: Options, *, texts: bool, attention: bool, samples: int) -> Options:
     """The options with the rules of the kind of backbone where they say `"auto"`.
 
     Args:
         options: The options.
         texts: Whether the backbone takes texts.
+        attention: Whether there is attention in it.
         samples: How many samples train; few of them are seen more often by the probe.
     """
     rules = dict(_DEFAULTS["texts" if texts else "others"])
+    if attention:
+        rules["learning_rate"] = _RATE_WITH_ATTENTION
     rules["probe_epochs"] = rules["probe_epochs"].epochs(1.0, samples // options.batch_size)
     return dataclasses.replace(
         options,
         **{name: value for name, value in rules.items() if getattr(options, name) == "auto"},
     )
+
+
+def has_attention(model: keras.Model) -> bool:
+    """Whether a layer of the model, at any depth, is one of attention."""
+    return any("Attention" in type(place.layer).__name__ for place in graph.walk(model))
 
 
 def stages_of(

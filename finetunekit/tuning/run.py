@@ -18,7 +18,7 @@ from finetunekit.tuning import own_names
 from finetunekit.tuning.datasets import Datasets
 from finetunekit.tuning.judge import Judge, measure
 from finetunekit.tuning.options import Options
-from finetunekit.tuning.recipe import HEAD_RATE, stages_of, with_defaults
+from finetunekit.tuning.recipe import HEAD_RATE, has_attention, stages_of, with_defaults
 from finetunekit.tuning.report import TuneReport
 
 
@@ -78,8 +78,8 @@ def fine_tune(
             texts, by what the head alone explains; more where samples are few.
         top: The share of the backbone's blocks that trains, up to 1; `"auto"` is 0.5, and 1 for
             texts.
-        learning_rate: The rate of the upper part; `"auto"` is 1e-4. The head's in the first stage
-            is 1e-3.
+        learning_rate: The rate of the upper part; `"auto"` is 3e-4, and 1e-4 for texts and for
+            backbones with attention. The head's in the first stage is 1e-3.
         layer_decay: As for `layerwise_optimizer`, in the upper part; `"auto"` is 1, and 0.9 for
             texts.
         budget: The time that training may take, in seconds or as a text such as `"2 min"`. The
@@ -138,8 +138,13 @@ def fine_tune(
     keras.utils.set_random_seed(options.seed)
     backbone = _load(source, load_options)
     data = Datasets.read(train, validation_data, test_data, backbone, options)
-    texts = metadata.of(backbone).tokenizer is not None
-    return _tuned(backbone, data, with_defaults(options, texts=texts, samples=len(data.y)))
+    options = with_defaults(
+        options,
+        texts=metadata.of(backbone).tokenizer is not None,
+        attention=has_attention(backbone),
+        samples=len(data.y),
+    )
+    return _tuned(backbone, data, options)
 
 
 def _load(source: Any, options: dict[str, Any]) -> keras.Model:
