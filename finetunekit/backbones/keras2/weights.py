@@ -7,7 +7,7 @@ import h5py
 import keras
 import numpy as np
 
-from finetunekit.backbones import hdf5
+from finetunekit.backbones import hdf5, weights_nested
 from finetunekit.backbones.keras2.context import Built, Context
 from finetunekit.foundation import keras_internals
 
