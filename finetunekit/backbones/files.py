@@ -57,14 +57,8 @@ def _hdf5(path: str, custom_objects: Any, safe_mode: bool) -> _Read:
             "`source` holds weights only, no model. Build the model first, then "
             f"`ftk.load_weights(model, {path!r})`. Received: source={path!r}"
         )
-    if version.startswith("1."):
-        raise ValueError(
-            f"`source` was written by Keras {version}, whose layers had other names and orders. "
-            "Load it with Keras 2.2 (which converts it) and save it there. "
-            f"Received: source={path!r}"
-        )
     if keras2.is_keras2(version):
-        return _of_keras2(path, "Keras 2 HDF5", custom_objects, safe_mode)
+        return _of_keras2(path, "HDF5", custom_objects, safe_mode)
     _check_ending(path)
     model = saved_files.read_model(
         path, "source", custom_objects=custom_objects, safe_mode=safe_mode, compile=False
@@ -85,14 +79,14 @@ def _check_ending(path: str) -> None:
 def _of_keras2(path: str, kind: str, custom_objects: Any, safe_mode: bool) -> _Read:
     model, context = keras2.read(path, "source", custom_objects=custom_objects, safe_mode=safe_mode)
     changes = {"dropped": context.dropped, "converted": context.converted}
-    return model, context.keras_version, kind, changes
+    return model, context.keras_version, f"Keras {context.generation} {kind}", changes
 
 
 def _archive(path: str, custom_objects: Any, safe_mode: bool) -> _Read:
     archives.check(path, "source")
     version = saved_files.written_by(path)
     if version.startswith("2."):
-        return _of_keras2(path, "Keras 2 archive", custom_objects, safe_mode)
+        return _of_keras2(path, "archive", custom_objects, safe_mode)
     _check_ending(path)
     record = saved_files.read_member(path, "source")
     model = saved_files.read_model(

@@ -137,13 +137,10 @@ def load_weights(
         rows, assignments = _decide(model, source, skipped)
         report = WeightsReport(os.path.basename(target), tuple(rows))
         _check_complete(report, target, allow_partial=allow_partial)
-        values = [
-            hdf5.array(group, key, shape=tuple(variable.shape), name="path")
-            for variable, group, key in assignments
-        ]
-    for (variable, _, _), value in zip(assignments, values, strict=True):
-        variable.assign(value)
-    changed = {id(variable) for variable, _, _ in assignments}
+        values = [assignment.read() for assignment in assignments]
+    for assignment, value in zip(assignments, values, strict=True):
+        assignment.variable.assign(value)
+    changed = {id(assignment.variable) for assignment in assignments}
     for place in graph.walk(model):
         # It computes with constants that it makes of its variables.
         if isinstance(place.layer, keras.layers.Normalization) and changed & set(
@@ -207,8 +204,9 @@ def _decide(
                 continue
             assignments += assigned
             how = "by order" if by_order else found.how
-            note = f"stored as {found.stored.name!r}" if found.stored.name != layer.name else ""
-            rows.append(WeightsRow(layer.name, "loaded", count, how, note))
+            notes = [f"stored as {found.stored.name!r}"] if found.stored.name != layer.name else []
+            notes += dict.fromkeys(note for part in assigned for note in part.notes)
+            rows.append(WeightsRow(layer.name, "loaded", count, how, "; ".join(notes)))
     rows += [
         WeightsRow(entry.name, "skipped", _stored_size(entry), note="in the file only")
         for entry in left

@@ -1,5 +1,6 @@
 """Weights of layers in Keras 2 files, found by their lists of names."""
 
+import functools
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,7 @@ import keras
 
 from finetunekit.backbones import hdf5
 from finetunekit.backbones.keras2 import weights as keras2
+from finetunekit.backbones.keras2.conversions import LayerArrays, Written
 from finetunekit.backbones.weights_pairing import (
     Assignment,
     Disagreement,
@@ -28,6 +30,7 @@ class Keras2File:
 
     def __init__(self, group: h5py.Group, name: str) -> None:
         self.group, self.name = group, name
+        self.written = Written.read([group, group.file], name)
 
     def pairs(self, model: keras.Model) -> tuple[list[Pair], list[Stored]]:
         """The model's layers with what is stored for each, and what is stored for none."""
@@ -55,18 +58,34 @@ class Keras2File:
         Raises:
             Disagreement: If names or shapes differ.
         """
-        pairs = keras2.match_layer(layer, stored.keys, stored.shapes)
+        arrays = LayerArrays(layer, stored.keys, stored.shapes, self.written)
+        pairs = keras2.match_layer(layer, arrays.names, arrays.shapes, arrays.fits)
+        by_order = False
         if pairs is None:
             variables = keras2.variables_of(layer)
-            if [tuple(v.shape) for v in variables] == [*stored.shapes] and _is_nameless(variables):
-                return [(variables[0], stored.group, stored.keys[0])], True
-            raise Disagreement(difference(variables, stored))
-        by_order = graph.is_graph(layer) and _by_order(layer, pairs, stored)
-        assigned = [(variable, stored.group, stored.keys[number]) for variable, number in pairs]
+            if [tuple(v.shape) for v in variables] != [*stored.shapes] or not _is_nameless(
+                variables
+            ):
+                raise Disagreement(difference(variables, stored))
+            pairs, by_order = [(variables[0], 0)], True
+        elif fault := arrays.fault(pairs):
+            raise Disagreement(fault)
+        elif graph.is_graph(layer):
+            by_order = _by_order(layer, pairs, arrays.names)
+        assigned = [
+            Assignment(
+                variable,
+                functools.partial(arrays.read, variable, number, stored.group, self.name),
+                tuple(arrays.notes(variable, number)),
+            )
+            for variable, number in pairs
+        ]
         return assigned, by_order
 
 
-def _by_order(model: keras.Model, pairs: Sequence[tuple[Any, int]], stored: Stored) -> bool:
+def _by_order(
+    model: keras.Model, pairs: Sequence[tuple[Any, int]], stored_names: Sequence[str]
+) -> bool:
     """Whether layers inside a nested model have other names in the file.
 
     Raises:
@@ -79,7 +98,7 @@ def _by_order(model: keras.Model, pairs: Sequence[tuple[Any, int]], stored: Stor
     names = {_owner(variable.path) for variable, _ in pairs}
     by_order = False
     for variable, number in pairs:
-        ours, theirs = _owner(variable.path), _owner(stored.keys[number])
+        ours, theirs = _owner(variable.path), _owner(stored_names[number])
         kind = kind_of(owners[id(variable)])
         if ours != theirs:
             by_order = True

@@ -10,6 +10,8 @@ import h5py
 import keras
 
 from finetunekit.backbones import hdf5
+from finetunekit.backbones.keras2 import cudnn
+from finetunekit.backbones.keras2.stored import Array
 from finetunekit.backbones.weights_pairing import (
     Assignment,
     Disagreement,
@@ -27,6 +29,8 @@ from finetunekit.foundation.messages import listed
 from finetunekit.models import graph
 
 LAYERS = ("layers", "_layer_checkpoint_dependencies")  # The second until tf_keras 2.13.
+# What tf_keras called layers that are read into others.
+_KINDS = {"cu_dnngru": "gru", "cu_dnnlstm": "lstm"}
 _RANDOM_STATE = "seed_generator"
 _DEEPEST = 100
 
@@ -75,11 +79,18 @@ class Keras3File:
             name = self._layer_name(inner)
             if holder is group:  # Attributes are named by hand.
                 name = name if name and not _is_automatic(name) else child
-            kind = None if holder is group else re.sub(r"_\d+$", "", child)
+            kind = None if holder is group else self._kind(child, container)
             entry = self._as_stored(name or child, kind, inner)
             if entry.keys:
                 found.append(dataclasses.replace(entry, named=bool(name)))
         return found
+
+    def _kind(self, child: str, container: h5py.Group) -> str:
+        """The kind of layer that a group is of."""
+        kind = re.sub(r"_\d+$", "", child)
+        # Where both are there, their common order is not in the file.
+        today = _KINDS.get(kind, kind)
+        return kind if today in container else today
 
     def _layer_name(self, group: h5py.Group) -> str | None:
         own = group.get("vars")
@@ -115,6 +126,9 @@ class Keras3File:
         return assigned, by_order
 
     def _assign(self, layer: Any, group: h5py.Group) -> tuple[list[Assignment], bool]:
+        converted = list(self._of_cudnn(layer, group))
+        if converted:
+            return converted, False
         assigned = list(self._own(layer, group))
         by_order = False
         if graph.is_graph(layer):
@@ -134,6 +148,19 @@ class Keras3File:
             by_order |= more_by_order
         return assigned, by_order
 
+    def _of_cudnn(self, layer: Any, group: h5py.Group) -> Iterator[Assignment]:
+        own = group.get("vars")
+        if not isinstance(own, h5py.Group) or sorted(own) != ["0", "1", "2"]:
+            return
+        shapes = [hdf5.shape_of(own, key, name=self.name) for key in sorted(own)]
+        pairs = cudnn.pairs(layer, shapes)
+        if pairs and (fault := cudnn.fault([layer])):
+            raise Disagreement(fault)
+        for number, (variable, way) in enumerate(pairs):
+            array = Array(str(number), (str(number),), (shapes[number],), (way,))
+            read = functools.partial(array.read, own, way, self.name)
+            yield Assignment(variable, read, (way.note,))
+
     def _own(self, layer: Any, group: h5py.Group) -> Iterator[Assignment]:
         variables = keras_internals.own_weights(layer)
         own = group.get("vars")
@@ -146,7 +173,8 @@ class Keras3File:
             shape = hdf5.shape_of(own, str(number), name=self.name)
             if shape != tuple(variable.shape):
                 raise Disagreement(f"{variable.name} is {tuple(variable.shape)}, stored {shape}")
-            yield variable, own, str(number)
+            read = functools.partial(hdf5.array, own, str(number), shape=shape, name=self.name)
+            yield Assignment(variable, read)
 
     def _composite(self, layer: Any, group: h5py.Group) -> Iterator[tuple[Any, h5py.Group]]:
         members = list(self._members(layer, group))

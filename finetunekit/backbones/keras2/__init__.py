@@ -1,4 +1,4 @@
-"""The reader of whole models of Keras 2: rebuilt from the config, then given their weights."""
+"""The reader of whole models of Keras 1 and 2: rebuilt from the config, then given their weights."""
 
 import json
 import os
@@ -14,7 +14,7 @@ import h5py
 import keras
 
 from finetunekit.backbones import hdf5
-from finetunekit.backbones.keras2 import archive_weights, graphs, layers, weights
+from finetunekit.backbones.keras2 import archive_weights, graphs, keras1, layers, theano, weights
 from finetunekit.backbones.keras2.context import Built, Context
 from finetunekit.foundation import keras_internals
 
@@ -22,14 +22,14 @@ __all__ = ["is_keras2", "read"]
 
 
 def is_keras2(version: str) -> bool:
-    """Whether a file that this version of Keras wrote is of Keras 2 or tf_keras."""
-    return not version or version.startswith("2.")
+    """Whether a file that this version of Keras wrote is of Keras 1, 2 or tf_keras."""
+    return not version or version.startswith(("1.", "2."))
 
 
 def read(
     path: str, name: str, *, custom_objects: Any = None, safe_mode: bool = True
 ) -> tuple[keras.Model, Context]:
-    """Rebuilds the model of a whole-model file of Keras 2, as a new model of stock Keras layers.
+    """Rebuilds the model of a whole-model file of Keras 1 or 2, as a new model of stock Keras layers.
 
     Args:
         path: An `.h5`, `.hdf5` or tf_keras `.keras` file.
@@ -57,6 +57,7 @@ def read(
 
 
 def _rebuilt(config: Any, group: h5py.Group, fill: Any, context: Context) -> keras.Model:
+    context.keras1 = keras1.is_keras1(context.keras_version, config)
     if not isinstance(config, dict) or not layers.is_model(config, context):
         kind = config.get("class_name") if isinstance(config, dict) else config
         raise context.error(
@@ -64,6 +65,8 @@ def _rebuilt(config: Any, group: h5py.Group, fill: Any, context: Context) -> ker
             "Build the model in Keras 3 and load its weights: `ftk.load_weights(model, path)`.",
         )
     try:
+        if context.keras1:
+            config = keras1.modern(config, context)
         with keras_internals.deferred_variables():
             built = graphs.build_model(config, context)
     except (KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
@@ -85,6 +88,8 @@ def _rebuilt(config: Any, group: h5py.Group, fill: Any, context: Context) -> ker
             "The file is damaged: get it again.",
         ) from error
     _complete(model, built, context)
+    if context.by_theano:
+        theano.check_padding(model, context)
     return model
 
 

@@ -8,8 +8,9 @@ import h5py
 import keras
 
 from finetunekit.backbones import hdf5
-from finetunekit.backbones.keras2 import weights
+from finetunekit.backbones.keras2 import cudnn, weights
 from finetunekit.backbones.keras2.context import Built, Context
+from finetunekit.backbones.keras2.stored import Array
 from finetunekit.foundation import keras_internals
 
 
@@ -70,6 +71,14 @@ def _load_layer(layer: Any, name: str, group: h5py.Group, context: Context) -> N
     if all(key.isdecimal() for key in keys):
         keys.sort(key=int)
     shapes = [hdf5.shape_of(group["vars"], key, name=context.name) for key in keys]
+    converted = cudnn.pairs(layer, shapes)
+    if converted:
+        for (variable, way), key, shape in zip(converted, keys, shapes, strict=True):
+            array = Array(key, (key,), (shape,), (way,))
+            value = array.read(group["vars"], way, context.name)
+            keras_internals.initialize(variable, value)
+        context.convert(f"{name}: {cudnn.NOTE}")
+        return
     if shapes != [tuple(v.shape) for v in variables]:
         raise weights.disagreement(layer, name, keys, shapes, context)
     for variable, key in zip(variables, keys, strict=True):

@@ -60,6 +60,8 @@ CLASSES: dict[str, tuple[str, dict[str, Any]]] = {
     "Convolution2D": ("Conv2D", {}),
     "Convolution3D": ("Conv3D", {}),
     "Convolution2DTranspose": ("Conv2DTranspose", {}),
+    "CuDNNGRU": ("GRU", {"reset_after": True}),
+    "CuDNNLSTM": ("LSTM", {}),
     "GRUV2": ("GRU", {}),
     "LSTMV2": ("LSTM", {}),
     "SeparableConvolution2D": ("SeparableConv2D", {}),

@@ -14,20 +14,31 @@ class Unreadable(ValueError):
 
 @dataclass
 class Context:
-    """One file being read: its path, what the caller allows, and the list for the report."""
+    """One file being read: its path, what the caller allows, and the list for the report.
+
+    `output_shapes` are those that layers must have, by name, where their configs say no other way.
+    """
 
     path: str
     name: str
     custom_objects: dict[str, Any]
     safe_mode: bool
     keras_version: str = ""
+    keras1: bool = False
+    by_theano: bool = False
+    output_shapes: dict[str, tuple[int | None, ...]] = field(default_factory=dict)
     dropped: list[str] = field(default_factory=list)
     converted: list[str] = field(default_factory=list)
+
+    @property
+    def generation(self) -> int:
+        """The first number of the version that wrote the file."""
+        return 1 if self.keras1 else 2
 
     def error(self, fault: str, remedy: str) -> Unreadable:
         """An error about this file, in the library's shape."""
         return Unreadable(
-            f"`{self.name}` is a Keras 2 file that cannot be rebuilt: {fault}. {remedy} "
+            f"`{self.name}` is a Keras {self.generation} file that cannot be rebuilt: {fault}. {remedy} "
             f"Received: {self.name}={self.path!r}"
         )
 

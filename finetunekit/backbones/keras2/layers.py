@@ -16,8 +16,6 @@ _INNER = ("layer", "forward_layer", "backward_layer", "cell")
 _GONE = {
     "RandomCrop": "It cuts out the middle there and does not cut here: build the model in tf_keras "
     "with a CenterCrop in its place, and save that.",
-    "CuDNNGRU": "Load it with tf_keras, put its weights into a GRU there, and save that.",
-    "CuDNNLSTM": "Load it with tf_keras, put its weights into an LSTM there, and save that.",
     "TensorFlowOpLayer": "It is a node of a TensorFlow graph, written before TensorFlow 2.4: save "
     "the model there as a SavedModel and load that, or build it with Keras layers in its place.",
 }

@@ -1,6 +1,6 @@
 """Stored arrays paired with variables, by names and shapes, never by shape alone."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import h5py
@@ -9,6 +9,7 @@ import numpy as np
 
 from finetunekit.backbones import hdf5, weights_nested
 from finetunekit.backbones.keras2.context import Built, Context
+from finetunekit.backbones.keras2.conversions import LayerArrays, Written
 from finetunekit.foundation import keras_internals
 
 # What a weight was called in Keras 2 -> what it is called today.
@@ -30,7 +31,10 @@ def is_count(variable: Any) -> bool:
 
 
 def match_layer(
-    layer: keras.layers.Layer, names: Sequence[str], shapes: Sequence[tuple[int, ...]]
+    layer: keras.layers.Layer,
+    names: Sequence[str],
+    shapes: Sequence[tuple[int, ...]],
+    fits: Callable[[Any, int], bool] | None = None,
 ) -> list[tuple[Any, int]] | None:
     """Pairs a layer's variables with stored arrays, each by its position.
 
@@ -38,6 +42,7 @@ def match_layer(
         layer: A built layer or model.
         names: The stored names, such as `"conv1/kernel:0"`.
         shapes: The stored shapes.
+        fits: Whether an array, by its position, has or takes the shape of a variable.
 
     Returns:
         One pair for each variable; None if they do not agree in number, name and shape.
@@ -48,6 +53,7 @@ def match_layer(
         if _last(name) not in _STATE
         and not (_last(name) == "count" and tuple(shapes[number]) == ())
     ]
+    fits = fits or (lambda variable, number: tuple(variable.shape) == tuple(shapes[number]))
     variables = variables_of(layer)
     if len(stored) != len(variables):
         return None
@@ -58,15 +64,14 @@ def match_layer(
         keys = [_tail(variable.path, parts) for variable in variables]
         if set(keys) == set(found):
             pairs = [(v, found[key]) for v, key in zip(variables, keys, strict=True)]
-            return pairs if _agree(pairs, names, shapes) else None
+            return pairs if _agree(pairs, names, fits) else None
     pairs = list(zip(variables, stored, strict=True))
-    return pairs if _agree(pairs, names, shapes) else None
+    return pairs if _agree(pairs, names, fits) else None
 
 
-def _agree(pairs: Any, names: Sequence[str], shapes: Sequence[tuple[int, ...]]) -> bool:
+def _agree(pairs: Any, names: Sequence[str], fits: Callable[[Any, int], bool]) -> bool:
     return all(
-        _last(names[number]) == _last(variable.name)
-        and tuple(variable.shape) == tuple(shapes[number])
+        _last(names[number]) == _last(variable.name) and fits(variable, number)
         for variable, number in pairs
     )
 
@@ -89,6 +94,7 @@ def load_hdf5(built: Built, group: h5py.Group, context: Context) -> None:
     Raises:
         ValueError: If a layer's weights and the file's do not agree, with the layer's name.
     """
+    written = Written.read([group, group.file], context.name)
     by_name = {part.saved_name: part for part in (built.below or [built])}
     left = {name for name, part in by_name.items() if variables_of(part.layer)}
     for name in hdf5.attribute_list(group, "layer_names", name=context.name):
@@ -97,7 +103,7 @@ def load_hdf5(built: Built, group: h5py.Group, context: Context) -> None:
         inner = hdf5.child(group, name, name=context.name)
         names = hdf5.attribute_list(inner, "weight_names", name=context.name)
         if name in by_name:
-            _load_layer(by_name[name].layer, name, inner, names, context)
+            _load_layer(by_name[name].layer, name, inner, names, written, context)
             left.discard(name)
         elif names:
             raise context.error(
@@ -111,7 +117,12 @@ def load_hdf5(built: Built, group: h5py.Group, context: Context) -> None:
 
 
 def _load_layer(
-    layer: Any, name: str, group: h5py.Group, names: list[str], context: Context
+    layer: Any,
+    name: str,
+    group: h5py.Group,
+    names: list[str],
+    written: Written,
+    context: Context,
 ) -> None:
     if isinstance(layer, keras.layers.Normalization):
         values = {
@@ -120,12 +131,15 @@ def _load_layer(
         set_normalization(layer, values, name, context)
         return
     shapes = [hdf5.shape_of(group, key, name=context.name) for key in names]
-    pairs = match_layer(layer, names, shapes)
+    arrays = LayerArrays(layer, names, shapes, written)
+    context.by_theano |= arrays.by_theano
+    pairs = match_layer(layer, arrays.names, arrays.shapes, arrays.fits)
     if pairs is None:
         raise disagreement(layer, name, names, shapes, context)
     for variable, number in pairs:
-        value = hdf5.array(group, names[number], shape=tuple(variable.shape), name=context.name)
-        keras_internals.initialize(variable, value)
+        keras_internals.initialize(variable, arrays.read(variable, number, group, context.name))
+    for note in dict.fromkeys(note for pair in pairs for note in arrays.notes(*pair)):
+        context.convert(f"{name}: {note}")
 
 
 def disagreement(

@@ -1,0 +1,290 @@
+"""Configs of Keras 1 as those of Keras 2, which the rest of this folder reads."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from finetunekit.backbones.keras2 import keras1_merge
+from finetunekit.backbones.keras2.context import Context
+
+_Config = dict[str, Any]
+
+# Old names of classes that did not stay until Keras 2.
+_CLASSES = {
+    "AtrousConvolution1D": "Conv1D",
+    "AtrousConvolution2D": "Conv2D",
+    "Container": "Model",
+    "Deconvolution2D": "Conv2DTranspose",
+    "TimeDistributedDense": "Dense",
+}
+_GONE = {
+    "Graph": "Build it as a Model in Keras 1 and save that.",
+    "Highway": "",
+    "LocallyConnected1D": "",
+    "LocallyConnected2D": "",
+    "MaxoutDense": "",
+    "ParametricSoftplus": "",
+    "SReLU": "",
+}
+
+# Old name of an argument -> its name today. Several become the axes of one.
+_ARGUMENTS = {
+    "U_regularizer": "recurrent_regularizer",
+    "W_constraint": "kernel_constraint",
+    "W_regularizer": "kernel_regularizer",
+    "atrous_rate": "dilation_rate",
+    "b_constraint": "bias_constraint",
+    "b_regularizer": "bias_regularizer",
+    "bias": "use_bias",
+    "border_mode": "padding",
+    "dim_ordering": "data_format",
+    "dropout_U": "recurrent_dropout",
+    "dropout_W": "dropout",
+    "filter_length": "kernel_size",
+    "init": "kernel_initializer",
+    "inner_activation": "recurrent_activation",
+    "inner_init": "recurrent_initializer",
+    "length": "size",
+    "nb_filter": "filters",
+    "output_dim": "units",
+    "p": "rate",
+    "pool_length": "pool_size",
+    "sigma": "stddev",
+    "stride": "strides",
+    "subsample": "strides",
+    "subsample_length": "strides",
+}
+# Where a class has other names today.
+_OF_CLASS = {
+    "Embedding": {
+        "W_constraint": "embeddings_constraint",
+        "W_regularizer": "embeddings_regularizer",
+        "init": "embeddings_initializer",
+        "output_dim": "output_dim",
+    },
+    "PReLU": {"init": "alpha_initializer"},
+    "SeparableConvolution2D": {"init": "depthwise_initializer"},
+}
+_AXES = (("nb_row", "nb_col"), ("kernel_dim1", "kernel_dim2", "kernel_dim3"))
+# Without effect on what a trained model computes.
+_DROPPED = ("consume_less", "forget_bias_init")
+_INITIALIZERS = {
+    "normal": "random_normal",
+    "one": "ones",
+    "uniform": "random_uniform",
+    "zero": "zeros",
+}
+_SAME_INITIALIZERS = (
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "identity",
+    "lecun_uniform",
+    "orthogonal",
+)
+_REGULARIZERS = ("ActivityRegularizer", "L1L2Regularizer", "WeightRegularizer")
+_CONSTRAINTS = {
+    "MaxNorm": ("MaxNorm", {"m": "max_value", "axis": "axis"}),
+    "MinMaxNorm": (
+        "MinMaxNorm",
+        {"low": "min_value", "high": "max_value", "rate": "rate", "axis": "axis"},
+    ),
+    "NonNeg": ("NonNeg", {}),
+    "UnitNorm": ("UnitNorm", {"axis": "axis"}),
+}
+_FORMATS = {"tf": "channels_last", "th": "channels_first"}
+# They followed the global setting, and their configs do not name it.
+_FOLLOW = (
+    "Cropping2D",
+    "Cropping3D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
+    "UpSampling2D",
+    "UpSampling3D",
+    "ZeroPadding2D",
+    "ZeroPadding3D",
+)
+
+
+def is_keras1(version: str, config: Any) -> bool:
+    """Whether a model's config is one of Keras 1; files of its first versions do not say so."""
+    if version:
+        return version.startswith("1.")
+    return any(
+        {"W_regularizer", "border_mode", "dim_ordering"} & set(layer["config"])
+        for layer in _layers(config)
+    )
+
+
+def _layers(value: Any) -> Iterator[_Config]:
+    """The configs of all layers, at any depth."""
+    if isinstance(value, dict):
+        if isinstance(value.get("class_name"), str) and isinstance(value.get("config"), dict):
+            yield value
+        value = list(value.values())
+    if isinstance(value, list):
+        for part in value:
+            yield from _layers(part)
+
+
+def modern(config: _Config, context: Context) -> _Config:
+    """The config of a model as Keras 2 would have written it.
+
+    Raises:
+        ValueError: If it has a layer that Keras 2 and 3 have nothing for.
+    """
+    orders = {layer["config"].get("dim_ordering") for layer in _layers(config)}
+    found = sorted(orders & set(_FORMATS))
+    return _Reader(context, _FORMATS[found[0]] if len(found) == 1 else None).layer(config)
+
+
+class _Reader:
+    """Reads the layers of one file, whose data format is that of most of its layers."""
+
+    def __init__(self, context: Context, data_format: str | None) -> None:
+        self.context, self.data_format = context, data_format
+
+    def layer(self, entry: _Config) -> _Config:
+        """A layer's entry, with all that stands inside it."""
+        if not isinstance(entry, dict) or not isinstance(entry.get("class_name"), str):
+            raise self.context.error(
+                "its configuration is not that of a Keras model", "The file is damaged: get it again."
+            )
+        name, stored = entry["class_name"], entry["config"]
+        if name == "Sequential":
+            return self._chain(entry)
+        if name in ("Model", "Container"):
+            inner = {**stored, "layers": [self.layer(layer) for layer in stored["layers"]]}
+            return {**entry, "class_name": "Model", "config": inner}
+        if name == "Merge":
+            merged = keras1_merge.layer(stored, self.context)
+            return {**entry, **merged}
+        return {**entry, "class_name": _CLASSES.get(name, name), "config": self._config(name, stored)}
+
+    def _chain(self, entry: _Config) -> _Config:
+        stored = entry["config"]
+        named = isinstance(stored, dict)
+        entries = stored["layers"] if named else stored
+        name = entry.get("name") or (stored.get("name") if named else None) or "sequential"
+        if isinstance(entries, list) and entries and entries[0].get("class_name") == "Merge":
+            graph = keras1_merge.graph(name, entries, self.context)
+            return self.layer({**entry, "class_name": "Model", "config": graph})
+        inner = {"name": name, "layers": [self.layer(layer) for layer in entries]}
+        return {**entry, "config": inner}
+
+    def _config(self, class_name: str, stored: _Config) -> _Config:
+        name = str(stored.get("name"))
+        if class_name in _GONE and self.context.find(class_name) is None:
+            raise self.context.error(
+                f"layer {name!r} is a {class_name}, which Keras 3 has nothing for",
+                _GONE[class_name]
+                or f"Give a Keras 3 class of that name: custom_objects={{{class_name!r}: ...}}.",
+            )
+        if self.context.find(class_name) is not None:
+            return dict(stored)
+        if class_name in _CLASSES and class_name != "Container":
+            self.context.convert(f"{name}: {class_name} became {_CLASSES[class_name]}")
+        names = _ARGUMENTS | _OF_CLASS.get(class_name, {})
+        config = {names.get(key, key): value for key, value in self._joined(stored).items()}
+        for key in _DROPPED:
+            config.pop(key, None)
+        for key in [key for key in config if key in _VALUES or key.endswith(tuple(_ENDINGS))]:
+            self._value(key, config, name)
+        self._of_class(class_name, config, name)
+        return config
+
+    @staticmethod
+    def _joined(stored: _Config) -> _Config:
+        """Sizes of a kernel, one for each axis, as one argument."""
+        config = dict(stored)
+        for axes in _AXES:
+            if set(axes) <= set(config):
+                config["kernel_size"] = [config.pop(axis) for axis in axes]
+        return config
+
+    def _value(self, key: str, config: _Config, name: str) -> None:
+        """A value in its spelling today; what has none and matters in training only goes."""
+        given = config[key]
+        convert = _VALUES.get(key) or _ENDINGS[key.rsplit("_", 1)[-1]]
+        config[key] = convert(given)
+        if config[key] is None and given is not None:
+            del config[key]
+            self.context.drop(name, key, given)
+
+    def _of_class(self, class_name: str, config: _Config, name: str) -> None:
+        """What only some classes have, or lacked."""
+        if isinstance(config.get("layer"), dict):
+            config["layer"] = self.layer(config["layer"])
+        if class_name in _FOLLOW:
+            if self.data_format is None:
+                raise self.context.error(
+                    f"layer {name!r}, a {class_name}, follows Keras 1's global `dim_ordering`, "
+                    "which no other layer of the file shows",
+                    "Build the model in Keras 3 and load the weights: "
+                    "`ftk.load_weights(model, path)`.",
+                )
+            config["data_format"] = self.data_format
+        if class_name == "InputLayer":
+            config["dtype"] = config.pop("input_dtype", None)
+        if class_name == "BatchNormalization" and config.pop("mode", 0) != 0:
+            raise self.context.error(
+                f"layer {name!r} is a BatchNormalization of another mode than 0, which Keras 3 has "
+                "nothing for",
+                "Give a class that does it: custom_objects={'BatchNormalization': ...}.",
+            )
+        if class_name.startswith("ZeroPadding"):
+            config["padding"] = _both_sides(config["padding"])
+        if class_name == "Lambda" and config.pop("output_shape_type", "raw") != "raw":
+            config["output_shape"] = None
+        if class_name == "Lambda":
+            config.pop("function_type", None)
+        if class_name == "Embedding" and config.pop("dropout", 0.0):
+            self.context.drop(name, "dropout", "of whole words, in training")
+        if class_name == "Deconvolution2D":
+            self.context.output_shapes[name] = tuple(config.pop("output_shape"))
+
+
+def _both_sides(padding: Any) -> Any:
+    """Padding as one pair for each axis."""
+    if isinstance(padding, dict):
+        keys = ("left_pad", "right_pad")
+        rows = ("top_pad", "bottom_pad")
+        pairs = [rows, keys] if set(rows) & set(padding) else [keys]
+        found = [[padding.get(key, 0) for key in pair] for pair in pairs]
+        return found if len(found) > 1 else found[0]
+    if isinstance(padding, list) and len(padding) == 4:
+        return [padding[:2], padding[2:]]
+    return padding
+
+
+def _initializer(value: Any) -> Any:
+    if value in _SAME_INITIALIZERS:
+        return value
+    return _INITIALIZERS.get(value) if isinstance(value, str) else None
+
+
+def _regularizer(value: Any) -> Any:
+    if not isinstance(value, dict) or value.get("name") not in _REGULARIZERS:
+        return None
+    amounts = {key: float(value.get(key) or 0.0) for key in ("l1", "l2")}
+    return {"class_name": "L1L2", "config": amounts}
+
+
+def _constraint(value: Any) -> Any:
+    if not isinstance(value, dict) or value.get("name") not in _CONSTRAINTS:
+        return None
+    name, keys = _CONSTRAINTS[value["name"]]
+    return {"class_name": name, "config": {keys[k]: v for k, v in value.items() if k in keys}}
+
+
+def _activation(value: Any) -> Any:
+    return value
+
+
+# Values by the argument's name, or by its last part.
+_VALUES = {"data_format": lambda value: _FORMATS.get(value, value)}
+_ENDINGS = {
+    "constraint": _constraint,
+    "initializer": _initializer,
+    "regularizer": _regularizer,
+}
