@@ -6,41 +6,49 @@ TensorFlow 1 appended `_1`, `_2` to a name that its graph held already: the kern
 in a model that had been loaded before is `c1_2/kernel:0`.
 """
 
+import itertools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 
-from finetunekit.backbones.weights_pairing import is_numbered, kind_of
+from finetunekit.backbones.weights_pairing import base_of, is_numbered, kind_of
 from finetunekit.foundation import keras_internals
 from finetunekit.models import graph
 
-Shape = tuple[int, ...]
-# Pairs the variables of one layer with stored arrays by their positions; None if they do not fit.
-MatchLayer = Callable[[Any, Sequence[str], Sequence[Shape]], list[tuple[Any, int]] | None]
+Pairs = list[tuple[Any, int]]  # A variable with the position of its array.
 _SUFFIX = re.compile(r"_\d+$")
+_SUFFIXES = re.compile(r"(_\d+)+$")
+_Candidates = dict[int, list[int]]  # A group's place -> the places of layers.
+_Assigned = dict[int, int]
 
 
 @dataclass(frozen=True)
 class Match:
-    """Each variable with the position of its array, and whether numbered names went by order."""
+    """Each variable with the position of its array; whether names went by their order alone."""
 
-    pairs: list[tuple[Any, int]]
-    by_order: bool
+    pairs: Pairs
+    by_order: bool = False
 
 
 @dataclass(frozen=True)
 class _Leaf:
-    """A layer that is no model, with the names of the models around it."""
+    """A layer that holds no model, with the names of the models around it."""
 
     layer: keras.layers.Layer
     around: tuple[str, ...]
 
     @property
-    def numbered(self) -> bool:
-        return is_numbered(self.layer.name, kind_of(self.layer))
+    def name(self) -> str:
+        return str(self.layer.name)
+
+    @property
+    def kind(self) -> str | None:
+        """The name without its number, if it is one that Keras gives; else None."""
+        kind = kind_of(self.layer)
+        return kind if is_numbered(self.name, kind) else None
 
 
 @dataclass(frozen=True)
@@ -51,10 +59,6 @@ class _Group:
     numbers: tuple[int, ...]
 
 
-_Candidates = dict[int, list[int]]  # Position of a group -> positions of leaves.
-_Assigned = dict[int, int]
-
-
 def holds_models(layer: keras.layers.Layer) -> bool:
     """Whether it is a model made of a graph, or holds one inside, as `TimeDistributed` may."""
     return graph.is_graph(layer) or any(graph.is_graph(p.layer) for p in graph.walk(layer))
@@ -62,9 +66,8 @@ def holds_models(layer: keras.layers.Layer) -> bool:
 
 def match(
     model: keras.layers.Layer,
-    names: Sequence[str],
-    shapes: Sequence[Shape],
-    match_layer: MatchLayer,
+    names: Mapping[int, str],
+    match_one: Callable[[keras.layers.Layer, Sequence[int]], Pairs | None],
     *,
     renumbered: bool,
 ) -> Match | None:
@@ -72,129 +75,130 @@ def match(
 
     Args:
         model: A layer for which `holds_models` is true.
-        names: The stored names, in the file's order.
-        shapes: The stored shapes.
-        match_layer: Pairs the variables of one layer.
-        renumbered: Whether names that Keras numbered may have been numbered from elsewhere, as in
-            a file of weights alone; in a whole model's file names and weights are of one session.
+        names: The stored names by their positions.
+        match_one: Pairs the variables of one layer with the arrays at some positions.
+        renumbered: Whether Keras may have numbered the names in the file from elsewhere, as in a
+            file of weights alone; in the file of a whole model, both are of one session.
 
     Returns:
-        A `Match`; None if the names leave none, or more than one way.
+        The pairs; None if the names leave no way, or several.
     """
-    puzzle = _Puzzle(model, names, shapes, match_layer)
+    puzzle = _Puzzle(model, names, match_one)
     by_name = puzzle.solved(puzzle.by_name())
-    by_rank = puzzle.solved(puzzle.by_rank()) if renumbered else None
-    if by_rank is not None and not puzzle.plausible(by_rank):
-        by_rank = None
-    if by_name is not None and by_rank is not None and by_name != by_rank:
-        fitting = [found for found in (by_name, by_rank) if puzzle.in_order(found)]
-        if len(fitting) != 1:
-            return None
-        by_name = fitting[0] if fitting[0] is by_name else None
-    assigned = by_name if by_name is not None else by_rank
-    if assigned is None:
+    by_rank = puzzle.by_rank() if renumbered else None
+    if by_rank is None:
+        return None if by_name is None else Match(puzzle.pairs(by_name))
+    found = puzzle.solved(by_rank)
+    if found is None or (found != by_name and not puzzle.is_explained(found)):
         return None
-    return Match(puzzle.pairs(assigned), by_name is None)
+    return Match(puzzle.pairs(found), by_order=found != by_name)
 
 
-def contradicts(model: keras.layers.Layer, pairs: Sequence[tuple[Any, int]], names: Any) -> bool:
-    """Whether pairs made by order give a layer the arrays that carry another layer's name.
+def certain(
+    model: keras.layers.Layer, pairs: Pairs, names: Mapping[int, str], *, renumbered: bool
+) -> bool:
+    """Whether pairs made by order may be taken: names do not contradict, and shapes allow no other.
 
-    Or whether another order would have fitted as well: two layers inside have equal weights.
+    Args:
+        model: As in `match`, like the other arguments.
+        pairs: The variables in their order with the positions of the arrays in theirs.
+        names: The stored names by their positions.
+        renumbered: Whether the order may be that of another model.
     """
-    owner = {id(v): leaf for leaf in _leaves(model) for v in leaf.layer.weights}
-    known = {leaf.layer.name for leaf in owner.values()}
-    signatures: dict[Any, set[int]] = {}
-    for leaf in owner.values():
-        shapes = tuple((v.name, tuple(v.shape)) for v in leaf.layer.weights)
-        signatures.setdefault(shapes, set()).add(id(leaf.layer))
-    if any(len(same) > 1 for same in signatures.values()):
-        return True
-    return any(
-        known & set(names[number].split("/")[:-1]) - {owner[id(variable)].layer.name}
-        for variable, number in pairs
-    )
+    leaves = list(_leaves(model))
+    owner = {id(variable): leaf for leaf in leaves for variable in leaf.layer.weights}
+    known = {leaf.name for leaf in leaves if not (renumbered and leaf.kind)}
+    for variable, number in pairs:
+        if (known - {owner[id(variable)].name}) & set(names[number].split("/")[:-1]):
+            return False
+    shapes = [tuple((v.name, tuple(v.shape)) for v in leaf.layer.weights) for leaf in leaves]
+    return not renumbered or len(set(shapes)) == len(shapes)
 
 
-def _leaves(layer: Any, around: tuple[str, ...] = ()) -> Iterator[_Leaf]:
-    if not holds_models(layer):
-        yield _Leaf(layer, around)
-        return
-    for inner in keras_internals.sublayers(layer):
-        if inner.weights:
-            yield from _leaves(inner, (*around, layer.name))
+def _leaves(layer: Any) -> Iterator[_Leaf]:
+    seen: set[int] = set()
+
+    def below(layer: Any, around: tuple[str, ...]) -> Iterator[_Leaf]:
+        if id(layer) in seen or not layer.weights:
+            return
+        seen.add(id(layer))
+        if not holds_models(layer):
+            yield _Leaf(layer, around)
+            return
+        for inner in keras_internals.sublayers(layer):
+            yield from below(inner, (*around, layer.name))
+
+    yield from below(layer, ())
 
 
 class _Puzzle:
-    """Stored groups and the layers that they may belong to."""
+    """Stored groups of arrays and the layers that they may belong to."""
 
-    def __init__(self, model: Any, names: Any, shapes: Any, match_layer: MatchLayer) -> None:
-        self.names, self.shapes, self.match_layer = names, shapes, match_layer
-        unique = {id(leaf.layer): leaf for leaf in _leaves(model)}
-        self.leaves = list(unique.values())
+    def __init__(self, model: Any, names: Mapping[int, str], match_one: Any) -> None:
+        self.names, self.match_one = names, match_one
+        self.leaves = list(_leaves(model))
+        self.called: dict[str, list[int]] = {}
+        for number, leaf in enumerate(self.leaves):
+            self.called.setdefault(leaf.name, []).append(number)
         self.groups = self._grouped()
 
     def _grouped(self) -> list[_Group]:
-        """The arrays by the first part of their names that may be a layer's name."""
+        """The arrays by the parts of their names, down to the first that may be a layer's."""
         found: dict[tuple[str, ...], list[int]] = {}
-        for number, name in enumerate(self.names):
+        ends: dict[tuple[str, ...], int] = {}
+        for number, name in self.names.items():
             parts = tuple(name.split(":")[0].split("/")[:-1])
-            ends = (end for end in range(1, len(parts) + 1) if self._may_end(parts[:end]))
-            found.setdefault(parts[: next(ends, len(parts))], []).append(number)
+            if parts not in ends:
+                ends[parts] = self._end(parts)
+            found.setdefault(parts[: ends[parts]], []).append(number)
         return [_Group(parts, tuple(numbers)) for parts, numbers in found.items()]
 
-    def _may_end(self, parts: tuple[str, ...]) -> bool:
-        return any(
-            _is_name_of(parts, leaf) or _number_of(parts[-1], leaf) is not None
-            for leaf in self.leaves
-        )
+    def _end(self, parts: tuple[str, ...]) -> int:
+        kinds = {leaf.kind for leaf in self.leaves} - {None}
+        for end in range(1, len(parts) + 1):
+            if _kind_and_numbers(parts[end - 1])[0] in kinds:
+                return end
+            if not _names_of(parts[:end]).isdisjoint(self.called):
+                return end
+        return len(parts)
 
-    def _fits(self, group: _Group, leaf: _Leaf) -> bool:
-        return self._paired(group, leaf) is not None
+    def _fits(self, place: int, number: int) -> bool:
+        return self.match_one(self.leaves[number].layer, self.groups[place].numbers) is not None
 
-    def _paired(self, group: _Group, leaf: _Leaf) -> list[tuple[Any, int]] | None:
-        chosen = [(self.names[number], self.shapes[number]) for number in group.numbers]
-        found = self.match_layer(leaf.layer, [n for n, _ in chosen], [s for _, s in chosen])
-        return None if found is None else [(v, group.numbers[place]) for v, place in found]
-
-    def by_name(self) -> _Candidates | None:
+    def by_name(self) -> _Candidates:
         """For each group, the layers whose names it may carry."""
-        return {
-            place: self._nearest(
-                group,
-                [
-                    number
-                    for number, leaf in enumerate(self.leaves)
-                    if _is_name_of(group.parts, leaf) and self._fits(group, leaf)
-                ],
-            )
-            for place, group in enumerate(self.groups)
-        }
+        found: _Candidates = {}
+        for place, group in enumerate(self.groups):
+            named = [n for name in _names_of(group.parts) for n in self.called.get(name, ())]
+            found[place] = self._nearest(group, [n for n in named if self._fits(place, n)])
+        return found
 
     def _nearest(self, group: _Group, found: list[int]) -> list[int]:
         """Of several layers of a name, those inside the models that the group's name tells."""
-        if len(found) < 2:
-            return found
         around = {form for part in group.parts[:-1] for form in (part, _SUFFIX.sub("", part))}
         shared = {number: len(around & set(self.leaves[number].around)) for number in found}
         return [number for number in found if shared[number] == max(shared.values())]
 
     def by_rank(self) -> _Candidates | None:
-        """As `by_name`, but numbered layers by the order of the numbers; None if that is unsure."""
+        """As `by_name`, but numbered layers by the order of their numbers; None if that is open.
+
+        `conv2d_2` beside `conv2d_1_1` is layer `conv2d`: numbers of unequal length tell no order.
+        """
         found = self.by_name()
-        assert found is not None
-        kinds = dict.fromkeys(kind_of(leaf.layer) for leaf in self.leaves if leaf.numbered)
-        for kind in kinds:
-            ours = [n for n, x in enumerate(self.leaves) if x.numbered and kind_of(x.layer) == kind]
-            ranked = [(_number_of(g.parts[-1], self.leaves[ours[0]]), p) for p, g in
-                      enumerate(self.groups) if g.parts]
-            theirs = sorted((key, place) for key, place in ranked if key is not None)
-            if len(ours) != len(theirs) or len({len(key) for key, _ in theirs}) > 1:
+        for kind in {leaf.kind for leaf in self.leaves} - {None}:
+            ours = [number for number, leaf in enumerate(self.leaves) if leaf.kind == kind]
+            ours.sort(key=lambda number: _kind_and_numbers(self.leaves[number].name)[1])
+            theirs = [
+                (numbers, place)
+                for place, group in enumerate(self.groups)
+                for base, numbers in [_kind_and_numbers(group.parts[-1] if group.parts else "")]
+                if base == kind
+            ]
+            lengths = {len(numbers) for numbers, _ in theirs if numbers}
+            if len(ours) != len(theirs) or len(lengths) > 1:
                 return None
-            ours.sort(key=lambda n: _number_of(self.leaves[n].layer.name, self.leaves[n]) or ())
-            for number, (_, place) in zip(ours, theirs, strict=True):
-                fits = self._fits(self.groups[place], self.leaves[number])
-                found[place] = [number] if fits else []
+            for number, (_, place) in zip(ours, sorted(theirs), strict=True):
+                found[place] = [number] if self._fits(place, number) else []
         return found
 
     def solved(self, candidates: _Candidates | None) -> _Assigned | None:
@@ -215,44 +219,41 @@ class _Puzzle:
         return assigned
 
     def _in_turn(self, left: dict[int, set[int]], assigned: _Assigned) -> _Assigned | None:
-        """Layers of one name in different models, if the numbers rise with the file's order."""
-        taken = set(assigned.values())
-        rest = [number for number in range(len(self.leaves)) if number not in taken]
-        keys = [self.groups[place].parts[-1] for place in left]
-        for name in dict.fromkeys(self.leaves[number].layer.name for number in rest):
-            same = [n for n in rest if self.leaves[n].layer.name == name]
-            places = [place for place in left if left[place] & set(same)]
-            numbers = [_suffix(self.groups[place].parts[-1], name) for place in places]
-            if len(same) != len(places) or numbers != sorted(set(numbers)):
+        """Layers of one name in different models: numbers that rise with the file's order."""
+        found = dict(assigned)
+        rest = set(range(len(self.leaves))) - set(assigned.values())
+        for same in self.called.values():
+            numbers = [number for number in same if number in rest]
+            places = [place for place in left if left[place] & set(numbers)]
+            ranks = [_kind_and_numbers(self.groups[place].parts[-1])[1] for place in places]
+            if len(numbers) != len(places) or ranks != sorted(set(ranks)):
                 return None
-            assigned |= dict(zip(places, same, strict=True))
-        whole = len(assigned) == len(self.groups) and len(keys) == len(rest)
-        return assigned if whole and self.in_order(assigned) else None
+            found |= dict(zip(places, numbers, strict=True))
+        is_whole = sorted(found.values()) == list(range(len(self.leaves)))
+        return found if is_whole and self.is_in_order(found) else None
 
-    def pairs(self, assigned: _Assigned) -> list[tuple[Any, int]]:
+    def pairs(self, assigned: _Assigned) -> Pairs:
         """The variables with the positions of their arrays."""
         return [
             pair
             for place, number in assigned.items()
-            for pair in self._paired(self.groups[place], self.leaves[number]) or []
+            for pair in self.match_one(self.leaves[number].layer, self.groups[place].numbers)
         ]
 
     def _sequence(self, assigned: _Assigned) -> list[int]:
-        """The positions of the layers, array by array."""
+        """The places of the layers, array by array in the file's order."""
         owner = {n: assigned[p] for p, group in enumerate(self.groups) for n in group.numbers}
         return [owner[number] for number in sorted(owner)]
 
-    def in_order(self, assigned: _Assigned) -> bool:
-        """Whether the arrays of the layers stand in the order of the graph, some layers frozen."""
-        sequence = self._sequence(assigned)
-        firsts = list(dict.fromkeys(sequence))
-        return firsts == sorted(firsts) and self.plausible(assigned)
+    def is_in_order(self, assigned: _Assigned) -> bool:
+        """Whether all layers stand in the file in the order of the graph."""
+        firsts = list(dict.fromkeys(self._sequence(assigned)))
+        return firsts == sorted(firsts) and self.is_explained(assigned)
 
-    def plausible(self, assigned: _Assigned) -> bool:
-        """Whether freezing can explain the order: what trains in its order, then the others."""
+    def is_explained(self, assigned: _Assigned) -> bool:
+        """Whether freezing explains the order: first what trained, then what did not."""
         sequence = self._sequence(assigned)
-        falls = sum(b < a for a, b in zip(sequence, sequence[1:], strict=False))
-        return falls <= 1
+        return sum(b < a for a, b in itertools.pairwise(sequence)) <= 1
 
 
 def _forced(left: dict[int, set[int]]) -> tuple[int, int] | None:
@@ -267,28 +268,21 @@ def _forced(left: dict[int, set[int]]) -> tuple[int, int] | None:
     return next(((places[0], n) for n, places in holders.items() if len(places) == 1), None)
 
 
-def _is_name_of(parts: Sequence[str], leaf: _Leaf) -> bool:
-    """Whether the last of the parts are a layer's name, perhaps with a number behind.
+def _names_of(parts: Sequence[str]) -> set[str]:
+    """The names that a layer may have whose arrays have these parts in their names.
 
-    A name with slashes has several parts, and `_` in their place in Keras 3.
+    TensorFlow 1 may have put a number behind; a name with slashes has several parts, and `_` in
+    their place in Keras 3.
     """
-    name = leaf.layer.name
-    return any(
-        name in (joined, _SUFFIX.sub("", joined))
-        for joined in ("_".join(parts[start:]) for start in range(len(parts)))
-    )
+    joined = ["_".join(parts[start:]) for start in range(len(parts))]
+    return {*joined, *(_SUFFIX.sub("", name) for name in joined)}
 
 
-def _number_of(part: str, leaf: _Leaf) -> tuple[int, ...] | None:
-    """The numbers in a name that Keras gave to a layer of this class; None if it is no such name.
+def _kind_and_numbers(part: str) -> tuple[str, tuple[int, ...]]:
+    """A name that Keras gave, such as `dense_3_1`, as the kind of layer and the numbers behind.
 
-    TensorFlow 1 called some classes by their version, as in `batch_normalization_v1_2`.
+    TensorFlow 1 called some classes by their version: `batch_normalization_v1_2`.
     """
-    if not leaf.numbered:
-        return None
-    found = re.fullmatch(rf"{re.escape(kind_of(leaf.layer))}(?:_v\d)?((?:_\d+){{0,2}})", part)
-    return None if found is None else tuple(int(n) for n in found[1].split("_")[1:])
-
-
-def _suffix(part: str, name: str) -> int:
-    return int(part[len(name) + 1 :]) if part != name and part[len(name) + 1 :].isdigit() else 0
+    name = _SUFFIXES.sub("", part)
+    numbers = part[len(name) :].split("_")[1:]
+    return base_of(re.sub(r"_v\d$", "", name)), tuple(int(number) for number in numbers)
