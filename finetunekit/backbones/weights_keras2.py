@@ -21,6 +21,7 @@ from finetunekit.backbones.weights_pairing import (
     paired,
 )
 from finetunekit.foundation.messages import listed
+from finetunekit.models import graph
 
 
 class Keras2File:
@@ -28,10 +29,12 @@ class Keras2File:
 
     def __init__(self, group: h5py.Group, name: str) -> None:
         self.group, self.name = group, name
+        self.flattens: list[str] = []
         self.written = Written.read([group, group.file], name)
 
     def pairs(self, model: keras.Model) -> tuple[list[Pair], list[Stored]]:
         """The model's layers with what is stored for each, and what is stored for none."""
+        self.flattens = [place.path for place in graph.walk(model) if _mixes_axes(place.layer)]
         return paired(model, self._stored())
 
     def _stored(self) -> list[Stored]:
@@ -62,6 +65,11 @@ class Keras2File:
             found = self._nameless(layer, stored)
         elif fault := arrays.fault(found.pairs):
             raise Disagreement(fault)
+        elif self.flattens and arrays.is_turned(found.pairs):
+            raise Disagreement(
+                f"its kernel in the file is of a model with channels first, and {self.flattens[0]!r}"
+                " would put the pixels in another order than there"
+            )
         assigned = [
             Assignment(
                 variable,
@@ -89,6 +97,17 @@ class Keras2File:
                 "their shapes leave more than one way"
             )
         raise Disagreement(difference(variables, stored))
+
+
+def _mixes_axes(layer: keras.layers.Layer) -> bool:
+    """Whether a layer puts channels and pixels into one axis."""
+    if not isinstance(layer, (keras.layers.Flatten, keras.layers.Reshape)):
+        return False
+    try:
+        shape = tuple(layer.input.shape)
+    except (AttributeError, ValueError):  # Called several times, or inside a wrapper.
+        return True
+    return len(shape) > 3 and any(size != 1 for size in shape[1:-1])
 
 
 def _is_nameless(variables: Sequence[Any]) -> bool:

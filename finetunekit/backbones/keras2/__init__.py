@@ -17,6 +17,7 @@ from finetunekit.backbones import hdf5
 from finetunekit.backbones.keras2 import archive_weights, graphs, keras1, layers, theano, weights
 from finetunekit.backbones.keras2.context import Built, Context
 from finetunekit.foundation import keras_internals
+from finetunekit.models import graph
 
 __all__ = ["is_keras2", "read"]
 
@@ -66,7 +67,8 @@ def _rebuilt(config: Any, group: h5py.Group, fill: Any, context: Context) -> ker
         )
     try:
         if context.keras1:
-            config = keras1.modern(config, context)
+            names = hdf5.attribute_list(group, "layer_names", name=context.name)
+            config = keras1.modern(config, names, context)
         with keras_internals.deferred_variables():
             built = graphs.build_model(config, context)
     except (KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
@@ -88,6 +90,7 @@ def _rebuilt(config: Any, group: h5py.Group, fill: Any, context: Context) -> ker
             "The file is damaged: get it again.",
         ) from error
     _complete(model, built, context)
+    _check_output_shapes(model, context)
     if context.by_theano:
         theano.check_padding(model, context)
     return model
@@ -110,6 +113,20 @@ def _complete(model: keras.Model, built: Built, context: Context) -> None:
             part.layer.trainable = False
         if isinstance(part.layer, keras.layers.Normalization):
             part.layer.finalize_state()
+
+
+def _check_output_shapes(model: keras.Model, context: Context) -> None:
+    """Raises where Keras 1 was told the size of an output, and another one comes out today."""
+    for layer in graph.with_descendants([model]):
+        wanted = context.output_shapes.get(layer.name)
+        found = tuple(layer.output.shape) if wanted else ()
+        if wanted and (None, *wanted[1:]) != (None, *found[1:]):
+            raise context.error(
+                f"layer {layer.name!r}, a transposed convolution, gives {found[1:]}, and gave "
+                f"{wanted[1:]} in Keras 1",
+                "Build the model in Keras 3 with `output_padding=` and load the weights: "
+                "`ftk.load_weights(model, path)`.",
+            )
 
 
 def _of_config(part: Built) -> list[Any]:

@@ -102,9 +102,20 @@ class LayerArrays:
 
     def fault(self, pairs: Sequence[tuple[Any, int]]) -> str | None:
         """Why the layer would compute something else with these weights; None if it would not."""
+        if self.by_theano and (fault := theano.padding_fault(self._layers[0])):
+            return fault
         chosen = {id(variable) for variable, n in pairs if cudnn.NOTE in self.notes(variable, n)}
         return cudnn.fault(
             layer for layer in self._layers if chosen & {id(v) for v in layer.weights}
+        )
+
+    def is_turned(self, pairs: Sequence[tuple[Any, int]]) -> bool:
+        """Whether kernels of a model with channels first are read into one with channels last."""
+        return any(
+            way is not None and way.data_format not in (None, self._places[id(variable)][0])
+            for variable, number in pairs
+            if id(variable) in self._places
+            for way in [self._way(variable, number)]
         )
 
 

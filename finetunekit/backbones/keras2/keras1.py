@@ -1,6 +1,7 @@
 """Configs of Keras 1 as those of Keras 2, which the rest of this folder reads."""
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from finetunekit.backbones.keras2 import keras1_merge
@@ -127,15 +128,50 @@ def _layers(value: Any) -> Iterator[_Config]:
             yield from _layers(part)
 
 
-def modern(config: _Config, context: Context) -> _Config:
+def modern(config: _Config, names: Sequence[str], context: Context) -> _Config:
     """The config of a model as Keras 2 would have written it.
+
+    Args:
+        config: The config of the model.
+        names: The names of the layers that the file holds weights of; a chain in a chain has its
+            name only there.
+        context: The file being read.
 
     Raises:
         ValueError: If it has a layer that Keras 2 and 3 have nothing for.
     """
+    config = copy.deepcopy(config)
+    _name_chains(config, names)
     orders = {layer["config"].get("dim_ordering") for layer in _layers(config)}
     found = sorted(orders & set(_FORMATS))
     return _Reader(context, _FORMATS[found[0]] if len(found) == 1 else None).layer(config)
+
+
+def _name_chains(config: _Config, names: Sequence[str]) -> None:
+    """Names the chains directly inside a chain, as they come."""
+    if config["class_name"] != "Sequential":
+        return
+    top = list(_flattened(config["config"]))
+    given = {entry["config"].get("name") for entry in top if isinstance(entry["config"], dict)}
+    unnamed = [entry for entry in top if isinstance(entry["config"], list)]
+    left = [name for name in names if name not in given]
+    for entry, name in zip(unnamed, left, strict=False):
+        entry["name"] = name
+
+
+def _flattened(stored: Any) -> Iterator[_Config]:
+    """The layers of a chain, those of the branches of a Merge before it."""
+    first, *rest = stored["layers"] if isinstance(stored, dict) else stored
+    if first.get("class_name") == "Merge":
+        for branch in first["config"].get("layers", []):
+            if branch["class_name"] == "Sequential":
+                yield from _flattened(branch["config"])
+            elif branch["class_name"] in ("Model", "Container"):
+                yield from branch["config"]["layers"]
+            else:
+                yield branch
+    yield first
+    yield from rest
 
 
 class _Reader:

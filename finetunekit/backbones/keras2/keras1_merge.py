@@ -84,7 +84,7 @@ class _Nodes:
         """A layer called on these outputs; the reference to its own."""
         stored = entry["config"]
         name = stored.get("name") if isinstance(stored, dict) else None
-        name = str(name or f"{entry['class_name'].lower()}_{len(self.layers)}")
+        name = str(entry.get("name") or name or f"{entry['class_name'].lower()}_{len(self.layers)}")
         made = self.layers.setdefault(name, {**entry, "name": name, "inbound_nodes": []})
         made["inbound_nodes"].append([list(end) for end in ends])
         return [name, len(made["inbound_nodes"]) - 1, 0]

@@ -10,7 +10,7 @@ import numpy as np
 from finetunekit.backbones.keras2.stored import Array, Shape, Values, Way
 from finetunekit.models import graph
 
-NOTE = "named as in Keras 1"
+NOTE = "its kernels were stored as (outputs, inputs, rows, columns)"
 
 # What a weight was called -> what it is called today. The statistic was called a deviation, and
 # is a variance.
@@ -84,9 +84,10 @@ def _embeddings(layer: keras.layers.Layer) -> set[str]:
 def _array(name: str, parts: list[tuple[str, Shape]]) -> Array:
     keys, shapes = zip(*parts, strict=True)
     ways = [
-        Way((*shape[:-1], shape[-1] * len(parts)), _Joined(axes), data_format, transposed, NOTE)
+        Way((*shape[:-1], shape[-1] * len(parts)), _Joined(axes), data_format, transposed, note)
         for axes, data_format, transposed in _orders(name.rsplit("/", 1)[-1], len(shapes[0]))
         if (shape := _moved(shapes[0], axes)) is not None
+        for note in [NOTE if data_format == "channels_first" else ""]
     ]
     return Array(name, tuple(keys), tuple(shapes), tuple(ways))
 

@@ -16,15 +16,14 @@ TRANSPOSED = (
     keras.layers.Conv2DTranspose,
     keras.layers.Conv3DTranspose,
 )
+_RECURRENT = (keras.layers.ConvLSTM1D, keras.layers.ConvLSTM2D, keras.layers.ConvLSTM3D)
 # Separable and depthwise layers mirrored theirs themselves.
 _MIRRORED = (
     keras.layers.Conv1D,
     keras.layers.Conv2D,
     keras.layers.Conv3D,
     *TRANSPOSED,
-    keras.layers.ConvLSTM1D,
-    keras.layers.ConvLSTM2D,
-    keras.layers.ConvLSTM3D,
+    *_RECURRENT,
 )
 
 
@@ -45,26 +44,44 @@ def mirror(kernel: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def check_padding(model: keras.Model, context: Context) -> None:
-    """Refuses layers whose `"same"` padding puts the zeros elsewhere under Theano.
-
-    Theano pads both sides by half of the kernel. TensorFlow pads as little as the strides need,
-    and the odd one at the end.
+    """Refuses a model with a layer that Theano pads otherwise.
 
     Raises:
         ValueError: If there is such a layer, with its name.
     """
-    for layer in graph.with_descendants([model]):
-        sizes = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None)
-        if sizes is None or getattr(layer, "padding", None) != "same":
+    fault = padding_fault(model)
+    if fault is not None:
+        raise context.error(
+            fault,
+            "Build the model with a ZeroPadding layer and padding='valid' in its place, and load "
+            "the weights: `ftk.load_weights(model, path)`.",
+        )
+
+
+def padding_fault(layer: keras.layers.Layer) -> str | None:
+    """Which layer in it has its `"same"` padding elsewhere under Theano, in words; None if none.
+
+    Theano pads both sides by half of the kernel. TensorFlow pads as little as the strides need,
+    and the odd one at the end.
+    """
+    for found in graph.with_descendants([layer]):
+        sizes = getattr(found, "kernel_size", None) or getattr(found, "pool_size", None)
+        if sizes is None or not hasattr(found, "strides"):
             continue
-        if not all(_agrees(layer, number, size) for number, size in enumerate(sizes)):
-            raise context.error(
-                f"layer {layer.name!r}, a {type(layer).__name__}, has padding='same' with the "
-                f"size {tuple(sizes)} and strides {tuple(layer.strides)}, where Theano puts the "
-                "zeros elsewhere",
-                "Build the model with a ZeroPadding layer and padding='valid' in its place, and "
-                "load the weights: `ftk.load_weights(model, path)`.",
+        if isinstance(found, _RECURRENT) and any(size % 2 == 0 for size in sizes):
+            return (
+                f"layer {found.name!r}, a {type(found).__name__}, has a kernel of the even size "
+                f"{tuple(sizes)}, whose states Theano pads elsewhere"
             )
+        if getattr(found, "padding", None) == "same" and not all(
+            _agrees(found, number, size) for number, size in enumerate(sizes)
+        ):
+            return (
+                f"layer {found.name!r}, a {type(found).__name__}, has padding='same' with the "
+                f"size {tuple(sizes)} and strides {tuple(found.strides)}, where Theano puts the "
+                "zeros elsewhere"
+            )
+    return None
 
 
 def _agrees(layer: Any, axis: int, size: int) -> bool:
