@@ -10,7 +10,7 @@ import numpy as np
 
 from finetunekit.backbones import hdf5, weights_files
 from finetunekit.backbones.weights_pairing import Assignment, Disagreement, Stored
-from finetunekit.foundation import arguments, html, keras_internals, paths
+from finetunekit.foundation import arguments, file_kinds, html, keras_internals, paths
 from finetunekit.foundation.messages import listed, plural, say
 from finetunekit.models import graph
 from finetunekit.models.selection import Selector, find_layers_for
@@ -126,7 +126,8 @@ def load_weights(
     _check_model(model)
     arguments.check_flag(allow_partial, "allow_partial")
     target = paths.check_source(path, "path")
-    if target.lower().endswith(".keras"):
+    kind = file_kinds.kind_of(target)
+    if kind == file_kinds.KERAS or (kind is None and target.lower().endswith(".keras")):
         raise ValueError(
             "`path` is a whole model, not a file of weights. Load it with `load_backbone(path)`. "
             f"Received: path={target!r}"

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from finetunekit.backbones.checkpoints import pickles, safetensors, torch_files
-from finetunekit.foundation import paths
+from finetunekit.foundation import file_kinds, paths
 from finetunekit.foundation.messages import listed
 
 ENDINGS = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
@@ -40,7 +40,9 @@ def read(path: str, name: str = "source") -> dict[str, np.ndarray]:
     """
     target = paths.check_source(path, name)
     try:
-        if os.path.splitext(target)[1].lower() == ".safetensors":
+        kind = file_kinds.kind_of(target)
+        named = os.path.splitext(target)[1].lower() == ".safetensors"
+        if kind == file_kinds.SAFETENSORS or (kind is None and named):
             found: Any = safetensors.read(target)
         else:
             found = torch_files.read(target)
