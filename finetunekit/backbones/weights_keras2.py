@@ -67,8 +67,8 @@ class Keras2File:
             raise Disagreement(fault)
         elif self.flattens and arrays.is_turned(found.pairs):
             raise Disagreement(
-                f"its kernel in the file is of a model with channels first, and {self.flattens[0]!r}"
-                " would put the pixels in another order than there"
+                "its kernel in the file is of a model with channels first, and "
+                f"{self.flattens[0]!r} would put the pixels in another order than there"
             )
         assigned = [
             Assignment(

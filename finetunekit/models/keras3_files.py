@@ -82,24 +82,26 @@ def modern(config: Any, version: str, path: str, name: str) -> Any:
             )
     if (_number(version) or _LISTS_BEFORE) >= _LISTS_BEFORE:
         return None
+    changed = unlisted(config)
+    return changed if changed != config else None
+
+
+def unlisted(config: Any) -> Any:
+    """A copy of a config, in which a model's only input or output is not in a list."""
     changed = json.loads(json.dumps(config))
-    touched = [_modernize(part) for part in _dicts(changed)]
-    return changed if any(touched) else None
+    for part in _dicts(changed):
+        _modernize(part)
+    return changed
 
 
-def _modernize(part: dict[str, Any]) -> bool:
-    """Changes one dict of a config in place, and says whether it did."""
-    changed = False
+def _modernize(part: dict[str, Any]) -> None:
     for key in ("input_layers", "output_layers"):
         ends = part.get(key)
         if isinstance(ends, list) and len(ends) == 1 and isinstance(ends[0], list):
             part[key] = ends[0]
-            changed = True
     inner = part.get("config")
     if part.get("class_name") == "RandomRotation" and isinstance(inner, dict):
-        # It never had an effect.
-        changed |= inner.pop("value_range", None) is not None
-    return changed
+        inner.pop("value_range", None)  # It never had an effect.
 
 
 def _number(version: str) -> tuple[int, int] | None:

@@ -47,10 +47,11 @@ def _read(
             model = _read(path, shown, name, custom_objects, safe_mode, False)
             warn(f"{shown}: loaded without its compile() settings ({_first_line(error)})")
             return model
-        raise ValueError(_explain(shown, name, error)) from error
+        raise ValueError(explain(shown, name, error)) from error
 
 
-def _explain(path: str, name: str, error: Exception) -> str:
+def explain(path: str, name: str, error: Exception) -> str:
+    """The message about a file that Keras could not load, with the cure."""
     text = _first_line(error)
     if "Lambda" in str(error) or "safe_mode" in str(error):
         remedy = "It holds code; if you trust its maker, load it with safe_mode=False. "

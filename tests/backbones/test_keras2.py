@@ -297,7 +297,6 @@ def test_bytecode_runs_only_if_trusted(tmp_path: Path) -> None:
     ("change", "named"),
     [
         ({"class_name": "TensorFlowOpLayer"}, "TensorFlowOpLayer.*SavedModel"),
-        ({"class_name": "CuDNNLSTM"}, "CuDNNLSTM.*tf_keras"),
         ({"class_name": "LocallyConnected1D"}, "LocallyConnected1D.*custom_objects"),
     ],
 )

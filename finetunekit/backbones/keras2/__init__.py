@@ -1,4 +1,4 @@
-"""The reader of whole models of Keras 1 and 2: rebuilt from the config, then given their weights."""
+"""The reader of whole models of Keras 1 and 2: rebuilt from the config, then given weights."""
 
 import json
 import os
@@ -14,12 +14,21 @@ import h5py
 import keras
 
 from finetunekit.backbones import hdf5
-from finetunekit.backbones.keras2 import archive_weights, graphs, keras1, layers, theano, weights
+from finetunekit.backbones.keras2 import (
+    archive_weights,
+    graphs,
+    keras1,
+    keras1_weights,
+    layers,
+    theano,
+    weights,
+)
 from finetunekit.backbones.keras2.context import Built, Context
+from finetunekit.backbones.keras2.conversions import Written
 from finetunekit.foundation import keras_internals
 from finetunekit.models import graph
 
-__all__ = ["is_keras2", "read"]
+__all__ = ["is_keras2", "read", "read_parts"]
 
 
 def is_keras2(version: str) -> bool:
@@ -30,7 +39,7 @@ def is_keras2(version: str) -> bool:
 def read(
     path: str, name: str, *, custom_objects: Any = None, safe_mode: bool = True
 ) -> tuple[keras.Model, Context]:
-    """Rebuilds the model of a whole-model file of Keras 1 or 2, as a new model of stock Keras layers.
+    """Rebuilds the model of a file of Keras 1 or 2, as a new model of stock Keras layers.
 
     Args:
         path: An `.h5`, `.hdf5` or tf_keras `.keras` file.
@@ -53,8 +62,44 @@ def read(
     with hdf5.open_checked(path, name) as file:
         text = hdf5.attribute_text(file, "model_config", name=name)
         context.keras_version = hdf5.attribute_text(file, "keras_version", name=name) or ""
-        group = hdf5.child(file, "model_weights", name=name) if "model_weights" in file else file
+        group = hdf5.child(file, "model_weights", name=name) if _is_whole(file) else file
         return _rebuilt(_parsed(text or "", context), group, weights.load_hdf5, context), context
+
+
+def read_parts(
+    config: Any,
+    path: str,
+    weights_path: str,
+    *,
+    custom_objects: Any = None,
+    safe_mode: bool = True,
+) -> tuple[keras.Model, Context]:
+    """As `read`, of a model whose config and weights are in two files.
+
+    Args:
+        config: What `model.to_json()` gave in Keras 1 or 2, parsed.
+        path: The file that it came from, for the errors.
+        weights_path: The weights, or the whole model, as HDF5.
+        custom_objects: As for `read`.
+        safe_mode: As for `read`.
+    """
+    context = Context(path, "source", dict(custom_objects or {}), safe_mode)
+    context.keras_version = str(config.get("keras_version") or "")
+    context.written = (context.keras_version, config.get("backend"))
+    with hdf5.open_checked(weights_path, "weights") as file:
+        group = hdf5.child(file, "model_weights", name="weights") if _is_whole(file) else file
+        tree = not any(key in group.attrs for key in ("layer_names", "layer_names0"))
+        load = archive_weights.load if tree else weights.load_hdf5
+
+        def fill(built: Built, group: h5py.Group, context: Context) -> None:
+            context.name, context.path = "weights", weights_path
+            load(built, group, context)
+
+        return _rebuilt(config, group, fill, context), context
+
+
+def _is_whole(file: h5py.File) -> bool:
+    return "model_weights" in file
 
 
 def _rebuilt(config: Any, group: h5py.Group, fill: Any, context: Context) -> keras.Model:
@@ -65,17 +110,8 @@ def _rebuilt(config: Any, group: h5py.Group, fill: Any, context: Context) -> ker
             f"it holds a {kind!r}, not a Functional or Sequential model",
             "Build the model in Keras 3 and load its weights: `ftk.load_weights(model, path)`.",
         )
-    try:
-        if context.keras1:
-            names = hdf5.attribute_list(group, "layer_names", name=context.name)
-            config = keras1.modern(config, names, context)
-        with keras_internals.deferred_variables():
-            built = graphs.build_model(config, context)
-    except (KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
-        raise context.error(
-            f"its configuration is not that of a Keras model ({type(error).__name__}: {error})",
-            "The file is damaged: get it again.",
-        ) from error
+    context.by_theano = _is_by_theano(group, context)
+    built = _built(config, group, context)
     model = built.layer
     if not model.built:
         raise context.error(
@@ -90,10 +126,38 @@ def _rebuilt(config: Any, group: h5py.Group, fill: Any, context: Context) -> ker
             "The file is damaged: get it again.",
         ) from error
     _complete(model, built, context)
-    _check_output_shapes(model, context)
-    if context.by_theano:
-        theano.check_padding(model, context)
+    _check_sizes(model, context)
     return model
+
+
+def _is_by_theano(group: h5py.Group, context: Context) -> bool:
+    """Whether Keras ran on Theano when it wrote the file."""
+    written = Written.read([group, group.file], context.name, context.written)
+    if written.backend is not None or not context.keras1:
+        return written.backend == "theano"
+    names = [
+        key
+        for layer in hdf5.attribute_list(group, "layer_names", name=context.name)
+        for key in hdf5.attribute_list(
+            hdf5.child(group, layer, name=context.name), "weight_names", name=context.name
+        )
+    ]
+    return keras1_weights.by_theano(names)
+
+
+def _built(config: dict[str, Any], group: h5py.Group, context: Context) -> Built:
+    """The model with its graph, its variables without values."""
+    try:
+        if context.keras1:
+            names = hdf5.attribute_list(group, "layer_names", name=context.name)
+            config = keras1.modern(config, names, context)
+        with keras_internals.deferred_variables():
+            return graphs.build_model(config, context)
+    except (KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+        raise context.error(
+            f"its configuration is not that of a Keras model ({type(error).__name__}: {error})",
+            "The file is damaged: get it again.",
+        ) from error
 
 
 def _complete(model: keras.Model, built: Built, context: Context) -> None:
@@ -115,18 +179,28 @@ def _complete(model: keras.Model, built: Built, context: Context) -> None:
             part.layer.finalize_state()
 
 
-def _check_output_shapes(model: keras.Model, context: Context) -> None:
-    """Raises where Keras 1 was told the size of an output, and another one comes out today."""
+def _check_sizes(model: keras.Model, context: Context) -> None:
+    """Raises where other pixels come out than in the program that wrote the file."""
+    if context.by_theano:
+        theano.check_padding(model, context)
     for layer in graph.with_descendants([model]):
-        wanted = context.output_shapes.get(layer.name)
-        found = tuple(layer.output.shape) if wanted else ()
-        if wanted and (None, *wanted[1:]) != (None, *found[1:]):
+        # A chain that pads or crops stands before the layer of its name that is in it.
+        wanted = context.output_shapes.pop(layer.name, None)
+        if wanted and wanted[1:] != _sizes(layer):
             raise context.error(
-                f"layer {layer.name!r}, a transposed convolution, gives {found[1:]}, and gave "
+                f"layer {layer.name!r}, a transposed convolution, gives {_sizes(layer)}, and gave "
                 f"{wanted[1:]} in Keras 1",
                 "Build the model in Keras 3 with `output_padding=` and load the weights: "
                 "`ftk.load_weights(model, path)`.",
             )
+
+
+def _sizes(layer: Any) -> tuple[int | None, ...]:
+    """The sizes of a layer's output, without the batch's; none if it was called several times."""
+    try:
+        return tuple(layer.output.shape[1:])
+    except (AttributeError, ValueError):
+        return ()
 
 
 def _of_config(part: Built) -> list[Any]:

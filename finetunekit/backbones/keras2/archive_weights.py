@@ -71,13 +71,8 @@ def _load_layer(layer: Any, name: str, group: h5py.Group, context: Context) -> N
     if all(key.isdecimal() for key in keys):
         keys.sort(key=int)
     shapes = [hdf5.shape_of(group["vars"], key, name=context.name) for key in keys]
-    converted = cudnn.pairs(layer, shapes)
-    if converted:
-        for (variable, way), key, shape in zip(converted, keys, shapes, strict=True):
-            array = Array(key, (key,), (shape,), (way,))
-            value = array.read(group["vars"], way, context.name)
-            keras_internals.initialize(variable, value)
-        context.convert(f"{name}: {cudnn.NOTE}")
+    if cudnn.pairs(layer, shapes):
+        _load_cudnn(layer, name, group["vars"], shapes, context)
         return
     if shapes != [tuple(v.shape) for v in variables]:
         raise weights.disagreement(layer, name, keys, shapes, context)
@@ -85,6 +80,10 @@ def _load_layer(layer: Any, name: str, group: h5py.Group, context: Context) -> N
         shape = tuple(variable.shape)
         value = hdf5.array(group["vars"], key, shape=shape, name=context.name)
         keras_internals.initialize(variable, value)
+    _load_inner(layer, name, group, context)
+
+
+def _load_inner(layer: Any, name: str, group: h5py.Group, context: Context) -> None:
     for key, inner in group.items():
         if key == "vars" or not isinstance(inner, h5py.Group) or not _holds_numbers(inner):
             continue
@@ -101,6 +100,15 @@ def _load_layer(layer: Any, name: str, group: h5py.Group, context: Context) -> N
                 "file holds weights of",
                 "Give a class that has it in `custom_objects`.",
             )
+
+
+def _load_cudnn(
+    layer: Any, name: str, group: h5py.Group, shapes: list[Any], context: Context
+) -> None:
+    for number, (variable, way) in enumerate(cudnn.pairs(layer, shapes)):
+        array = Array(str(number), (str(number),), (shapes[number],), (way,))
+        keras_internals.initialize(variable, array.read(group, way, context.name))
+    context.convert(f"{name}: {cudnn.NOTE}")
 
 
 def _load_list(layers: list[Any], name: str, group: h5py.Group, context: Context) -> None:

@@ -16,7 +16,7 @@ class Unreadable(ValueError):
 class Context:
     """One file being read: its path, what the caller allows, and the list for the report.
 
-    `output_shapes` are those that layers must have, by name, where their configs say no other way.
+    `output_shapes` are those that layers must give, by name, where Keras 1 was told so.
     """
 
     path: str
@@ -26,6 +26,8 @@ class Context:
     keras_version: str = ""
     keras1: bool = False
     by_theano: bool = False
+    # Version and backend, where the file of the weights may be without them.
+    written: tuple[str, str | None] = ("", None)
     output_shapes: dict[str, tuple[int | None, ...]] = field(default_factory=dict)
     dropped: list[str] = field(default_factory=list)
     converted: list[str] = field(default_factory=list)
@@ -38,8 +40,8 @@ class Context:
     def error(self, fault: str, remedy: str) -> Unreadable:
         """An error about this file, in the library's shape."""
         return Unreadable(
-            f"`{self.name}` is a Keras {self.generation} file that cannot be rebuilt: {fault}. {remedy} "
-            f"Received: {self.name}={self.path!r}"
+            f"`{self.name}` is a Keras {self.generation} file that cannot be rebuilt: {fault}. "
+            f"{remedy} Received: {self.name}={self.path!r}"
         )
 
     def convert(self, what: str) -> None:

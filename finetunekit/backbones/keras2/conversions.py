@@ -21,13 +21,15 @@ class Written:
     backend: str | None = None
 
     @staticmethod
-    def read(groups: Sequence[h5py.Group], name: str) -> "Written":
-        """Reads the attributes of the first group that has them."""
+    def read(
+        groups: Sequence[h5py.Group], name: str, otherwise: tuple[str, str | None] = ("", None)
+    ) -> "Written":
+        """Reads the attributes of the first group that has them; else what is known otherwise."""
         found = [
             next((text for group in groups if (text := _text(group, key, name))), None)
             for key in ("keras_version", "backend")
         ]
-        return Written(found[0] or "", found[1])
+        return Written(found[0] or otherwise[0], found[1] or otherwise[1])
 
 
 def _text(group: h5py.Group, key: str, name: str) -> str | None:
@@ -81,23 +83,21 @@ class LayerArrays:
 
     def fits(self, variable: Any, number: int) -> bool:
         """Whether an array, by its number, is or becomes one of the variable's shape."""
-        return self._way(variable, number) is not None
+        return bool(self._ways(variable, number))
 
-    def _way(self, variable: Any, number: int) -> Way | None:
+    def _ways(self, variable: Any, number: int) -> list[Way]:
         data_format, transposed = self._places.get(id(variable), (None, False))
-        return self.arrays[number].way_to(tuple(variable.shape), data_format, transposed)
+        return self.arrays[number].ways_to(tuple(variable.shape), data_format, transposed)
 
     def read(self, variable: Any, number: int, group: h5py.Group, name: str) -> Values:
         """The value of a variable that an array fits."""
-        way = self._way(variable, number)
-        assert way is not None
+        way = self._ways(variable, number)[0]
         value = self.arrays[number].read(group, way, name)
         return theano.mirror(value) if id(variable) in self._mirrored else value
 
     def notes(self, variable: Any, number: int) -> list[str]:
         """What is done to the array on the way to the variable, in words."""
-        way = self._way(variable, number)
-        notes = [way.note] if way is not None and way.note else []
+        notes = [way.note for way in self._ways(variable, number)[:1] if way.note]
         return notes + ([theano.NOTE] if id(variable) in self._mirrored else [])
 
     def fault(self, pairs: Sequence[tuple[Any, int]]) -> str | None:
@@ -112,10 +112,10 @@ class LayerArrays:
     def is_turned(self, pairs: Sequence[tuple[Any, int]]) -> bool:
         """Whether kernels of a model with channels first are read into one with channels last."""
         return any(
-            way is not None and way.data_format not in (None, self._places[id(variable)][0])
+            way.data_format not in (None, self._places[id(variable)][0])
             for variable, number in pairs
             if id(variable) in self._places
-            for way in [self._way(variable, number)]
+            for way in self._ways(variable, number)[:1]
         )
 
 

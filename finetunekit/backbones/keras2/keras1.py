@@ -4,7 +4,7 @@ import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from finetunekit.backbones.keras2 import keras1_merge
+from finetunekit.backbones.keras2 import keras1_arguments, keras1_merge
 from finetunekit.backbones.keras2.context import Context
 
 _Config = dict[str, Any]
@@ -27,73 +27,6 @@ _GONE = {
     "SReLU": "",
 }
 
-# Old name of an argument -> its name today. Several become the axes of one.
-_ARGUMENTS = {
-    "U_regularizer": "recurrent_regularizer",
-    "W_constraint": "kernel_constraint",
-    "W_regularizer": "kernel_regularizer",
-    "atrous_rate": "dilation_rate",
-    "b_constraint": "bias_constraint",
-    "b_regularizer": "bias_regularizer",
-    "bias": "use_bias",
-    "border_mode": "padding",
-    "dim_ordering": "data_format",
-    "dropout_U": "recurrent_dropout",
-    "dropout_W": "dropout",
-    "filter_length": "kernel_size",
-    "init": "kernel_initializer",
-    "inner_activation": "recurrent_activation",
-    "inner_init": "recurrent_initializer",
-    "length": "size",
-    "nb_filter": "filters",
-    "output_dim": "units",
-    "p": "rate",
-    "pool_length": "pool_size",
-    "sigma": "stddev",
-    "stride": "strides",
-    "subsample": "strides",
-    "subsample_length": "strides",
-}
-# Where a class has other names today.
-_OF_CLASS = {
-    "Embedding": {
-        "W_constraint": "embeddings_constraint",
-        "W_regularizer": "embeddings_regularizer",
-        "init": "embeddings_initializer",
-        "output_dim": "output_dim",
-    },
-    "PReLU": {"init": "alpha_initializer"},
-    "SeparableConvolution2D": {"init": "depthwise_initializer"},
-}
-_AXES = (("nb_row", "nb_col"), ("kernel_dim1", "kernel_dim2", "kernel_dim3"))
-# Without effect on what a trained model computes.
-_DROPPED = ("consume_less", "forget_bias_init")
-_INITIALIZERS = {
-    "normal": "random_normal",
-    "one": "ones",
-    "uniform": "random_uniform",
-    "zero": "zeros",
-}
-_SAME_INITIALIZERS = (
-    "glorot_normal",
-    "glorot_uniform",
-    "he_normal",
-    "he_uniform",
-    "identity",
-    "lecun_uniform",
-    "orthogonal",
-)
-_REGULARIZERS = ("ActivityRegularizer", "L1L2Regularizer", "WeightRegularizer")
-_CONSTRAINTS = {
-    "MaxNorm": ("MaxNorm", {"m": "max_value", "axis": "axis"}),
-    "MinMaxNorm": (
-        "MinMaxNorm",
-        {"low": "min_value", "high": "max_value", "rate": "rate", "axis": "axis"},
-    ),
-    "NonNeg": ("NonNeg", {}),
-    "UnitNorm": ("UnitNorm", {"axis": "axis"}),
-}
-_FORMATS = {"tf": "channels_last", "th": "channels_first"}
 # They followed the global setting, and their configs do not name it.
 _FOLLOW = (
     "Cropping2D",
@@ -143,8 +76,10 @@ def modern(config: _Config, names: Sequence[str], context: Context) -> _Config:
     config = copy.deepcopy(config)
     _name_chains(config, names)
     orders = {layer["config"].get("dim_ordering") for layer in _layers(config)}
-    found = sorted(orders & set(_FORMATS))
-    return _Reader(context, _FORMATS[found[0]] if len(found) == 1 else None).layer(config)
+    found = sorted(orders & set(keras1_arguments.FORMATS))
+    return _Reader(context, keras1_arguments.FORMATS[found[0]] if len(found) == 1 else None).layer(
+        config
+    )
 
 
 def _name_chains(config: _Config, names: Sequence[str]) -> None:
@@ -184,7 +119,8 @@ class _Reader:
         """A layer's entry, with all that stands inside it."""
         if not isinstance(entry, dict) or not isinstance(entry.get("class_name"), str):
             raise self.context.error(
-                "its configuration is not that of a Keras model", "The file is damaged: get it again."
+                "its configuration is not that of a Keras model",
+                "The file is damaged: get it again.",
             )
         name, stored = entry["class_name"], entry["config"]
         if name == "Sequential":
@@ -195,7 +131,11 @@ class _Reader:
         if name == "Merge":
             merged = keras1_merge.layer(stored, self.context)
             return {**entry, **merged}
-        return {**entry, "class_name": _CLASSES.get(name, name), "config": self._config(name, stored)}
+        return {
+            **entry,
+            "class_name": _CLASSES.get(name, name),
+            "config": self._config(name, stored),
+        }
 
     def _chain(self, entry: _Config) -> _Config:
         stored = entry["config"]
@@ -220,32 +160,11 @@ class _Reader:
             return dict(stored)
         if class_name in _CLASSES and class_name != "Container":
             self.context.convert(f"{name}: {class_name} became {_CLASSES[class_name]}")
-        names = _ARGUMENTS | _OF_CLASS.get(class_name, {})
-        config = {names.get(key, key): value for key, value in self._joined(stored).items()}
-        for key in _DROPPED:
-            config.pop(key, None)
-        for key in [key for key in config if key in _VALUES or key.endswith(tuple(_ENDINGS))]:
-            self._value(key, config, name)
+        config, dropped = keras1_arguments.renamed(class_name, stored)
+        for key, value in dropped.items():
+            self.context.drop(name, key, value)
         self._of_class(class_name, config, name)
         return config
-
-    @staticmethod
-    def _joined(stored: _Config) -> _Config:
-        """Sizes of a kernel, one for each axis, as one argument."""
-        config = dict(stored)
-        for axes in _AXES:
-            if set(axes) <= set(config):
-                config["kernel_size"] = [config.pop(axis) for axis in axes]
-        return config
-
-    def _value(self, key: str, config: _Config, name: str) -> None:
-        """A value in its spelling today; what has none and matters in training only goes."""
-        given = config[key]
-        convert = _VALUES.get(key) or _ENDINGS[key.rsplit("_", 1)[-1]]
-        config[key] = convert(given)
-        if config[key] is None and given is not None:
-            del config[key]
-            self.context.drop(name, key, given)
 
     def _of_class(self, class_name: str, config: _Config, name: str) -> None:
         """What only some classes have, or lacked."""
@@ -269,7 +188,7 @@ class _Reader:
                 "Give a class that does it: custom_objects={'BatchNormalization': ...}.",
             )
         if class_name.startswith("ZeroPadding"):
-            config["padding"] = _both_sides(config["padding"])
+            config["padding"] = keras1_arguments.both_sides(config["padding"])
         if class_name == "Lambda" and config.pop("output_shape_type", "raw") != "raw":
             config["output_shape"] = None
         if class_name == "Lambda":
@@ -278,49 +197,3 @@ class _Reader:
             self.context.drop(name, "dropout", "of whole words, in training")
         if class_name == "Deconvolution2D":
             self.context.output_shapes[name] = tuple(config.pop("output_shape"))
-
-
-def _both_sides(padding: Any) -> Any:
-    """Padding as one pair for each axis."""
-    if isinstance(padding, dict):
-        keys = ("left_pad", "right_pad")
-        rows = ("top_pad", "bottom_pad")
-        pairs = [rows, keys] if set(rows) & set(padding) else [keys]
-        found = [[padding.get(key, 0) for key in pair] for pair in pairs]
-        return found if len(found) > 1 else found[0]
-    if isinstance(padding, list) and len(padding) == 4:
-        return [padding[:2], padding[2:]]
-    return padding
-
-
-def _initializer(value: Any) -> Any:
-    if value in _SAME_INITIALIZERS:
-        return value
-    return _INITIALIZERS.get(value) if isinstance(value, str) else None
-
-
-def _regularizer(value: Any) -> Any:
-    if not isinstance(value, dict) or value.get("name") not in _REGULARIZERS:
-        return None
-    amounts = {key: float(value.get(key) or 0.0) for key in ("l1", "l2")}
-    return {"class_name": "L1L2", "config": amounts}
-
-
-def _constraint(value: Any) -> Any:
-    if not isinstance(value, dict) or value.get("name") not in _CONSTRAINTS:
-        return None
-    name, keys = _CONSTRAINTS[value["name"]]
-    return {"class_name": name, "config": {keys[k]: v for k, v in value.items() if k in keys}}
-
-
-def _activation(value: Any) -> Any:
-    return value
-
-
-# Values by the argument's name, or by its last part.
-_VALUES = {"data_format": lambda value: _FORMATS.get(value, value)}
-_ENDINGS = {
-    "constraint": _constraint,
-    "initializer": _initializer,
-    "regularizer": _regularizer,
-}

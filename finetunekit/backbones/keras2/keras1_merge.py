@@ -118,9 +118,9 @@ class _Nodes:
             "batch_input_shape": shape,
             "input_dtype": stored.get("input_dtype"),
         }
-        made = {"class_name": "InputLayer", "config": config, "name": name, "inbound_nodes": []}
+        made: _Config = {"class_name": "InputLayer", "config": config, "name": name}
         if name not in self.layers:
-            self.layers[name] = made
+            self.layers[name] = {**made, "inbound_nodes": []}
             self.inputs.append([name, 0, 0])
         return [name, 0, 0] if is_input else self.called(entry, [[name, 0, 0]])
 

@@ -43,9 +43,7 @@ def by_theano(names: Sequence[str]) -> bool:
     return not any(name.endswith(":0") for name in names)
 
 
-def today(
-    layer: keras.layers.Layer, names: Sequence[str], shapes: Sequence[Shape]
-) -> list[Array]:
+def today(layer: keras.layers.Layer, names: Sequence[str], shapes: Sequence[Shape]) -> list[Array]:
     """The arrays of a layer under names of today, gates joined.
 
     Args:
@@ -54,9 +52,8 @@ def today(
         shapes: The stored shapes.
     """
     joined: dict[tuple[str, str], dict[str, tuple[str, Shape]]] = {}
-    for name, shape in zip(names, shapes, strict=True):
-        found = _NAME.fullmatch(name)
-        assert found is not None
+    matches = [found for name in names if (found := _NAME.fullmatch(name))]
+    for name, found, shape in zip(names, matches, shapes, strict=True):
         place = joined.setdefault((found["owner"], found["weight"]), {})
         # A second weight of equal name is one of its own.
         gate = found["gate"] or ""

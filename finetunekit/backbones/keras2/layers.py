@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from finetunekit.backbones.keras2 import objects
+from finetunekit.backbones.keras2 import objects, theano_padding
 from finetunekit.backbones.keras2.arguments import CLASSES, fit_arguments
 from finetunekit.backbones.keras2.context import Built, Context, unknown
 
@@ -142,6 +142,8 @@ def _ordinary(
         if arguments["name"] != name:
             context.convert(f"{name}: named {arguments['name']}, as Keras 3 allows no slash")
     layer = _made(cls, arguments, below, class_name, name, context)
+    if context.by_theano:
+        layer = theano_padding.explicit(layer, context)
     return Built(name, class_name, layer, below, arguments.get("trainable") is False)
 
 

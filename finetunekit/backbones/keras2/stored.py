@@ -49,15 +49,15 @@ class Array:
         """An array that is a weight as it stands."""
         return Array(name, (name,), (tuple(shape),), (Way(tuple(shape)),))
 
-    def way_to(self, shape: Shape, data_format: str | None, transposed: bool) -> Way | None:
-        """The way to a weight of this shape, in a layer of this order of axes; None if none."""
+    def ways_to(self, shape: Shape, data_format: str | None, transposed: bool) -> list[Way]:
+        """The ways to a weight of this shape, in a layer of this order of axes, best first."""
         fitting = [
             way
             for way in self.ways
             if way.shape == tuple(shape) and way.transposed in (None, transposed)
         ]
         suited = [way for way in fitting if way.data_format in (None, data_format)]
-        return next(iter(suited or fitting), None)
+        return suited or fitting
 
     def read(self, group: h5py.Group, way: Way, name: str) -> Values:
         """The weight's value."""

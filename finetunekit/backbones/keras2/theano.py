@@ -53,8 +53,8 @@ def check_padding(model: keras.Model, context: Context) -> None:
     if fault is not None:
         raise context.error(
             fault,
-            "Build the model with a ZeroPadding layer and padding='valid' in its place, and load "
-            "the weights: `ftk.load_weights(model, path)`.",
+            "Build the model with explicit padding and padding='valid' in its place, and load the "
+            "weights: `ftk.load_weights(model, path)`.",
         )
 
 

@@ -133,7 +133,7 @@ def load_hdf5(built: Built, group: h5py.Group, context: Context) -> None:
     Raises:
         ValueError: If a layer's weights and the file's do not agree, with the layer's name.
     """
-    written = Written.read([group, group.file], context.name)
+    written = Written.read([group, group.file], context.name, context.written)
     by_name = {part.saved_name: part for part in (built.below or [built])}
     left = {name for name, part in by_name.items() if variables_of(part.layer)}
     for name in hdf5.attribute_list(group, "layer_names", name=context.name):
@@ -171,7 +171,6 @@ def _load_layer(
         return
     shapes = [hdf5.shape_of(group, key, name=context.name) for key in names]
     arrays = LayerArrays(layer, names, shapes, written)
-    context.by_theano |= arrays.by_theano
     found = match_layer(layer, arrays.names, arrays.shapes, arrays.fits)
     if found is None:
         raise disagreement(layer, name, names, shapes, context)
