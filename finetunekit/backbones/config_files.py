@@ -30,12 +30,6 @@ def read(source: str, options: LoadOptions) -> keras.Model:
         OSError: If one of the files is not there or cannot be read.
     """
     path = paths.check_source(source, "source")
-    if path.lower().endswith(_YAML):
-        raise ValueError(
-            "`source` is YAML, which could run code as Keras read it, and is not read any more. "
-            "Load it in the program that wrote it and write `model.to_json()`. "
-            f"Received: source={path!r}"
-        )
     config = _config(path)
     weights = _weights_path(path, options.weights)
     if "keras_version" in config or "module" not in config:
@@ -64,6 +58,12 @@ def read(source: str, options: LoadOptions) -> keras.Model:
 
 
 def _config(path: str) -> dict[str, Any]:
+    if path.lower().endswith(_YAML):
+        raise ValueError(
+            "`source` is YAML, which could run code as Keras read it, and is not read any more. "
+            "Load it in the program that wrote it and write `model.to_json()`. "
+            f"Received: source={path!r}"
+        )
     if os.path.getsize(path) > _LARGEST:
         raise ValueError(
             f"`source` is JSON of {os.path.getsize(path):,} bytes, which no model's config has. "

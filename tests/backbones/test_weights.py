@@ -249,6 +249,21 @@ def test_normalization_computes_with_what_was_loaded(tmp_path: Path) -> None:
     assert np.array_equal(loaded(np.ones((2, 3))), stored(np.ones((2, 3))))
 
 
+def test_content_decides_not_the_ending(tmp_path: Path) -> None:
+    stored = dense_model(["a"])
+    Path(saved(stored, tmp_path, ".weights.h5")).rename(tmp_path / "a.keras")
+    model = fill(dense_model(["a"]), 9)
+    load_weights(model, tmp_path / "a.keras")
+    assert all(map(np.array_equal, model.get_weights(), stored.get_weights()))
+    stored.save(tmp_path / "b.keras")
+    (tmp_path / "b.keras").rename(tmp_path / "b.h5")
+    with pytest.raises(ValueError, match="is a whole model"):
+        load_weights(model, tmp_path / "b.h5")
+    np.savez(tmp_path / "c.npz", a=np.ones(2))
+    with pytest.raises(ValueError, match=r"NumPy arrays.*model\.set_weights"):
+        load_weights(model, tmp_path / "c.npz")
+
+
 def test_other_files_and_arguments_are_errors_in_words(tmp_path: Path) -> None:
     model = small_backbone()
     with h5py.File(tmp_path / "other.h5", "w") as file:
