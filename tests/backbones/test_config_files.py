@@ -27,14 +27,14 @@ def test_keras_3(tmp_path: Path) -> None:
     assert (report.source, report.format) == ("model.json", "JSON and weights of Keras")
 
 
-NAMES = ("chain", "cnn", "nested_partly_frozen", "shared", "bidirectional", "attention")
+NAMES = ("chain", "cnn", "nested_partly_frozen", "shared")
 
 
 @pytest.mark.parametrize(
     ("name", "ending"),
     often(
-        [(name, ending) for name in NAMES[:4] for ending in ("w.h5", "whole.h5", "w.weights.h5")],
-        (("cnn", "w.h5"), ("nested_partly_frozen", "w.h5")),
+        [(name, ending) for name in NAMES for ending in ("w.h5", "whole.h5", "w.weights.h5")],
+        (("nested_partly_frozen", "w.h5"),),
     ),
 )
 def test_keras_2(name: str, ending: str, tmp_path: Path) -> None:
