@@ -5,7 +5,16 @@ from typing import Any
 
 import keras
 
-from finetunekit.backbones import contract, files, hub, hub_names, names, readers, report
+from finetunekit.backbones import (
+    config_files,
+    contract,
+    files,
+    hub,
+    hub_names,
+    names,
+    readers,
+    report,
+)
 from finetunekit.backbones.readers import LoadOptions
 from finetunekit.backbones.saved_model import reader as saved_models
 from finetunekit.backbones.torch_models import reader as torch_checkpoints
@@ -15,6 +24,7 @@ from finetunekit.models.metadata import of, remember
 # The newest is asked first, so general kinds stand above special ones.
 for _row in (
     files.READER,
+    config_files.READER,
     saved_models.READER,
     names.READER,
     torch_checkpoints.READER,
@@ -48,7 +58,8 @@ def load_backbone(
     details.
 
     Args:
-        source: A `.keras`, `.h5` or `.hdf5` file of Keras 2 or 3; a SavedModel folder, a
+        source: A `.keras`, `.h5` or `.hdf5` file of any Keras, or the `.json` of `model.to_json`,
+            with `weights=`; a SavedModel folder, a
             `.tar.gz` of one, its http(s) URL, or a handle on tfhub.dev or Kaggle; a folder with
             a config.json, of Hugging Face, timm or KerasHub, `"kerashub:PRESET"` or
             `"hf:ORGANISATION/NAME"`, which need `finetunekit[hub]`; a torch checkpoint
@@ -59,7 +70,8 @@ def load_backbone(
             files, checkpoints and models that end in one. Presets and SavedModels have no choice.
         input_shape: For names and checkpoints, height, width and channels; None for any size.
             For other channels than RGB, the first kernel is summed (1) or repeated and scaled.
-        weights: For names, `"pretrained"`, None for random ones, or the path of a weight file.
+        weights: For names, `"pretrained"`, None for random ones, or the path of a weight file; for
+            a `.json` file, the path of its weights.
         preprocessing: For names and checkpoints, `"inside"` if the model is to take raw pixels,
             `"outside"` if you normalise them.
         dtype: For names and presets, a dtype policy such as `"mixed_bfloat16"`.

@@ -11,17 +11,16 @@ import keras
 from finetunekit.backbones import hdf5
 from finetunekit.backbones.keras2 import weights as keras2
 from finetunekit.backbones.keras2.conversions import LayerArrays, Written
+from finetunekit.backbones.weights_nested import Match, holds_models
 from finetunekit.backbones.weights_pairing import (
     Assignment,
     Disagreement,
     Pair,
     Stored,
     difference,
-    is_numbered,
-    kind_of,
     paired,
 )
-from finetunekit.foundation import keras_internals
+from finetunekit.foundation.messages import listed
 from finetunekit.models import graph
 
 
@@ -61,57 +60,43 @@ class Keras2File:
             Disagreement: If names or shapes differ.
         """
         arrays = LayerArrays(layer, stored.keys, stored.shapes, self.written)
-        pairs = keras2.match_layer(layer, arrays.names, arrays.shapes, arrays.fits)
-        by_order = False
-        if pairs is None:
-            variables = keras2.variables_of(layer)
-            if [tuple(v.shape) for v in variables] != [*stored.shapes] or not _is_nameless(
-                variables
-            ):
-                raise Disagreement(difference(variables, stored))
-            pairs, by_order = [(variables[0], 0)], True
-        elif fault := arrays.fault(pairs):
+        found = keras2.match_layer(layer, arrays.names, arrays.shapes, arrays.fits, renumbered=True)
+        if found is None:
+            found = self._nameless(layer, stored)
+        elif fault := arrays.fault(found.pairs):
             raise Disagreement(fault)
-        elif self.flattens and arrays.is_turned(pairs):
+        elif self.flattens and arrays.is_turned(found.pairs):
             raise Disagreement(
                 "its kernel in the file is of a model with channels first, and "
                 f"{self.flattens[0]!r} would put the pixels in another order than there"
             )
-        elif graph.is_graph(layer):
-            by_order = _by_order(layer, pairs, arrays.names)
         assigned = [
             Assignment(
                 variable,
                 functools.partial(arrays.read, variable, number, stored.group, self.name),
                 tuple(arrays.notes(variable, number)),
             )
-            for variable, number in pairs
+            for variable, number in found.pairs
         ]
-        return assigned, by_order
+        return assigned, found.by_order
 
+    def _nameless(self, layer: keras.layers.Layer, stored: Stored) -> Match:
+        """Of one variable that its layer gave no name.
 
-def _by_order(
-    model: keras.Model, pairs: Sequence[tuple[Any, int]], stored_names: Sequence[str]
-) -> bool:
-    """Whether layers inside a nested model have other names in the file.
-
-    Raises:
-        Disagreement: If these are not all names that Keras numbered: order must not override
-            names.
-    """
-    owners = {
-        id(v): p.layer for p in graph.leaves(model) for v in keras_internals.own_weights(p.layer)
-    }
-    names = {_owner(variable.path) for variable, _ in pairs}
-    by_order = False
-    for variable, number in pairs:
-        ours, theirs = _owner(variable.path), _owner(stored_names[number])
-        kind = kind_of(owners[id(variable)])
-        if ours != theirs:
-            by_order = True
-            if theirs in names and not (is_numbered(ours, kind) and is_numbered(theirs, kind)):
-                raise Disagreement(f"the file has {theirs!r} where the model has {ours!r}")
-    return by_order
+        Raises:
+            Disagreement: If it is another layer.
+        """
+        variables = keras2.variables_of(layer)
+        shapes = [tuple(v.shape) for v in variables]
+        if shapes == [*stored.shapes] and _is_nameless(variables):
+            return Match([(variables[0], 0)], by_order=True)
+        if holds_models(layer) and sorted(shapes) == sorted(stored.shapes):
+            owners = dict.fromkeys(key.rpartition("/")[0] for key in stored.keys)
+            raise Disagreement(
+                f"the layers inside are called otherwise in the file, {listed(owners, 6)}, and "
+                "their shapes leave more than one way"
+            )
+        raise Disagreement(difference(variables, stored))
 
 
 def _mixes_axes(layer: keras.layers.Layer) -> bool:
@@ -128,7 +113,3 @@ def _mixes_axes(layer: keras.layers.Layer) -> bool:
 def _is_nameless(variables: Sequence[Any]) -> bool:
     """Whether it is one variable that its layer gave no name, such as ConvNeXt's LayerScale."""
     return len(variables) == 1 and re.fullmatch(r"variable(_\d+)?", variables[0].name) is not None
-
-
-def _owner(name: str) -> str:
-    return "/".join(name.split(":")[0].split("/")[-2:-1])

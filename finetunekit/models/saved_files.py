@@ -9,7 +9,7 @@ import keras
 
 from finetunekit.foundation import archives
 from finetunekit.foundation.messages import warn
-from finetunekit.models import declared_sizes, metadata, model_state, record_arrays
+from finetunekit.models import declared_sizes, keras3_files, metadata, model_state, record_arrays
 from finetunekit.text import tokenizer as tokenizers
 
 MEMBER = "finetunekit.json"
@@ -28,7 +28,14 @@ def read_model(
     compile: bool = True,
 ) -> keras.Model:
     """Keras' `load_model` with faults in words; a model whose compile() fails comes uncompiled."""
-    declared_sizes.check(path, name, custom_objects=custom_objects, safe_mode=safe_mode)
+    with keras3_files.readable(path, name) as target:
+        declared_sizes.check(target, name, custom_objects=custom_objects, safe_mode=safe_mode)
+        return _read(target, path, name, custom_objects, safe_mode, compile)
+
+
+def _read(
+    path: str, shown: str, name: str, custom_objects: Any, safe_mode: bool, compile: bool
+) -> Any:
     try:
         return keras.saving.load_model(
             path, custom_objects=custom_objects, safe_mode=safe_mode, compile=compile
@@ -37,15 +44,14 @@ def read_model(
         if isinstance(error, PermissionError):
             raise
         if compile:
-            model = read_model(
-                path, name, custom_objects=custom_objects, safe_mode=safe_mode, compile=False
-            )
-            warn(f"{path}: loaded without its compile() settings ({_first_line(error)})")
+            model = _read(path, shown, name, custom_objects, safe_mode, False)
+            warn(f"{shown}: loaded without its compile() settings ({_first_line(error)})")
             return model
-        raise ValueError(_explain(path, name, error)) from error
+        raise ValueError(explain(shown, name, error)) from error
 
 
-def _explain(path: str, name: str, error: Exception) -> str:
+def explain(path: str, name: str, error: Exception) -> str:
+    """The message about a file that Keras could not load, with the cure."""
     text = _first_line(error)
     if "Lambda" in str(error) or "safe_mode" in str(error):
         remedy = "It holds code; if you trust its maker, load it with safe_mode=False. "

@@ -14,7 +14,7 @@ from finetunekit.backbones.checkpoints import (
     state_dicts,
     torch_files,
 )
-from finetunekit.foundation import paths
+from finetunekit.foundation import file_kinds, paths
 
 ENDINGS = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
 
@@ -70,7 +70,9 @@ def read(path: str, name: str = "source", *, state_dict: str | None = None) -> C
         )
     target = paths.check_source(path, name)
     try:
-        if os.path.splitext(target)[1].lower() == ".safetensors":
+        kind = file_kinds.kind_of(target)
+        named = os.path.splitext(target)[1].lower() == ".safetensors"
+        if kind == file_kinds.SAFETENSORS or (kind is None and named):
             found: Any = safetensors.read(target)
         else:
             found = torch_files.read(target)

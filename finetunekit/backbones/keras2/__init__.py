@@ -28,7 +28,7 @@ from finetunekit.backbones.keras2.conversions import Written
 from finetunekit.foundation import keras_internals
 from finetunekit.models import graph
 
-__all__ = ["is_keras2", "read"]
+__all__ = ["is_keras2", "read", "read_parts"]
 
 
 def is_keras2(version: str) -> bool:
@@ -62,8 +62,44 @@ def read(
     with hdf5.open_checked(path, name) as file:
         text = hdf5.attribute_text(file, "model_config", name=name)
         context.keras_version = hdf5.attribute_text(file, "keras_version", name=name) or ""
-        group = hdf5.child(file, "model_weights", name=name) if "model_weights" in file else file
+        group = hdf5.child(file, "model_weights", name=name) if _is_whole(file) else file
         return _rebuilt(_parsed(text or "", context), group, weights.load_hdf5, context), context
+
+
+def read_parts(
+    config: Any,
+    path: str,
+    weights_path: str,
+    *,
+    custom_objects: Any = None,
+    safe_mode: bool = True,
+) -> tuple[keras.Model, Context]:
+    """As `read`, of a model whose config and weights are in two files.
+
+    Args:
+        config: What `model.to_json()` gave in Keras 1 or 2, parsed.
+        path: The file that it came from, for the errors.
+        weights_path: The weights, or the whole model, as HDF5.
+        custom_objects: As for `read`.
+        safe_mode: As for `read`.
+    """
+    context = Context(path, "source", dict(custom_objects or {}), safe_mode)
+    context.keras_version = str(config.get("keras_version") or "")
+    context.written = (context.keras_version, config.get("backend"))
+    with hdf5.open_checked(weights_path, "weights") as file:
+        group = hdf5.child(file, "model_weights", name="weights") if _is_whole(file) else file
+        tree = not any(key in group.attrs for key in ("layer_names", "layer_names0"))
+        load = archive_weights.load if tree else weights.load_hdf5
+
+        def fill(built: Built, group: h5py.Group, context: Context) -> None:
+            context.name, context.path = "weights", weights_path
+            load(built, group, context)
+
+        return _rebuilt(config, group, fill, context), context
+
+
+def _is_whole(file: h5py.File) -> bool:
+    return "model_weights" in file
 
 
 def _rebuilt(config: Any, group: h5py.Group, fill: Any, context: Context) -> keras.Model:
@@ -96,7 +132,7 @@ def _rebuilt(config: Any, group: h5py.Group, fill: Any, context: Context) -> ker
 
 def _is_by_theano(group: h5py.Group, context: Context) -> bool:
     """Whether Keras ran on Theano when it wrote the file."""
-    written = Written.read([group, group.file], context.name)
+    written = Written.read([group, group.file], context.name, context.written)
     if written.backend is not None or not context.keras1:
         return written.backend == "theano"
     names = [

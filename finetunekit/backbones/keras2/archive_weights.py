@@ -88,6 +88,8 @@ def _load_inner(layer: Any, name: str, group: h5py.Group, context: Context) -> N
         if key == "vars" or not isinstance(inner, h5py.Group) or not _holds_numbers(inner):
             continue
         found = getattr(layer, key, None)
+        if isinstance(found, dict):
+            found = list(found.values())
         if isinstance(found, (list, tuple)):
             _load_list(list(found), f"{name}/{key}", inner, context)
         elif isinstance(found, keras.layers.Layer):

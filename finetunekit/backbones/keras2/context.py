@@ -26,6 +26,8 @@ class Context:
     keras_version: str = ""
     keras1: bool = False
     by_theano: bool = False
+    # Version and backend, where the file of the weights may be without them.
+    written: tuple[str, str | None] = ("", None)
     output_shapes: dict[str, tuple[int | None, ...]] = field(default_factory=dict)
     dropped: list[str] = field(default_factory=list)
     converted: list[str] = field(default_factory=list)

@@ -21,13 +21,15 @@ class Written:
     backend: str | None = None
 
     @staticmethod
-    def read(groups: Sequence[h5py.Group], name: str) -> "Written":
-        """Reads the attributes of the first group that has them."""
+    def read(
+        groups: Sequence[h5py.Group], name: str, otherwise: tuple[str, str | None] = ("", None)
+    ) -> "Written":
+        """Reads the attributes of the first group that has them; else what is known otherwise."""
         found = [
             next((text for group in groups if (text := _text(group, key, name))), None)
             for key in ("keras_version", "backend")
         ]
-        return Written(found[0] or "", found[1])
+        return Written(found[0] or otherwise[0], found[1] or otherwise[1])
 
 
 def _text(group: h5py.Group, key: str, name: str) -> str | None:

@@ -6,7 +6,7 @@ import keras
 
 from finetunekit.backbones import checkpoints, image_models, torch_models
 from finetunekit.backbones.readers import LoadOptions, SourceReader
-from finetunekit.foundation import hashing
+from finetunekit.foundation import file_kinds, hashing
 from finetunekit.foundation.messages import listed, say
 from finetunekit.models import data_formats
 
@@ -53,9 +53,17 @@ def _check_data_format(source: str) -> None:
         )
 
 
+def is_checkpoint(source: str) -> bool:
+    """Whether the content of a file, else its name, is that of a torch checkpoint."""
+    kind = file_kinds.kind_of(source)
+    if kind is None:
+        return source.lower().endswith(checkpoints.ENDINGS)
+    return kind in (file_kinds.TORCH, file_kinds.SAFETENSORS)
+
+
 READER = SourceReader(
     kind="a torch checkpoint",
-    accepts=lambda source: source.lower().endswith(checkpoints.ENDINGS),
+    accepts=is_checkpoint,
     options=frozenset({"include_top", "input_shape", "preprocessing", "reference", "state_dict"}),
     read=read,
 )
