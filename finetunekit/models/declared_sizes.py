@@ -60,7 +60,7 @@ def _needed(config: dict[str, Any], custom_objects: Any, safe_mode: bool) -> int
     """The bytes of the weights; None if the model cannot be built, which Keras then says."""
     state = random.getstate()  # Building draws seeds; loading draws them again.
     try:
-        with keras_internals.deferred_variables():
+        with keras_internals.deferred_variables(), keras_internals.safe_mode_scope(safe_mode):
             model = _built(config, custom_objects, safe_mode)
         return sum(math.prod(v.shape) * _bytes(v.dtype) for v in model.variables)
     except Exception:  # A config may be wrong in any way.

@@ -14,7 +14,7 @@ import h5py
 import keras
 
 from finetunekit.backbones import hdf5
-from finetunekit.backbones.keras2 import archive_weights, graphs, layers, weights
+from finetunekit.backbones.keras2 import archive_weights, graphs, layers, vocabularies, weights
 from finetunekit.backbones.keras2.context import Built, Context
 from finetunekit.foundation import keras_internals
 
@@ -36,7 +36,7 @@ def read(
         name: The argument that the path came by, for the errors.
         custom_objects: Name -> class or function that the file needs; a Lambda layer by its name,
             a TensorFlow function as `"tf.math.erfinv"`.
-        safe_mode: Whether to refuse Python bytecode.
+        safe_mode: Whether to refuse Python bytecode and paths of other files.
 
     Returns:
         The model, not compiled, and what was dropped and converted.
@@ -46,14 +46,25 @@ def read(
         OSError: If the file is damaged.
     """
     context = Context(path, name, dict(custom_objects or {}), safe_mode)
+    with keras_internals.safe_mode_scope(safe_mode):
+        return _read(path, context), context
+
+
+def _read(path: str, context: Context) -> keras.Model:
     if zipfile.is_zipfile(path):
-        with _unpacked(path, context) as (config, file):
-            return _rebuilt(config, file, archive_weights.load, context), context
+        with _unpacked(path, context) as (config, file, archive):
+
+            def fill(built: Built, group: h5py.Group, context: Context) -> None:
+                archive_weights.load(built, group, context)
+                vocabularies.load(built, archive, context)
+
+            return _rebuilt(config, file, fill, context)
+    name = context.name
     with hdf5.open_checked(path, name) as file:
         text = hdf5.attribute_text(file, "model_config", name=name)
         context.keras_version = hdf5.attribute_text(file, "keras_version", name=name) or ""
         group = hdf5.child(file, "model_weights", name=name) if "model_weights" in file else file
-        return _rebuilt(_parsed(text or "", context), group, weights.load_hdf5, context), context
+        return _rebuilt(_parsed(text or "", context), group, weights.load_hdf5, context)
 
 
 def _rebuilt(config: Any, group: h5py.Group, fill: Any, context: Context) -> keras.Model:
@@ -85,6 +96,7 @@ def _rebuilt(config: Any, group: h5py.Group, fill: Any, context: Context) -> ker
             "The file is damaged: get it again.",
         ) from error
     _complete(model, built, context)
+    vocabularies.tell_empty(built)
     return model
 
 
@@ -128,8 +140,8 @@ def _parsed(text: str | bytes, context: Context) -> Any:
 
 
 @contextmanager
-def _unpacked(path: str, context: Context) -> Iterator[tuple[Any, h5py.File]]:
-    """The config and the weights of a `.keras` archive; the weights through a temporary file."""
+def _unpacked(path: str, context: Context) -> Iterator[tuple[Any, h5py.File, zipfile.ZipFile]]:
+    """The config and weights of a `.keras` archive, the latter through a temporary file; and it."""
     folder = tempfile.mkdtemp(prefix="finetunekit-")
     target = os.path.join(folder, "model.weights.h5")
     try:
@@ -138,8 +150,8 @@ def _unpacked(path: str, context: Context) -> Iterator[tuple[Any, h5py.File]]:
             context.keras_version = _parsed(archive.read("metadata.json"), context)["keras_version"]
             with archive.open("model.weights.h5") as source, open(target, "wb") as sink:
                 shutil.copyfileobj(source, sink)
-        with hdf5.open_checked(target, context.name) as file:
-            yield config, file
+            with hdf5.open_checked(target, context.name) as file:
+                yield config, file, archive
     except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, NotImplementedError) as error:
         raise context.error(
             f"the archive is damaged ({error})", "Get it again, or save it again."

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from finetunekit.backbones.keras2 import vocabularies
 from finetunekit.backbones.keras2.context import Context
 
 # What every layer of Keras 3 takes, besides the arguments of its own class.
@@ -83,7 +84,7 @@ def fit_arguments(
             f"layer {layer!r} interpolates by {config['interpolation']!r}, which Keras 3 cannot",
             f"Give a class of your own that does: custom_objects={{{class_name!r}: ...}}.",
         )
-    known = _known(cls)
+    known = _known(cls) | ({"vocabulary_size"} if class_name in vocabularies.LAYERS else set())
     for key in [key for key in config if key not in known]:
         value = config.pop(key)
         if class_name in _DEPTHWISE and key in _INHERITED:

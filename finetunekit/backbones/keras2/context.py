@@ -1,5 +1,6 @@
 """The context of reading one Keras 2 file, with the conversions made on the way."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +61,13 @@ class Built:
     layer: Any
     below: list["Built"] = field(default_factory=list)
     frozen: bool = False
+
+
+def snake_case(name: str) -> str:
+    """What tf_keras calls the layers of a class inside an archive."""
+    name = re.sub(r"\W+", "", name)
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def unknown(context: Context, kind: str, class_name: str, layer: str) -> Unreadable:

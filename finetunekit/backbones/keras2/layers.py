@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from finetunekit.backbones.keras2 import objects
+from finetunekit.backbones.keras2 import objects, vocabularies
 from finetunekit.backbones.keras2.arguments import CLASSES, fit_arguments
 from finetunekit.backbones.keras2.context import Built, Context, unknown
 
@@ -138,6 +138,7 @@ def _ordinary(
         if key in arguments and own is None:
             arguments[key] = objects.activation(arguments[key], context, name)
     if own is None:
+        vocabularies.check(class_name, name, arguments, context)
         arguments = fit_arguments(class_name, cls, arguments, context)
     if "name" in arguments:
         arguments["name"] = plain_name(name)
