@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
+from finetunekit.foundation import contents
 from finetunekit.text.tokenizer import HELD_IN_FILES
 
 _LARGEST_JSON = 64 * 2**20
@@ -67,6 +68,11 @@ def check(folder: str, config: dict[str, Any]) -> None:
             )
     for path in sorted(Path(folder).glob("*.json")):
         _check_files(folder, path)
+    for path in _weights(Path(folder)):
+        if fault := contents.mistaken(str(path)):
+            raise ValueError(
+                f"`source` has a {path.name} that {fault}. Received: source={folder!r}"
+            )
     asked, held = _asked(config), _held(Path(folder))
     if held is not None and asked > max(4 * held, 2**22):
         raise ValueError(
@@ -146,5 +152,9 @@ def _asked(config: dict[str, Any]) -> int:
 
 def _held(folder: Path) -> int | None:
     """The most parameters that the weights can hold, at two bytes each; None if unknown."""
-    files = [*folder.glob("*.safetensors"), *folder.glob("*.bin"), *folder.glob("*.h5")]
+    files = _weights(folder)
     return sum(file.stat().st_size for file in files) // 2 if files else None
+
+
+def _weights(folder: Path) -> list[Path]:
+    return [file for ending in ("safetensors", "bin", "h5") for file in folder.glob(f"*.{ending}")]

@@ -7,7 +7,8 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _CAUGHT = ("Exception encountered: ", "Error encountered:\n")
 # `Exception encountered when calling X.call().`, the message, `Arguments received by X.call():`.
 _IN_A_CALL = re.compile(
-    r"Exception encountered when calling [^\n]*\n\s*(?P<message>.*?)(?:\n\s*Arguments received by|$)",
+    r"Exception encountered when calling [^\n]*\n\s*(?P<message>.*?)"
+    r"(?:\n\s*Arguments received by|$)",
     re.DOTALL,
 )
 _COUNTED = re.compile(r"A total of \d+ objects could not be loaded[^\n]*\n\s*")

@@ -48,7 +48,7 @@ def test_a_vocabulary_elsewhere_is_refused(
     class_name: str, where: str, secret: str, tmp_path: Path
 ) -> None:
     path = write_chain(tmp_path / "m.h5", chain_of(class_name, where, secret))
-    with pytest.raises(ValueError, match="'lookup'.*another file.*safe_mode=False") as caught:
+    with pytest.raises(ValueError, match=r"'lookup'.*another file.*safe_mode=False") as caught:
         ftk.load_backbone(path)
     assert secret in str(caught.value)
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from finetunekit.backbones.checkpoints import pickles, safetensors, torch_files
-from finetunekit.foundation import paths
+from finetunekit.foundation import contents, paths
 from finetunekit.foundation.messages import listed
 
 ENDINGS = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
@@ -46,6 +46,8 @@ def read(path: str, name: str = "source") -> dict[str, np.ndarray]:
             found = torch_files.read(target)
         state = _state(found)
     except (pickles.Refused, MemoryError, RecursionError) as error:
+        if fault := contents.mistaken(target):
+            raise ValueError(f"`{name}` {fault}. Received: {name}={target!r}") from error
         raise ValueError(
             f"`{name}` cannot be read as a checkpoint: {error or type(error).__name__}. Expected "
             "is what `torch.save(model.state_dict(), path)` writes, or safetensors; nothing of "

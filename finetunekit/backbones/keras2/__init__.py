@@ -17,6 +17,7 @@ from finetunekit.backbones import hdf5
 from finetunekit.backbones.keras2 import archive_weights, graphs, layers, vocabularies, weights
 from finetunekit.backbones.keras2.context import Built, Context
 from finetunekit.foundation import keras_internals
+from finetunekit.models import file_configs
 
 __all__ = ["is_keras2", "read"]
 
@@ -74,6 +75,14 @@ def _rebuilt(config: Any, group: h5py.Group, fill: Any, context: Context) -> ker
             f"it holds a {kind!r}, not a Functional or Sequential model",
             "Build the model in Keras 3 and load its weights: `ftk.load_weights(model, path)`.",
         )
+    context.custom_objects = file_configs.under_all_names(config, context.custom_objects)
+    context.missing = layers.missing(config, context)
+    context.bytecode = [
+        layer["name"]
+        for layer in file_configs.lambda_layers(config)
+        if layer["name"] not in context.custom_objects
+        and file_configs.is_bytecode(layer["function"])
+    ]
     try:
         with keras_internals.deferred_variables():
             built = graphs.build_model(config, context)

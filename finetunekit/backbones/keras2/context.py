@@ -15,7 +15,11 @@ class Unreadable(ValueError):
 
 @dataclass
 class Context:
-    """One file being read: its path, what the caller allows, and the list for the report."""
+    """One file being read: its path, what the caller allows, and the list for the report.
+
+    `missing` are the classes of layers, and `bytecode` the Lambda layers, that the caller must
+    give: an error about one of them names all.
+    """
 
     path: str
     name: str
@@ -24,6 +28,8 @@ class Context:
     keras_version: str = ""
     dropped: list[str] = field(default_factory=list)
     converted: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    bytecode: list[str] = field(default_factory=list)
 
     def error(self, fault: str, remedy: str) -> Unreadable:
         """An error about this file, in the library's shape."""
@@ -71,11 +77,15 @@ def snake_case(name: str) -> str:
 
 
 def unknown(context: Context, kind: str, class_name: str, layer: str) -> Unreadable:
-    """The error about a class that neither Keras 3 nor the caller has."""
-    short = class_name.split(">")[-1]
+    """The error about a class that neither Keras 3 nor the caller has, and all such of the file."""
+    short = class_name.rpartition(">")[2]
+    names = [short, *(name for name in context.missing if name != short)]
     known = listed(context.custom_objects) if context.custom_objects else "nothing"
+    wanted = ", ".join(f"{name!r}: {name}" for name in names)
+    more = f"; neither are {listed(names[1:])}" if len(names) > 1 else ""
     return context.error(
-        f"{kind} {layer!r} is of the class {short!r}, which Keras 3 does not have",
-        f"Give a Keras 3 class of that name: custom_objects={{{short!r}: {short}}} (given: "
-        f"{known}).",
+        f"{kind} {layer!r} is of the class {short!r}, which Keras 3 does not have{more}",
+        f"Give Keras 3 classes of that name: custom_objects={{{wanted}}} (given: {known})."
+        if len(names) > 1
+        else f"Give a Keras 3 class of that name: custom_objects={{{wanted}}} (given: {known}).",
     )

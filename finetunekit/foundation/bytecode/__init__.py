@@ -33,7 +33,10 @@ def load(data: bytes) -> CodeType:
     except marshalled.Unknown as error:
         raise Foreign(f"{error} (this is Python {here[0]}.{here[1]})") from error
     versions = writers.candidates(found)
-    written = f"it was written by Python {writers.listed(versions)}, and this is {here[0]}.{here[1]}"
+    written = (
+        f"it was written by Python {writers.listed(versions)}, and this is Python "
+    written += f"{here[0]}.{here[1]}"
+    )
     # Even to read it may crash where the version differs.
     if here not in versions or writers.is_ambiguous(found):
         raise Foreign(written)
@@ -43,5 +46,7 @@ def load(data: bytes) -> CodeType:
         raise Foreign(f"it is damaged ({type(error).__name__})") from error
     if not isinstance(code, CodeType) or not stack.runs_here(code):
         others = [version for version in versions if version != here]
-        raise Foreign(f"it was written by Python {writers.listed(others)}" if others else "it is damaged")
+        raise Foreign(
+            f"it was written by Python {writers.listed(others)}" if others else "it is damaged"
+        )
     return code
