@@ -75,6 +75,14 @@ def save(
     with partial_file(target, ".keras") as partial:
         left_out = _write(model, partial, optimizer=optimizer)
     say(f"saved {target} ({os.path.getsize(target) / 1e6:.1f} MB)", verbose)
+    _tell_what_is_not_in_it(model, target, left_out, verbose)
+    return target
+
+
+def _tell_what_is_not_in_it(
+    model: keras.Model, target: str, left_out: list[str], verbose: Any
+) -> None:
+    """What plain Keras, or anybody, does not get out of the file."""
     functions = lambdas.needing_their_function(model) if verbose else []
     if functions:
         given = ", ".join(f"{name!r}: function" for name in functions)
@@ -88,7 +96,6 @@ def save(
             "plain Keras without them",
             verbose,
         )
-    return target
 
 
 def _write(model: keras.Model, path: str, *, optimizer: bool) -> list[str]:

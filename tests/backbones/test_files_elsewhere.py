@@ -113,10 +113,11 @@ def test_counting_sizes_reads_no_vocabulary(
     config = {
         "class_name": "Sequential",
         "config": {
+            "name": "chain",
             "layers": [
                 layer("StringLookup", name="lookup", vocabulary=secret),
                 layer("Dense", name="large", units=10**9),
-            ]
+            ],
         },
     }
     read = []
@@ -162,6 +163,6 @@ def test_outside_of_a_scope_keras_reads_any_file(secret: str) -> None:
     """Why the scope is needed."""
     config = {"name": "lookup", "vocabulary": secret}
     keras.layers.StringLookup.from_config(dict(config))
-    with keras_internals.safe_mode_scope(True), pytest.raises(ValueError, match="disallowed"):
+    with keras_internals.safe_mode_scope(True), pytest.raises(TypeError, match="disallowed"):
         keras.layers.StringLookup.from_config(dict(config))
     assert keras_internals.safe_mode_of_loading() is None

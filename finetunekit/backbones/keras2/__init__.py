@@ -75,21 +75,14 @@ def _rebuilt(config: Any, group: h5py.Group, fill: Any, context: Context) -> ker
             f"it holds a {kind!r}, not a Functional or Sequential model",
             "Build the model in Keras 3 and load its weights: `ftk.load_weights(model, path)`.",
         )
-    context.custom_objects = file_configs.under_all_names(config, context.custom_objects)
-    context.missing = layers.missing(config, context)
-    context.bytecode = [
-        layer["name"]
-        for layer in file_configs.lambda_layers(config)
-        if layer["name"] not in context.custom_objects
-        and file_configs.is_bytecode(layer["function"])
-    ]
+    _note_what_is_needed(config, context)
     try:
         with keras_internals.deferred_variables():
             built = graphs.build_model(config, context)
     except (KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         raise context.error(
             f"its configuration is not that of a Keras model ({type(error).__name__}: {error})",
-            "The file is damaged: get it again.",
+            "The file was changed, or is not of Keras: get it from its maker again.",
         ) from error
     model = built.layer
     if not model.built:
@@ -102,11 +95,22 @@ def _rebuilt(config: Any, group: h5py.Group, fill: Any, context: Context) -> ker
     except (KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         raise context.error(
             f"its weights are not stored as Keras stores them ({type(error).__name__}: {error})",
-            "The file is damaged: get it again.",
+            "The file was changed, or is not of Keras: get it from its maker again.",
         ) from error
     _complete(model, built, context)
-    vocabularies.tell_empty(built)
     return model
+
+
+def _note_what_is_needed(config: dict[str, Any], context: Context) -> None:
+    """What the caller has given, under the names of this file, and what is missing."""
+    context.custom_objects = file_configs.under_all_names(config, context.custom_objects)
+    context.missing = layers.missing(config, context)
+    context.bytecode = [
+        layer["name"]
+        for layer in file_configs.lambda_layers(config)
+        if layer["name"] not in context.custom_objects
+        and file_configs.is_bytecode(layer["function"])
+    ]
 
 
 def _complete(model: keras.Model, built: Built, context: Context) -> None:
@@ -118,7 +122,7 @@ def _complete(model: keras.Model, built: Built, context: Context) -> None:
             if id(variable) in needed - fixed:
                 raise context.error(
                     f"it holds no value of the weight {variable.path!r}",
-                    "The file is damaged: get it again.",
+                    "The file was changed, or is not of Keras: get it from its maker again.",
                 )
             keras_internals.initialize_itself(variable)
     for part in _all(built):
@@ -126,6 +130,7 @@ def _complete(model: keras.Model, built: Built, context: Context) -> None:
             part.layer.trainable = False
         if isinstance(part.layer, keras.layers.Normalization):
             part.layer.finalize_state()
+    vocabularies.tell_empty(built)
 
 
 def _of_config(part: Built) -> list[Any]:
@@ -144,7 +149,8 @@ def _parsed(text: str | bytes, context: Context) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise context.error(
-            f"its configuration is not JSON ({error})", "The file is damaged: get it again."
+            f"its configuration is not JSON ({error})",
+            "The file was changed, or is not of Keras: get it from its maker again.",
         ) from error
 
 

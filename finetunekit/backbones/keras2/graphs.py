@@ -26,7 +26,8 @@ def build_model(config: dict[str, Any], context: Context, depth: int = 0) -> Bui
     """
     if depth > _DEEPEST:
         raise context.error(
-            f"its models are nested more than {_DEEPEST} deep", "The file is damaged: get it again."
+            f"its models are nested more than {_DEEPEST} deep",
+            "The file was changed, or is not of Keras: get it from its maker again.",
         )
 
     def inner(inner_config: dict[str, Any], inner_context: Context) -> Built:
@@ -76,7 +77,7 @@ def _input_dtype(class_name: str, config: dict[str, Any]) -> str | None:
 def _connected(chain: list[Any], name: str, context: Context) -> Any:
     try:
         model = keras.Sequential(chain, name=layers.plain_name(name))
-        if model.built or not isinstance(chain[0], keras.layers.InputLayer):
+        if getattr(model, "inputs", None) or not isinstance(chain[0], keras.layers.InputLayer):
             return model
         # Keras passes over a layer that it cannot call; called by itself, it says why.
         tensor = chain[0].output
@@ -90,7 +91,7 @@ def _connected(chain: list[Any], name: str, context: Context) -> Any:
     except Exception as error:  # A layer's build may raise anything.
         raise context.error(
             f"the layers of the chain {name!r} do not fit each other ({cause_of(error)})",
-            "The file is damaged, or a class given for it is another one.",
+            "The file was changed, or a class given for it is another one.",
         ) from error
 
 
@@ -181,7 +182,7 @@ def _wired(
             names = listed(dict.fromkeys(saved_name for saved_name, _, _ in left), 6)
             raise context.error(
                 f"the inputs of these layers come from nowhere: {names}",
-                "The file is damaged: get it again.",
+                "The file was changed, or is not of Keras: get it from its maker again.",
             )
         waiting = left
     return tensors

@@ -94,7 +94,8 @@ def _parts(config: Any, context: Context) -> tuple[str, dict[str, Any]]:
         or not isinstance(config.get("config"), dict | list)
     ):
         raise context.error(
-            "its configuration is not that of a Keras model", "The file is damaged: get it again."
+            "its configuration is not that of a Keras model",
+            "The file was changed, or is not of Keras: get it from its maker again.",
         )
     inner = config["config"]
     return config["class_name"], inner if isinstance(inner, dict) else {}
@@ -164,13 +165,7 @@ def _ordinary(
     arguments = dict(arguments)
     below = [] if own else _inner_layers(arguments, context, build_model)
     if own is None and _is_layer(arguments.get("activation"), context):
-        activation = build_layer(arguments["activation"], context, build_model)
-        arguments["activation"] = activation.layer
-        if activation.saved_class == "PReLU":
-            raise context.error(
-                f"layer {name!r} has a PReLU, which has weights, as its activation",
-                "Put it behind the layer in tf_keras and save the model again.",
-            )
+        arguments["activation"] = _activation_layer(arguments, name, context, build_model)
     arguments = objects.modern(arguments, context, name) | extra
     for key in ("activation", "recurrent_activation"):
         if key in arguments and own is None:
@@ -185,6 +180,18 @@ def _ordinary(
             context.convert(f"{name}: named {arguments['name']}, as Keras 3 allows no slash")
     layer = _made(cls, arguments, below, class_name, name, context)
     return Built(name, class_name, layer, below, arguments.get("trainable") is False)
+
+
+def _activation_layer(
+    arguments: dict[str, Any], name: str, context: Context, build_model: Callable[..., Built]
+) -> Any:
+    activation = build_layer(arguments["activation"], context, build_model)
+    if activation.saved_class == "PReLU":
+        raise context.error(
+            f"layer {name!r} has a PReLU, which has weights, as its activation",
+            "Put it behind the layer in tf_keras and save the model again.",
+        )
+    return activation.layer
 
 
 def _is_layer(value: Any, context: Context) -> bool:

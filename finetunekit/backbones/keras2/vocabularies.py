@@ -50,7 +50,7 @@ def load(built: Built, archive: zipfile.ZipFile, context: Context) -> None:
         if member.file_size > _LARGEST:
             raise context.error(
                 f"the vocabulary of layer {part.saved_name!r} is of {member.file_size:,} bytes",
-                "The file is damaged: get it again.",
+                "The file was changed, or is not of Keras: get it from its maker again.",
             )
         if getattr(part.layer, "output_mode", None) == "tf_idf":
             raise context.error(

@@ -35,7 +35,7 @@ def load(data: bytes) -> CodeType:
     versions = writers.candidates(found)
     written = (
         f"it was written by Python {writers.listed(versions)}, and this is Python "
-    written += f"{here[0]}.{here[1]}"
+        f"{here[0]}.{here[1]}"
     )
     # Even to read it may crash where the version differs.
     if here not in versions or writers.is_ambiguous(found):
