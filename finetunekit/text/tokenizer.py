@@ -22,7 +22,6 @@ _CONFIG = "tokenizer.json"
 _ROBERTA_LIKE = ("RobertaTokenizer", "XLMRobertaTokenizer", "BartTokenizer")
 
 HELD_IN_FILES = (
-    "config_file",
     "language_tokens",
     "merges",
     "proto",
@@ -88,7 +87,8 @@ class Tokenizer:
         else:
             config = self.encoder.get_config()
             options = {key: config[key] for key in sorted(config) if _is_plain(config[key])}
-            options = {key: options[key] for key in options if key not in HELD_IN_FILES}
+            for held_in_files in (*HELD_IN_FILES, "config_file"):
+                options.pop(held_in_files, None)
             record |= {"class": type(self.encoder).__name__, "options": options}
             with tempfile.TemporaryDirectory() as folder:
                 self.encoder.save_assets(folder)

@@ -123,7 +123,9 @@ def test_a_lambda_that_cannot_be_called_shows_its_inputs(
     function: Any, words: str, tmp_path: Path
 ) -> None:
     path = chain(tmp_path, layer("Lambda", name="gate", function=["", None, None]))
-    with pytest.raises(ValueError, match=rf"'gate', a Lambda.* on \(None, 4\) .*({words})") as caught:
+    with pytest.raises(
+        ValueError, match=rf"'gate', a Lambda.* on \(None, 4\) .*({words})"
+    ) as caught:
         ftk.load_backbone(path, custom_objects={"gate": function})
     assert "custom_objects={'gate': ...}" in str(caught.value)
 

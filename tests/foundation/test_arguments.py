@@ -91,3 +91,14 @@ def test_a_layer_passes_where_any_layer_does() -> None:
     arguments.check_model(keras.layers.ReLU(), kind=keras.layers.Layer)
     with pytest.raises(TypeError, match="Make it first"):
         arguments.check_model(keras.layers.ReLU(), remedy="Make it first.")
+
+
+@pytest.mark.parametrize("kind", [ValueError, TypeError, FileNotFoundError])
+def test_errors_name_what_the_caller_gave(kind: type[Exception]) -> None:
+    with (
+        pytest.raises(kind, match=r"^`source` is wrong\. Received: source='given'$"),
+        arguments.renamed("path", "source", {"passed": "given"}),
+    ):
+        raise kind("`path` is wrong. Received: path='passed'")
+    with pytest.raises(kind, match=r"^others$"), arguments.renamed("path", "source", {}):
+        raise kind("others")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import finetunekit as ftk
+from finetunekit.backbones import hub_checks
 from finetunekit.foundation.contents import mistaken
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
@@ -45,3 +46,21 @@ def test_others_are_left_to_their_readers(content: bytes, tmp_path: Path) -> Non
     path = tmp_path / "file"
     path.write_bytes(content)
     assert mistaken(str(path)) == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(POINTER, "Git LFS pointer"), (b"\xff" * 20, "damaged or truncated")]
+)
+def test_a_graph_of_a_saved_model(content: bytes, words: str, tmp_path: Path) -> None:
+    (tmp_path / "saved_model.pb").write_bytes(content)
+    with pytest.raises(
+        ValueError, match=f"`source` is a folder whose saved_model.pb .*{words}"
+    ) as e:
+        ftk.load_backbone(tmp_path)
+    assert str(e.value).endswith(f"Received: source={str(tmp_path)!r}")
+
+
+def test_the_weights_of_a_hub_folder(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(POINTER)
+    with pytest.raises(ValueError, match=r"model\.safetensors that is a Git LFS pointer"):
+        hub_checks.check(str(tmp_path), {})
