@@ -58,6 +58,23 @@ def _damaged(failure: Failure) -> str:
     return "It is damaged or truncated: copy or download it again."
 
 
+def _incomplete(failure: Failure) -> str:
+    """Where an archive is another one than Keras writes."""
+    if not zipfile.is_zipfile(failure.path):
+        return ""
+    with zipfile.ZipFile(failure.path) as archive:
+        there = archive.namelist()
+    missing = ["config.json"] if "config.json" not in there else []
+    if not any(name.startswith("model.weights.") for name in there):
+        missing.append("model.weights.h5")
+    if not missing:
+        return ""
+    return (
+        f"It is an archive without {listed(missing)}, which every '.keras' file has; there are "
+        f"{listed(there, 6) or 'no members'}. Copy it again, or save it anew."
+    )
+
+
 def is_whole(path: str) -> bool:
     """Whether every member of an archive, or every part of an HDF5 file, can be read."""
     if zipfile.is_zipfile(path):
@@ -164,6 +181,7 @@ def _version(path: str) -> str:
 
 _REMEDIES: tuple[Callable[[Failure], str], ...] = (
     _damaged,
+    _incomplete,
     _bytecode,
     _elsewhere,
     _unsafe,

@@ -98,3 +98,17 @@ def test_a_whole_file_of_another_version_is_not_called_damaged(tmp_path: Path) -
         ftk.load_backbone(path)
     assert "Received an invalid value for `units`" in str(caught.value)
     assert "damaged" not in str(caught.value)
+
+
+def test_an_archive_without_a_member_is_called_so(tmp_path: Path) -> None:
+    path = tmp_path / "m.keras"
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]).save(path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    for gone in ("config.json", "model.weights.h5"):
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in members.items():
+                if name != gone:
+                    archive.writestr(name, content)
+        with pytest.raises(ValueError, match=f"an archive without '{gone}'.*again"):
+            ftk.load_backbone(path)
