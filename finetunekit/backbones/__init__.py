@@ -75,9 +75,10 @@ def load_backbone(
         preprocessing: For names and checkpoints, `"inside"` if the model is to take raw pixels,
             `"outside"` if you normalise them.
         dtype: For names and presets, a dtype policy such as `"mixed_bfloat16"`.
-        custom_objects: For files, name -> class or function that the file needs.
-        safe_mode: For files and SavedModels, whether to refuse those that hold code: Lambda
-            layers, and ops that are not known to be harmless.
+        custom_objects: For files, name -> class or function that the file needs; the function of
+            a Lambda layer by the name of the layer.
+        safe_mode: For files and SavedModels, whether to refuse those that hold code, or take
+            what is in another file: Lambda layers, and ops that are not known to be harmless.
         signature: For SavedModels, which function or signature to call; None for the model's own.
         reference: A batch and its known outputs, `(inputs, outputs)`, to compare the loaded
             model with.

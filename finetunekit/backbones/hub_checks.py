@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
+from finetunekit.foundation import contents
+from finetunekit.text.tokenizer import HELD_IN_FILES
+
 CONFIG = "config.json"
 _LARGEST_JSON = 64 * 2**20
 _LARGEST_CONFIG = 2**20
@@ -64,12 +67,52 @@ def check(folder: str, config: dict[str, Any]) -> None:
                 "KerasHub; none of it was run. Load such a model with its own code and pass "
                 f"the model. Received: source={folder!r}"
             )
+    for path in sorted(Path(folder).glob("*.json")):
+        _check_files(folder, path)
+    for path in _weights(Path(folder)):
+        if fault := contents.mistaken(str(path)):
+            raise ValueError(
+                f"`source` has a {path.name} that {fault}. Received: source={folder!r}"
+            )
     asked, held = _asked(config), _held(Path(folder))
     if held is not None and asked > max(4 * held, 2**22):
         raise ValueError(
             f"`source` has a config.json that asks for about {asked:,} numbers, and its weights "
             f"hold {held:,}. One of the files is of another model. Received: source={folder!r}"
         )
+
+
+def _check_files(folder: str, path: Path) -> None:
+    """Raises for a config that has KerasHub read a file of its own choice."""
+    if path.stat().st_size > _LARGEST_JSON:
+        return
+    text = path.read_bytes()
+    if b'"class_name"' not in text:
+        return  # Not one of KerasHub's own, and may be large.
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return  # Who needs it says so.
+    for config in _configs(found):
+        for key in HELD_IN_FILES:
+            if isinstance(config.get(key), str):
+                raise ValueError(
+                    f"`source` has a {path.name} that asks for another file as its {key}, "
+                    f"{config[key]!r}, which is not read, since any file of yours could stand "
+                    f"there. Get the folder from its maker again. Received: source={folder!r}"
+                )
+
+
+def _configs(value: Any) -> Iterator[dict[str, Any]]:
+    """The configs of the objects that Keras would make."""
+    if isinstance(value, dict):
+        if "class_name" in value and isinstance(value.get("config"), dict):
+            yield value["config"]
+        for part in value.values():
+            yield from _configs(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _configs(part)
 
 
 def _classes(config: Any) -> Iterator[tuple[str, str]]:
@@ -97,5 +140,9 @@ def _asked(config: dict[str, Any]) -> int:
 
 def _held(folder: Path) -> int | None:
     """The most parameters that the weights can hold, at two bytes each; None if unknown."""
-    files = [*folder.glob("*.safetensors"), *folder.glob("*.bin"), *folder.glob("*.h5")]
+    files = _weights(folder)
     return sum(file.stat().st_size for file in files) // 2 if files else None
+
+
+def _weights(folder: Path) -> list[Path]:
+    return [file for ending in ("safetensors", "bin", "h5") for file in folder.glob(f"*.{ending}")]

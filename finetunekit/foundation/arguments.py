@@ -1,9 +1,10 @@
 """Checks of arguments: one function and one error text for each kind."""
 
+import contextlib
 import math
 import numbers
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import keras
@@ -153,3 +154,26 @@ def callback_list(callbacks: Any) -> list[Any]:
     if callbacks is None:
         return []
     return list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+
+
+@contextlib.contextmanager
+def renamed(name: str, given: str, values: Mapping[str, str]) -> Iterator[None]:
+    """Errors raised inside name the argument that the caller gave, not that of an inner function.
+
+    Args:
+        name: The argument of the inner function.
+        given: The argument of the caller.
+        values: What was passed on -> what was given.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, OSError) as error:
+        text = str(error)
+        if f"`{name}`" not in text:
+            raise
+        text = text.replace(f"`{name}`", f"`{given}`").replace(
+            f"Received: {name}=", f"Received: {given}="
+        )
+        for passed, value in values.items():
+            text = text.replace(repr(passed), repr(value))
+        raise type(error)(text) from error

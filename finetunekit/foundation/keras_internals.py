@@ -162,6 +162,16 @@ def safe_mode_of_loading() -> bool | None:
 
 
 @contextlib.contextmanager
+def safe_mode_scope(safe_mode: bool) -> Iterator[None]:
+    """Configs read inside are read as inside of `load_model` with this `safe_mode`.
+
+    Outside of a scope, a layer's own `from_config` reads a vocabulary from any path.
+    """
+    with serialization_lib.SafeModeScope(safe_mode):
+        yield
+
+
+@contextlib.contextmanager
 def deferred_variables() -> Iterator[None]:
     """Layers built inside know the shapes of their variables and hold no memory for them.
 

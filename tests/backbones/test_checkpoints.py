@@ -100,7 +100,7 @@ def test_hostile_pickles_do_nothing(tmp_path: Path, kind: str, old: bool) -> Non
         with zipfile.ZipFile(path, "w") as file:
             file.writestr("archive/data.pkl", content)
     start = time.perf_counter()
-    with pytest.raises(ValueError, match="`source` cannot be read as a checkpoint"):
+    with pytest.raises(ValueError, match=r"`source` (cannot be read as a checkpoint|is empty)"):
         checkpoints.read(str(path))
     assert not witness.exists()
     assert time.perf_counter() - start < 5
@@ -220,7 +220,7 @@ def test_damaged_safetensors(tmp_path: Path, change: dict[str, Any]) -> None:
 def test_damaged_headers(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.safetensors"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="checkpoint"):
+    with pytest.raises(ValueError, match=r"checkpoint|is empty"):
         checkpoints.read(str(path))
 
 

@@ -100,3 +100,14 @@ def test_data_in_the_place_of_the_model_are_not_printed() -> None:
     with pytest.raises(TypeError) as caught:
         arguments.check_int([0.5] * 10_000, "n", 1)
     assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("kind", [ValueError, TypeError, FileNotFoundError])
+def test_errors_name_what_the_caller_gave(kind: type[Exception]) -> None:
+    with (
+        pytest.raises(kind, match=r"^`source` is wrong\. Received: source='given'$"),
+        arguments.renamed("path", "source", {"passed": "given"}),
+    ):
+        raise kind("`path` is wrong. Received: path='passed'")
+    with pytest.raises(kind, match=r"^others$"), arguments.renamed("path", "source", {}):
+        raise kind("others")

@@ -14,7 +14,7 @@ from finetunekit.backbones.checkpoints import (
     state_dicts,
     torch_files,
 )
-from finetunekit.foundation import file_kinds, paths
+from finetunekit.foundation import contents, file_kinds, paths
 
 ENDINGS = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
 
@@ -81,6 +81,8 @@ def read(path: str, name: str = "source", *, state_dict: str | None = None) -> C
         arrays = {k: v.array() if isinstance(v, pickles.Tensor) else v for k, v in tensors.items()}
         arrays = reparametrized.merged(arrays)
     except (pickles.Refused, MemoryError, RecursionError) as error:
+        if fault := contents.mistaken(target):
+            raise ValueError(f"`{name}` {fault}. Received: {name}={target!r}") from error
         raise ValueError(
             f"`{name}` cannot be read as a checkpoint: {error or type(error).__name__}. Expected "
             "is what `torch.save(model.state_dict(), path)` writes, or safetensors; nothing of "

@@ -21,12 +21,13 @@ from finetunekit.backbones.keras2 import (
     keras1_weights,
     layers,
     theano,
+    vocabularies,
     weights,
 )
 from finetunekit.backbones.keras2.context import Built, Context
 from finetunekit.backbones.keras2.conversions import Written
 from finetunekit.foundation import keras_internals
-from finetunekit.models import graph
+from finetunekit.models import file_configs, graph
 
 __all__ = ["is_keras2", "read", "read_parts"]
 
@@ -46,7 +47,7 @@ def read(
         name: The argument that the path came by, for the errors.
         custom_objects: Name -> class or function that the file needs; a Lambda layer by its name,
             a TensorFlow function as `"tf.math.erfinv"`.
-        safe_mode: Whether to refuse Python bytecode.
+        safe_mode: Whether to refuse Python bytecode and paths of other files.
 
     Returns:
         The model, not compiled, and what was dropped and converted.
@@ -56,14 +57,25 @@ def read(
         OSError: If the file is damaged.
     """
     context = Context(path, name, dict(custom_objects or {}), safe_mode)
+    with keras_internals.safe_mode_scope(safe_mode):
+        return _read(path, context), context
+
+
+def _read(path: str, context: Context) -> keras.Model:
     if zipfile.is_zipfile(path):
-        with _unpacked(path, context) as (config, file):
-            return _rebuilt(config, file, archive_weights.load, context), context
+        with _unpacked(path, context) as (config, file, archive):
+
+            def fill(built: Built, group: h5py.Group, context: Context) -> None:
+                archive_weights.load(built, group, context)
+                vocabularies.load(built, archive, context)
+
+            return _rebuilt(config, file, fill, context)
+    name = context.name
     with hdf5.open_checked(path, name) as file:
         text = hdf5.attribute_text(file, "model_config", name=name)
         context.keras_version = hdf5.attribute_text(file, "keras_version", name=name) or ""
         group = hdf5.child(file, "model_weights", name=name) if _is_whole(file) else file
-        return _rebuilt(_parsed(text or "", context), group, weights.load_hdf5, context), context
+        return _rebuilt(_parsed(text or "", context), group, weights.load_hdf5, context)
 
 
 def read_parts(
@@ -86,7 +98,10 @@ def read_parts(
     context = Context(path, "source", dict(custom_objects or {}), safe_mode)
     context.keras_version = str(config.get("keras_version") or "")
     context.written = (context.keras_version, config.get("backend"))
-    with hdf5.open_checked(weights_path, "weights") as file:
+    with (
+        keras_internals.safe_mode_scope(safe_mode),
+        hdf5.open_checked(weights_path, "weights") as file,
+    ):
         group = hdf5.child(file, "model_weights", name="weights") if _is_whole(file) else file
         tree = not any(key in group.attrs for key in ("layer_names", "layer_names0"))
         load = archive_weights.load if tree else weights.load_hdf5
@@ -123,7 +138,7 @@ def _rebuilt(config: Any, group: h5py.Group, fill: Any, context: Context) -> ker
     except (KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         raise context.error(
             f"its weights are not stored as Keras stores them ({type(error).__name__}: {error})",
-            "The file is damaged: get it again.",
+            "The file was changed, or is not of Keras: get it from its maker again.",
         ) from error
     _complete(model, built, context)
     _check_sizes(model, context)
@@ -153,13 +168,26 @@ def _built(config: dict[str, Any], group: h5py.Group, context: Context) -> Built
             keras1.name_chains(config, names)
         if context.keras1:
             config = keras1.modern(config, context)
+        _note_what_is_needed(config, context)
         with keras_internals.deferred_variables():
             return graphs.build_model(config, context)
     except (KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         raise context.error(
             f"its configuration is not that of a Keras model ({type(error).__name__}: {error})",
-            "The file is damaged: get it again.",
+            "The file was changed, or is not of Keras: get it from its maker again.",
         ) from error
+
+
+def _note_what_is_needed(config: dict[str, Any], context: Context) -> None:
+    """What the caller has given, under the names of this file, and what is missing."""
+    context.custom_objects = file_configs.under_all_names(config, context.custom_objects)
+    context.missing = layers.missing(config, context)
+    context.bytecode = [
+        layer["name"]
+        for layer in file_configs.lambda_layers(config)
+        if layer["name"] not in context.custom_objects
+        and file_configs.is_bytecode(layer["function"])
+    ]
 
 
 def _complete(model: keras.Model, built: Built, context: Context) -> None:
@@ -171,7 +199,7 @@ def _complete(model: keras.Model, built: Built, context: Context) -> None:
             if id(variable) in needed - fixed:
                 raise context.error(
                     f"it holds no value of the weight {variable.path!r}",
-                    "The file is damaged: get it again.",
+                    "The file was changed, or is not of Keras: get it from its maker again.",
                 )
             keras_internals.initialize_itself(variable)
     for part in _all(built):
@@ -179,6 +207,7 @@ def _complete(model: keras.Model, built: Built, context: Context) -> None:
             part.layer.trainable = False
         if isinstance(part.layer, keras.layers.Normalization):
             part.layer.finalize_state()
+    vocabularies.tell_empty(built)
 
 
 def _check_sizes(model: keras.Model, context: Context) -> None:
@@ -221,13 +250,14 @@ def _parsed(text: str | bytes, context: Context) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise context.error(
-            f"its configuration is not JSON ({error})", "The file is damaged: get it again."
+            f"its configuration is not JSON ({error})",
+            "The file was changed, or is not of Keras: get it from its maker again.",
         ) from error
 
 
 @contextmanager
-def _unpacked(path: str, context: Context) -> Iterator[tuple[Any, h5py.File]]:
-    """The config and the weights of a `.keras` archive; the weights through a temporary file."""
+def _unpacked(path: str, context: Context) -> Iterator[tuple[Any, h5py.File, zipfile.ZipFile]]:
+    """The config and weights of a `.keras` archive, the latter through a temporary file; and it."""
     folder = tempfile.mkdtemp(prefix="finetunekit-")
     target = os.path.join(folder, "model.weights.h5")
     try:
@@ -236,8 +266,8 @@ def _unpacked(path: str, context: Context) -> Iterator[tuple[Any, h5py.File]]:
             context.keras_version = _parsed(archive.read("metadata.json"), context)["keras_version"]
             with archive.open("model.weights.h5") as source, open(target, "wb") as sink:
                 shutil.copyfileobj(source, sink)
-        with hdf5.open_checked(target, context.name) as file:
-            yield config, file
+            with hdf5.open_checked(target, context.name) as file:
+                yield config, file, archive
     except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, NotImplementedError) as error:
         raise context.error(
             f"the archive is damaged ({error})", "Get it again, or save it again."

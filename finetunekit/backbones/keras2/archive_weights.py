@@ -1,6 +1,5 @@
 """Weights of a Keras 2 `.keras` file, which are stored under class names."""
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +8,7 @@ import keras
 
 from finetunekit.backbones import hdf5
 from finetunekit.backbones.keras2 import cudnn, weights
-from finetunekit.backbones.keras2.context import Built, Context
+from finetunekit.backbones.keras2.context import Built, Context, snake_case
 from finetunekit.backbones.keras2.stored import Array
 from finetunekit.foundation import keras_internals
 
@@ -37,16 +36,10 @@ def _layers(built: Built, root: h5py.Group) -> Iterator[tuple[Built, h5py.Group 
     groups = root.get("layers")
     taken: dict[str, int] = {}
     for part in built.below:
-        key = _snake_case(part.saved_class.split(">")[-1])
+        key = snake_case(part.saved_class.split(">")[-1])
         number = taken[key] = taken.get(key, -1) + 1
         found = groups.get(f"{key}_{number}" if number else key) if groups is not None else None
         yield part, found if isinstance(found, h5py.Group) else None
-
-
-def _snake_case(name: str) -> str:
-    name = re.sub(r"\W+", "", name)
-    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
-    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def _holds_numbers(group: h5py.Group) -> bool:
@@ -114,7 +107,7 @@ def _load_cudnn(
 def _load_list(layers: list[Any], name: str, group: h5py.Group, context: Context) -> None:
     taken: dict[str, int] = {}
     for layer in layers:
-        key = _snake_case(type(layer).__name__)
+        key = snake_case(type(layer).__name__)
         number = taken[key] = taken.get(key, -1) + 1
         place = f"{key}_{number}" if number else key
         _load_layer(layer, f"{name}/{place}", hdf5.child(group, place, name=context.name), context)
