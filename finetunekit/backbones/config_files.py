@@ -11,8 +11,9 @@ from finetunekit.backbones import keras2
 from finetunekit.backbones.readers import LoadOptions, SourceReader
 from finetunekit.backbones.weights import load_weights
 from finetunekit.foundation import hashing, keras_internals, paths
+from finetunekit.foundation.causes import cause_of
 from finetunekit.foundation.messages import listed
-from finetunekit.models import keras3_files, metadata, saved_files
+from finetunekit.models import file_configs, keras3_files, load_errors, metadata
 
 _YAML = (".yaml", ".yml")
 ENDINGS = (".json", *_YAML)
@@ -101,15 +102,25 @@ def _weights_path(path: str, weights: Any) -> str:
     return paths.check_source(weights, "weights")
 
 
-def _of_keras3(path: str, config: Any, weights: str, options: LoadOptions) -> keras.Model:
-    config = keras3_files.unlisted({**config, "compile_config": None})
+def _deserialized(path: str, config: Any, options: LoadOptions) -> Any:
+    safe_mode = options.safe_mode
+    given = file_configs.under_all_names(config, options.custom_objects)
+    given |= file_configs.name_functions(config, given, path, "source", safe_mode=safe_mode)
     try:
         with keras_internals.deferred_variables():
-            model = keras.saving.deserialize_keras_object(
-                config, custom_objects=options.custom_objects, safe_mode=options.safe_mode
+            return keras.saving.deserialize_keras_object(
+                config, custom_objects=given, safe_mode=safe_mode
             )
     except Exception as error:  # Keras raises almost any type for a foreign config.
-        raise ValueError(saved_files.explain(path, "source", error)) from error
+        needs = load_errors.lacking(config, given)
+        raise ValueError(
+            f"`source` cannot be loaded as the config of a model. {needs}{' ' * bool(needs)}Keras "
+            f"says: {type(error).__name__}: {cause_of(error, 600)}. Received: source={path!r}"
+        ) from error
+
+
+def _of_keras3(path: str, config: Any, weights: str, options: LoadOptions) -> keras.Model:
+    model = _deserialized(path, keras3_files.unlisted({**config, "compile_config": None}), options)
     if not isinstance(model, keras.Model) or not model.built:
         raise ValueError(
             "`source` must be the config of a built model; it is of a "

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit.backbones import load_backbone
+from finetunekit.backbones.loading import load_backbone
 from finetunekit.caching.features import cache_features
 from finetunekit.choosing.scores import linear_probe, logme
 from finetunekit.foundation import html

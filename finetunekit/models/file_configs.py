@@ -164,7 +164,7 @@ def with_given(
         yield path, dict(custom_objects or {})
         return
     known = under_all_names(config, custom_objects)
-    functions = _functions(config, known, path, name, safe_mode)
+    functions = name_functions(config, known, path, name, safe_mode=safe_mode)
     if not functions:
         yield path, known
         return
@@ -174,10 +174,21 @@ def with_given(
         yield place, known | functions
 
 
-def _functions(
-    config: Any, known: dict[str, Any], path: str, name: str, safe_mode: bool
+def name_functions(
+    config: Any, known: dict[str, Any], path: str, name: str, *, safe_mode: bool
 ) -> dict[str, Any]:
-    """Puts names into the config in place of functions, and gives the functions by these names."""
+    """Puts names into the config in place of functions, and gives the functions by these names.
+
+    Args:
+        config: The config, which is changed.
+        known: What `under_all_names` gave.
+        path: The file that it is of, for the errors.
+        name: The argument that the path came by.
+        safe_mode: As for `with_given`.
+
+    Raises:
+        ValueError: As `with_given` does.
+    """
     found = {}
     layers = lambda_layers(config)
     _check_nameless(layers, known, path, name)

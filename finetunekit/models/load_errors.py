@@ -147,13 +147,17 @@ _UNKNOWN = (
 def _lacking(failure: Failure) -> str:
     if not any(words in failure.text for words in _UNKNOWN):
         return ""
-    config = file_configs.read(failure.path)
-    names = file_configs.unknown(config, failure.custom_objects)
+    return lacking(file_configs.read(failure.path), failure.custom_objects)
+
+
+def lacking(config: Any, custom_objects: dict[str, Any]) -> str:
+    """What a config needs besides what Keras and the caller have, in words; empty if nothing."""
+    names = file_configs.unknown(config, custom_objects)
     if not names:
         return ""
     wanted = ", ".join(f"{name!r}: {name}" for name in names)
     what = "class or function" if len(names) == 1 else "classes and functions"
-    own = dict.fromkeys(key.rpartition(">")[2] for key in failure.custom_objects)
+    own = dict.fromkeys(key.rpartition(">")[2] for key in custom_objects)
     given = f" (given: {listed(own)})" if own else ""
     return f"Give the {what} that it needs: custom_objects={{{wanted}}}{given}."
 

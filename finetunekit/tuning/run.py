@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from finetunekit.backbones import load_backbone
+from finetunekit.backbones.loading import load_backbone
 from finetunekit.data import image_files
 from finetunekit.foundation.messages import obeys_verbose, say
 from finetunekit.models import classifier, metadata
@@ -138,13 +138,17 @@ def fine_tune(
     keras.utils.set_random_seed(options.seed)
     backbone = _load(source, load_options)
     data = Datasets.read(train, validation_data, test_data, backbone, options)
-    options = with_defaults(
+    return _tuned(backbone, data, _decided(options, backbone, data))
+
+
+def _decided(options: Options, backbone: keras.Model, data: Datasets) -> Options:
+    """The options without `"auto"`."""
+    return with_defaults(
         options,
         texts=metadata.of(backbone).tokenizer is not None,
         attention=has_attention(backbone),
         samples=len(data.y),
     )
-    return _tuned(backbone, data, options)
 
 
 def _load(source: Any, options: dict[str, Any]) -> keras.Model:
