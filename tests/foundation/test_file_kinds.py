@@ -55,7 +55,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("content", "kind"), CASES)
+@pytest.mark.parametrize(("content", "kind"), CASES, ids=range(len(CASES)))
 def test_kinds(content: bytes, kind: str | None, tmp_path: Path) -> None:
     path = tmp_path / "file.h5"
     path.write_bytes(content)
