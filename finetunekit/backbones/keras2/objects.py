@@ -96,10 +96,11 @@ def function_from(config: Any, context: Context, layer: str) -> Any:
     if context.safe_mode:
         names = [layer, *(name for name in context.bytecode if name != layer)]
         wanted = ", ".join(f"{name!r}: lambda x: ..." for name in names)
-        more = f", and so are {listed(names[1:])}" if len(names) > 1 else ""
+        one = len(names) == 1
+        those = f"layer {layer!r} is" if one else f"layers {listed(names)} are"
         raise context.error(
-            f"layer {layer!r} is Python bytecode (a Lambda){more}, which could do anything",
-            f"Give {'each' if more else 'the'} function, custom_objects={{{wanted}}}; or, if you "
+            f"{those} Python bytecode (Lambda), which could do anything",
+            f"Give {'the' if one else 'each'} function, custom_objects={{{wanted}}}; or, if you "
             "trust the file's maker and have their Python version, safe_mode=False.",
         )
     try:
