@@ -17,6 +17,7 @@ from finetunekit.backbones.checkpoints import (
 from finetunekit.foundation import contents, file_kinds, paths
 
 ENDINGS = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
+_OF_KERAS = {file_kinds.HDF5: "an HDF5 file", file_kinds.KERAS: file_kinds.KERAS}
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,11 @@ def read(path: str, name: str = "source", *, state_dict: str | None = None) -> C
     except (pickles.Refused, MemoryError, RecursionError) as error:
         if fault := contents.mistaken(target):
             raise ValueError(f"`{name}` {fault}. Received: {name}={target!r}") from error
+        if kind in (file_kinds.HDF5, file_kinds.KERAS):
+            raise ValueError(
+                f"`{name}` is {_OF_KERAS[kind]}, not a checkpoint. `load_backbone` reads whole "
+                f"models, `load_weights` weights. Received: {name}={target!r}"
+            ) from error
         raise ValueError(
             f"`{name}` cannot be read as a checkpoint: {error or type(error).__name__}. Expected "
             "is what `torch.save(model.state_dict(), path)` writes, or safetensors; nothing of "
