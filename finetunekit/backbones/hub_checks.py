@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from finetunekit.foundation import contents
+from finetunekit.models import file_configs
 from finetunekit.text.tokenizer import HELD_IN_FILES
 
 CONFIG = "config.json"
@@ -93,7 +94,8 @@ def _check_files(folder: str, path: Path) -> None:
         found = json.loads(text)
     except (ValueError, RecursionError):
         return  # Who needs it says so.
-    for config in _configs(found):
+    for entry in file_configs.objects(found):
+        config = entry["config"] if isinstance(entry["config"], dict) else {}
         for key in HELD_IN_FILES:
             if isinstance(config.get(key), str):
                 raise ValueError(
@@ -101,18 +103,6 @@ def _check_files(folder: str, path: Path) -> None:
                     f"{config[key]!r}, which is not read, since any file of yours could stand "
                     f"there. Get the folder from its maker again. Received: source={folder!r}"
                 )
-
-
-def _configs(value: Any) -> Iterator[dict[str, Any]]:
-    """The configs of the objects that Keras would make."""
-    if isinstance(value, dict):
-        if "class_name" in value and isinstance(value.get("config"), dict):
-            yield value["config"]
-        for part in value.values():
-            yield from _configs(part)
-    elif isinstance(value, list):
-        for part in value:
-            yield from _configs(part)
 
 
 def _classes(config: Any) -> Iterator[tuple[str, str]]:

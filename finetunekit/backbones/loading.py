@@ -22,17 +22,17 @@ from finetunekit.foundation import arguments, paths
 from finetunekit.foundation.messages import closest, listed, say
 from finetunekit.models.metadata import of, remember
 
-# The newest is asked first, so general kinds stand above special ones.
+# In the order in which they are asked, after all that others may have registered already.
 for _row in (
-    files.READER,
-    config_files.READER,
-    saved_models.READER,
-    names.READER,
-    torch_checkpoints.READER,
-    hub.READER,
     readers.MODEL,
+    hub.READER,
+    torch_checkpoints.READER,
+    names.READER,
+    saved_models.READER,
+    config_files.READER,
+    files.READER,
 ):
-    readers.register(_row)
+    readers.register(_row, last=True)
 
 
 def load_backbone(

@@ -98,8 +98,12 @@ class SourceReader:
 _readers: dict[str, SourceReader] = {}
 
 
-def register(reader: SourceReader) -> None:
+def register(reader: SourceReader, *, last: bool = False) -> None:
     """Makes a kind of source known. The newest is asked first: general kinds are registered first.
+
+    Args:
+        reader: The row.
+        last: Whether it is asked after all that are known.
 
     Raises:
         ValueError: If a reader of that kind is known already.
@@ -109,7 +113,9 @@ def register(reader: SourceReader) -> None:
             "There is a reader of that kind already; `unregister` it, or name the kind otherwise. "
             f"Received: reader.kind={reader.kind!r}"
         )
-    _readers[reader.kind] = reader
+    known = dict(_readers)
+    _readers.clear()
+    _readers.update({reader.kind: reader, **known} if last else {**known, reader.kind: reader})
 
 
 def unregister(kind: str) -> None:

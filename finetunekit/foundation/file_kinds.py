@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+import zlib
 
 HDF5 = "HDF5"
 KERAS = "a '.keras' archive"
@@ -14,7 +15,8 @@ TAR = "a tar archive"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _MOST_OFFSETS = 8  # The signature of HDF5 may stand behind a block of 512, 1024, ... bytes.
 _TORCH_BEFORE_1_6 = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # Its magic number, pickled.
-_GZIP, _TAR = b"\x1f\x8b", b"ustar"
+_GZIP = b"\x1f\x8b"
+_TAR, _TAR_AT = b"ustar", 257
 _LONGEST_HEADER = 100 * 2**20  # Of safetensors.
 # A member's name, or its end -> the kind of zip archive that has it.
 _MEMBERS = (
@@ -35,7 +37,7 @@ def kind_of(path: str) -> str | None:
         return None
     try:
         with open(path, "rb") as file:
-            start = file.read(512)
+            start = file.read(2048)
             size = os.fstat(file.fileno()).st_size
             if start.startswith(_HDF5):
                 return HDF5
@@ -49,12 +51,22 @@ def kind_of(path: str) -> str | None:
         return _kind_of_zip(path)
     if start.startswith(_TORCH_BEFORE_1_6):
         return TORCH
-    if start.startswith(_GZIP) or start[257:262] == _TAR:
+    if _unpacked(start)[_TAR_AT : _TAR_AT + len(_TAR)] == _TAR:
         return TAR
     header = int.from_bytes(start[:8], "little")
     if start[8:9] == b"{" and 1 < header <= min(size - 8, _LONGEST_HEADER):
         return SAFETENSORS
     return None
+
+
+def _unpacked(start: bytes) -> bytes:
+    """The beginning of a file, or of what gzip has packed into it."""
+    if not start.startswith(_GZIP):
+        return start
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(start, 512)
+    except zlib.error:
+        return b""
 
 
 def _kind_of_zip(path: str) -> str | None:

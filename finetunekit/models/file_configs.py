@@ -170,7 +170,7 @@ def with_given(
         return
     with tempfile.TemporaryDirectory(prefix="finetunekit-") as folder:
         place = os.path.join(folder, os.path.basename(path))
-        _copy(path, place, config)
+        copy(path, place, config)
         yield place, known | functions
 
 
@@ -248,7 +248,8 @@ def _check_nameless(
             )
 
 
-def _copy(path: str, place: str, config: dict[str, Any]) -> None:
+def copy(path: str, place: str, config: dict[str, Any]) -> None:
+    """A copy of a `.keras` or HDF5 file, with another config."""
     text = json.dumps(config)
     if not zipfile.is_zipfile(path):
         shutil.copyfile(path, place)

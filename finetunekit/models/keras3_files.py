@@ -17,6 +17,7 @@ from typing import Any
 import h5py
 
 from finetunekit.foundation import archives, file_kinds
+from finetunekit.models import file_configs
 
 _ENDINGS = {file_kinds.KERAS: (".keras",), file_kinds.HDF5: (".h5", ".hdf5")}
 _CONFIG = "config.json"
@@ -48,7 +49,7 @@ def readable(path: str, name: str) -> Iterator[str]:
         return
     with tempfile.TemporaryDirectory(prefix="finetunekit-") as folder:
         target = os.path.join(folder, f"model{endings[0]}")
-        _copy(path, target, kind, changed)
+        _copy(path, target, changed)
         try:
             yield target
         except (OSError, ValueError) as error:
@@ -72,7 +73,7 @@ def modern(config: Any, version: str, path: str, name: str) -> Any:
     """
     if not _is_old(version):
         return None
-    for layer in _dicts(config):
+    for layer in file_configs.dicts(config):
         if layer.get("class_name") == "RandomCrop":
             raise ValueError(
                 f"`{name}` cannot be loaded: its layer {_name_of(layer)!r} is a RandomCrop of "
@@ -89,7 +90,7 @@ def modern(config: Any, version: str, path: str, name: str) -> Any:
 def unlisted(config: Any) -> Any:
     """A copy of a config, in which a model's only input or output is not in a list."""
     changed = json.loads(json.dumps(config))
-    for part in _dicts(changed):
+    for part in file_configs.dicts(changed):
         _modernize(part)
     return changed
 
@@ -114,17 +115,6 @@ def _number(version: str) -> tuple[int, int] | None:
 def _name_of(layer: dict[str, Any]) -> str:
     inner = layer.get("config")
     return str(inner.get("name")) if isinstance(inner, dict) else "RandomCrop"
-
-
-def _dicts(config: Any) -> Iterator[dict[str, Any]]:
-    waiting = [config]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            yield value
-            waiting += value.values()
-        elif isinstance(value, list):
-            waiting += value
 
 
 def _described(path: str, kind: str | None) -> tuple[Any, str]:
@@ -152,22 +142,12 @@ def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _copy(path: str, target: str, kind: str | None, config: Any) -> None:
+def _copy(path: str, target: str, config: Any) -> None:
     """A copy of a file, with another config if one is given."""
     if config is None:
         try:
             os.symlink(os.path.abspath(path), target)
         except (OSError, NotImplementedError):  # Windows needs a privilege for it.
             shutil.copyfile(path, target)
-    elif kind == file_kinds.HDF5:
-        shutil.copyfile(path, target)
-        with h5py.File(target, "r+") as file:
-            file.attrs["model_config"] = json.dumps(config)
     else:
-        with zipfile.ZipFile(path) as source, zipfile.ZipFile(target, "w") as sink:
-            for member in source.infolist():
-                if member.filename == _CONFIG:
-                    sink.writestr(member, json.dumps(config))
-                    continue
-                with source.open(member) as content, sink.open(member, "w", force_zip64=True) as to:
-                    shutil.copyfileobj(content, to)
+        file_configs.copy(path, target, config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
 import zipfile
@@ -47,6 +48,8 @@ CASES = [
     (zipped("model/saved_model.pb"), file_kinds.SAVED_MODEL),
     (tar("w:gz"), file_kinds.TAR),
     (tar("w:"), file_kinds.TAR),
+    (gzip.compress(b"text" * 200), None),
+    (b"\x1f\x8b cut", None),
     (zipped("config.json"), None),
     (zipped("readme.txt"), None),
     (zipped("config.json", "metadata.json")[:-30], None),
@@ -55,7 +58,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("content", "kind"), CASES)
+@pytest.mark.parametrize(("content", "kind"), CASES, ids=range(len(CASES)))
 def test_kinds(content: bytes, kind: str | None, tmp_path: Path) -> None:
     path = tmp_path / "file.h5"
     path.write_bytes(content)
