@@ -85,7 +85,7 @@ def test_unregistered_it_is_unknown_again(stored: Path) -> None:
     with pytest.raises(ValueError, match=r"already.*Received: reader.kind='a file of kernels'"):
         readers.register(TOY)
     readers.unregister(TOY.kind)
-    with pytest.raises(ValueError, match="no file of a Keras model, but an archive of NumPy"):
+    with pytest.raises(ValueError, match="not a model file of Keras, but an archive of NumPy"):
         ftk.load_backbone(stored)
 
 
