@@ -10,7 +10,7 @@ import keras
 from finetunekit.backbones import keras2
 from finetunekit.backbones.readers import LoadOptions, SourceReader
 from finetunekit.backbones.weights import load_weights
-from finetunekit.foundation import hashing, keras_internals, paths
+from finetunekit.foundation import contents, hashing, keras_internals, paths
 from finetunekit.foundation.causes import cause_of
 from finetunekit.foundation.messages import listed
 from finetunekit.models import file_configs, keras3_files, load_errors, metadata
@@ -76,10 +76,8 @@ def _config(path: str) -> dict[str, Any]:
         if isinstance(config, str):  # Scripts that wrote `json.dump(model.to_json(), file)`.
             config = json.loads(config)
     except (ValueError, RecursionError) as error:
-        raise ValueError(
-            f"`source` is not JSON ({error}). Write it anew: `model.to_json()`. "
-            f"Received: source={path!r}"
-        ) from error
+        fault = contents.mistaken(path) or f"is not JSON ({error}). Write it with `model.to_json()`"
+        raise ValueError(f"`source` {fault}. Received: source={path!r}") from error
     if isinstance(config, dict) and {"class_name", "config"} <= set(config):
         return config
     keys = listed(list(config), 6) if isinstance(config, dict) else type(config).__name__

@@ -70,10 +70,12 @@ def _hdf5(path: str, custom_objects: Any, safe_mode: bool) -> _Read:
 
 
 def _unread(path: str, kind: str | None) -> ValueError:
+    if fault := paths.tensorflow_checkpoint(path):
+        return ValueError(f"`source` {fault}Received: source={path!r}")
     remedy = _REMEDIES.get(kind or "", "")
-    shown = f", but {kind}" if kind else " of a kind that is read here"
+    shown = f", but {kind}" if kind else ""
     return ValueError(
-        f"`source` is no file of a Keras model{shown}. {remedy}Expected is what `model.save` "
+        f"`source` is not a model file of Keras{shown}. {remedy}Expected is what `model.save` "
         f"writes: {listed(ENDINGS)}. Received: source={path!r}"
     )
 

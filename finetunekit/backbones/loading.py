@@ -18,6 +18,7 @@ from finetunekit.backbones import (
 from finetunekit.backbones.readers import LoadOptions
 from finetunekit.backbones.saved_model import reader as saved_models
 from finetunekit.backbones.torch_models import reader as torch_checkpoints
+from finetunekit.foundation import arguments, paths
 from finetunekit.foundation.messages import closest, listed, say
 from finetunekit.models.metadata import of, remember
 
@@ -158,10 +159,12 @@ def _unknown(source: Any) -> Exception:
     if not isinstance(source, (str, os.PathLike)):
         return TypeError(
             "`source` must be a path, a name or a keras.Model. "
-            f"Received: source={source!r} (a {type(source).__name__})"
+            f"Received: {arguments.shown('source', source)}"
         )
     name = os.fspath(source)
-    hint = hub_names.hint(name) or closest(name, names.known())
+    if fault := paths.tensorflow_checkpoint(name):
+        return ValueError(f"`source` {fault}Received: source={name!r}")
+    hint = hub_names.hint(name) or closest(name, [*names.known(), *paths.neighbours(name)])
     return ValueError(
         f"`source` is neither an existing file nor a known name. {hint}"
         f"Names are {listed(names.known(), 6)}; files end in {listed(files.ENDINGS)}. "

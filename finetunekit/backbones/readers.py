@@ -82,8 +82,10 @@ class SourceReader:
         """
         for name, value in options.given().items():
             if name not in self.options:
+                config = name == "weights" and str(value).lower().endswith(".json")
+                remedy = "the config comes first, the weights second" if config else "leave it out"
                 raise ValueError(
-                    f"`{name}` has no effect when the source is {self.kind}; leave it out. "
+                    f"`{name}` has no effect when the source is {self.kind}; {remedy}. "
                     f"Received: {name}={value!r}"
                 )
 

@@ -1,5 +1,6 @@
 """Shapes of inputs against those that a model takes, and what to do where they do not fit."""
 
+import math
 from typing import Any
 
 import keras
@@ -58,7 +59,7 @@ def remedy_for_shape(wanted: tuple[Any, ...], found: tuple[Any, ...], model: ker
                 f"Resize with `{image_sizes.resizing(wanted[1:3])}(x)`, or load the backbone with "
                 f"`input_shape={found[1:]}`. "
             )
-    return _reshaped(wanted)
+    return _reshaped(wanted, found)
 
 
 def _remedy_channels_first(
@@ -68,10 +69,17 @@ def _remedy_channels_first(
         return "This model takes the channels first: `np.moveaxis(x, -1, 1)`. "
     if found[1] == wanted[1]:
         return f"Resize with `{image_sizes.resizing(wanted[2:4], model)}(x)`. "
-    return _reshaped(wanted)
+    return _reshaped(wanted, found)
 
 
-def _reshaped(wanted: tuple[Any, ...]) -> str:
+def _reshaped(wanted: tuple[Any, ...], found: tuple[Any, ...]) -> str:
+    if len(found) <= 1 < len(wanted):
+        return "A single number for each sample looks like labels, which come after the inputs. "
+    known = math.prod(size for size in wanted[1:] if size is not None)
+    open_size = None in wanted[1:]
+    values = None if None in found[1:] else math.prod(found[1:])
+    if values is not None and (values % max(known, 1) if open_size else values != known):
+        return ""
     sizes = ", ".join("-1" if size is None else str(size) for size in wanted[1:])
     return f"If the values are there in another form, `x.reshape(len(x), {sizes})`. "
 

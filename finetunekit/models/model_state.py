@@ -347,12 +347,14 @@ def _with_weights(model: keras.Model) -> list[graph.Place]:
 
 
 def _forgets_flags(model: keras.Model) -> bool:
-    """Whether something trains, in a model as Keras loads it, that is frozen now."""
+    """Whether something trains, in a model as Keras loads it, that is frozen now.
+
+    Also inside a frozen composite layer: Keras sets its flag before the layers in it are made.
+    """
     return any(
-        not place.layer.trainable
-        and all(outer.trainable for outer in place.ancestors)
-        and not keras_internals.lists_its_layers(place.ancestors[-1])
+        not place.layer.trainable and not keras_internals.lists_its_layers(place.ancestors[-1])
         for place in _with_weights(model)
+        if place.ancestors
     )
 
 

@@ -39,6 +39,7 @@ _OF_CLASSES = (
     *(m.Hinge, m.SquaredHinge, m.CategoricalHinge, m.KLDivergence),
 )
 _ALONG_AN_AXIS = (m.PearsonCorrelation, m.ConcordanceCorrelation, m.CosineSimilarity)
+_MOST_SHOWN = 4
 _FARTHEST = 100.0  # Mean and standard deviation of targets that a head reaches in some epochs.
 
 
@@ -143,11 +144,14 @@ class Regression(TaskFamily):
         mean, std = float(np.mean(labels)), float(np.std(labels))
         if abs(mean) <= _FARTHEST and std <= _FARTHEST:
             return []
+        scaled = self.task_for_targets(task, labels)
         return [
             f"the targets have mean {mean:,.4g} and standard deviation {std:,.4g}, and a head "
             "starts at about 0 with steps that suit targets of about 1. Build it with "
-            "`add_head(backbone, Task(name='regression', num_classes=..., target_mean=..., "
-            "target_std=...))`, which standardizes them inside the model, as `fine_tune` does"
+            f"`add_head(backbone, ftk.Task(name='regression', num_classes={task.num_classes}, "
+            f"target_mean={_row(scaled.target_mean)}, "
+            f"target_std={_row(scaled.target_std)}))`, which standardizes them inside the model, "
+            "as `fine_tune` does"
         ]
 
     def task_for_targets(self, task: Task, labels: np.ndarray) -> Task:
@@ -206,3 +210,10 @@ class Regression(TaskFamily):
             return "the labels are not whole numbers"
         several = is_wide(labels) and not has_rows_of_0_and_1(labels)
         return f"the labels are {labels.shape[-1]} numbers a sample" if several else None
+
+
+def _row(values: tuple[float, ...] | None) -> str:
+    """A tuple as one writes it; of many targets three points."""
+    if values is None or len(values) > _MOST_SHOWN:
+        return "..."
+    return f"({', '.join(f'{value:.6g}' for value in values)}{',' * (len(values) == 1)})"

@@ -91,6 +91,11 @@ def read(
     if isinstance(given, (str, os.PathLike)):
         return _folder(os.fspath(given), name, model, size, class_names, bits)
     if isinstance(given, tuple) and len(given) == 2:
+        if given[1] is None:
+            raise ValueError(
+                f"`{name}` has no labels: give `(x, y)`, with one label for each sample. "
+                f"Received: {name}=(x, None)"
+            )
         return Source(_one_each(given[0], model), given[1], None, False)
     parts = pipelines.batch_parts(given)
     if parts is None or parts[1] is None:

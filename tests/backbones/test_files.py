@@ -37,7 +37,7 @@ def test_files(make: object, ending: str, tmp_path: Path) -> None:
     [
         (("a.npy",), "an archive of NumPy arrays. Build the model"),
         (("m/saved_model.pb",), "a zip archive of a SavedModel. Unpack it"),
-        (("readme.txt",), "of a kind that is read here"),
+        (("readme.txt",), "not a model file of Keras. Expected"),
     ],
 )
 def test_other_archives_are_told(names: tuple[str, ...], words: str, tmp_path: Path) -> None:

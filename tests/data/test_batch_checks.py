@@ -110,5 +110,6 @@ def test_targets_in_a_unit_of_their_own_are_told(caplog: pytest.LogCaptureFixtur
     x, y = np.zeros((4, 3), "float32"), np.array([93e3, 94e3, 95e3, 94e3])
     (finding,) = ftk.check_batch(model, x, y, verbose=0)
     assert "the targets have mean 9.4e+04" in finding
+    assert "num_classes=1, target_mean=(94000,), target_std=(707.107,))" in finding
     ftk.fit(model, x, y, verbose=0)
     assert finding in caplog.text

@@ -39,3 +39,7 @@ def test_the_remedy(
 ) -> None:
     model = net(*shape, data_format=data_format)
     assert remedy in input_shapes.remedy_for_shape((None, *shape), found, model)
+
+
+def test_a_form_that_cannot_be_had_is_not_offered() -> None:
+    assert not input_shapes.remedy_for_shape((None, 8, 9, 3), (4, 5), net(8, 9, 3))

@@ -121,12 +121,13 @@ class Composite(keras.layers.Layer):
         return self.high(self.low(x))
 
 
-def test_layers_frozen_inside_a_composite_layer_stay_frozen(tmp_path: Path) -> None:
+@pytest.mark.parametrize("whole", [False, True])
+def test_layers_frozen_inside_a_composite_layer_stay_frozen(whole: bool, tmp_path: Path) -> None:
     inputs = keras.Input((4,))
     backbone = keras.Model(inputs, Composite()(inputs), name="base")
     model = ftk.add_head(backbone, "binary")
     ftk.compile_for_task(model, optimizer=keras.optimizers.Adam(0.01), run_eagerly=True)
-    ftk.freeze_layers(model, backbone.layers[1].low)
+    ftk.freeze_layers(model, backbone.layers[1] if whole else backbone.layers[1].low)
     train(model)
     other = through_file(model, tmp_path)  # A warning about the optimizer would be an error.
     assert [v.trainable for v in other.weights] == [v.trainable for v in model.weights]

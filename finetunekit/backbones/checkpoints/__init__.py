@@ -17,6 +17,7 @@ from finetunekit.backbones.checkpoints import (
 from finetunekit.foundation import contents, file_kinds, paths
 
 ENDINGS = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
+_OF_KERAS = {file_kinds.HDF5: "an HDF5 file", file_kinds.KERAS: file_kinds.KERAS}
 
 
 @dataclass(frozen=True)
@@ -81,15 +82,23 @@ def read(path: str, name: str = "source", *, state_dict: str | None = None) -> C
         arrays = {k: v.array() if isinstance(v, pickles.Tensor) else v for k, v in tensors.items()}
         arrays = reparametrized.merged(arrays)
     except (pickles.Refused, MemoryError, RecursionError) as error:
-        if fault := contents.mistaken(target):
-            raise ValueError(f"`{name}` {fault}. Received: {name}={target!r}") from error
-        raise ValueError(
-            f"`{name}` cannot be read as a checkpoint: {error or type(error).__name__}. Expected "
-            "is what `torch.save(model.state_dict(), path)` writes, or safetensors; nothing of "
-            f"the file was run. Received: {name}={target!r}"
-        ) from error
-    except state_dicts.Ambiguous as fault:
+        fault = _fault(target, kind, error)
+        raise ValueError(f"`{name}` {fault}. Received: {name}={target!r}") from error
+    except state_dicts.Ambiguous as error:
         given = f", state_dict={state_dict!r}" if state_dict is not None else ""
-        raise ValueError(f"`{name}` {fault}. Received: {name}={target!r}{given}") from fault
+        raise ValueError(f"`{name}` {error}. Received: {name}={target!r}{given}") from error
     left = {one.key: sum(map(math.prod, one.shapes.values())) for one in others}
     return Checkpoint(chosen.key, arrays, left)
+
+
+def _fault(path: str, kind: str | None, error: BaseException) -> str:
+    """What is wrong with a file that cannot be read, for a sentence that begins with it."""
+    if kind in _OF_KERAS:
+        return (
+            f"is {_OF_KERAS[kind]}, not a checkpoint. `load_backbone` reads whole models, "
+            "`load_weights` weights"
+        )
+    return contents.mistaken(path) or (
+        f"cannot be read as a checkpoint: {error or type(error).__name__}. Expected is what "
+        "`torch.save(model.state_dict(), path)` writes, or safetensors; nothing of the file was run"
+    )

@@ -65,6 +65,8 @@ def resolve(source: str, name: str = "source") -> Resolved:
 def _own_folder(folder: str, name: str) -> str:
     if os.path.isfile(os.path.join(folder, SAVED_MODEL)):
         return folder
+    if fault := paths.tensorflow_checkpoint(folder):
+        raise ValueError(f"`{name}` {fault}Received: {name}={folder!r}")
     there = sorted(entry.name for entry in Path(folder).iterdir())
     inside = _below(folder)
     hint = f"Give the folder {inside[0]!r} inside it, which is one. " if len(inside) == 1 else ""
