@@ -83,6 +83,27 @@ def match(
     Returns:
         The pairs; None if the names leave no way, or several.
     """
+    found = _matched(model, names, match_one, renumbered=renumbered)
+    if found is None and (inner := _within_scope(names)) is not None:
+        return _matched(model, inner, match_one, renumbered=renumbered)
+    return found
+
+
+def _within_scope(names: Mapping[int, str]) -> dict[int, str] | None:
+    """The names without a scope that is around all of them; None if there is none.
+
+    On Theano, the scope of a layer whose call failed stayed, and all later names had it in front:
+    `dense_1/dense_2/kernel`, where `dense_1` may be a layer's name too.
+    """
+    scopes = {name.split("/")[0] for name in names.values()}
+    if len(scopes) != 1 or any(name.count("/") < 2 for name in names.values()):
+        return None
+    return {number: name.split("/", 1)[1] for number, name in names.items()}
+
+
+def _matched(
+    model: keras.layers.Layer, names: Mapping[int, str], match_one: Any, *, renumbered: bool
+) -> Match | None:
     puzzle = _Puzzle(model, names, match_one)
     by_name = puzzle.solved(puzzle.by_name())
     by_rank = puzzle.by_rank() if renumbered else None
