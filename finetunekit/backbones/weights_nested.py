@@ -204,6 +204,7 @@ class _Puzzle:
         """As `by_name`, but numbered layers by the order of their numbers; None if that is open.
 
         `conv2d_2` beside `conv2d_1_1` is layer `conv2d`: numbers of unequal length tell no order.
+        Nor do those of `lstm` and `cu_dnnlstm`, which are counted apart.
         """
         found = self.by_name()
         for kind in {leaf.kind for leaf in self.leaves} - {None}:
@@ -216,7 +217,8 @@ class _Puzzle:
                 if base == kind
             ]
             lengths = {len(numbers) for numbers, _ in theirs if numbers}
-            if len(ours) != len(theirs) or len(lengths) > 1:
+            words = {_unnumbered(self.groups[place].parts[-1]) for _, place in theirs}
+            if len(ours) != len(theirs) or len(lengths) > 1 or len(words) > 1:
                 return None
             for number, (_, place) in zip(ours, sorted(theirs), strict=True):
                 found[place] = [number] if self._fits(place, number) else []
@@ -304,6 +306,9 @@ def _kind_and_numbers(part: str) -> tuple[str, tuple[int, ...]]:
 
     TensorFlow 1 called some classes by their version: `batch_normalization_v1_2`.
     """
-    name = _SUFFIXES.sub("", part)
-    numbers = part[len(name) :].split("_")[1:]
-    return base_of(re.sub(r"_v\d$", "", name)), tuple(int(number) for number in numbers)
+    numbers = part[len(_SUFFIXES.sub("", part)) :].split("_")[1:]
+    return base_of(_unnumbered(part)), tuple(int(number) for number in numbers)
+
+
+def _unnumbered(part: str) -> str:
+    return re.sub(r"_v\d$", "", _SUFFIXES.sub("", part))

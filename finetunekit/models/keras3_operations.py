@@ -53,6 +53,7 @@ def _modules() -> dict[str, str]:
 
 
 def _subclasses(parent: type) -> Iterator[type]:
+    child: type
     for child in parent.__subclasses__():
         yield child
         yield from _subclasses(child)
