@@ -223,6 +223,13 @@ def recurrent(k: Any, L: Any) -> Made:
 
 
 @model
+def recurrent_backwards(k: Any, L: Any) -> Made:
+    i = k.Input((5, 3))
+    x = L.Bidirectional(L.LSTM(2, go_backwards=True, return_sequences=True))(i)
+    return k.Model(i, L.Bidirectional(L.GRU(2, go_backwards=True))(x)), numbers(2, 5, 3)
+
+
+@model
 def recurrent_without_reset_after(k: Any, L: Any) -> Made:
     i = k.Input((6,), dtype="int32")
     x = L.GRU(4, reset_after=False, implementation=1)(L.Embedding(20, 6, input_length=6)(i))

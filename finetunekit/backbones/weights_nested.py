@@ -83,6 +83,27 @@ def match(
     Returns:
         The pairs; None if the names leave no way, or several.
     """
+    found = _matched(model, names, match_one, renumbered=renumbered)
+    if found is None and (inner := _within_scope(names)) is not None:
+        return _matched(model, inner, match_one, renumbered=renumbered)
+    return found
+
+
+def _within_scope(names: Mapping[int, str]) -> dict[int, str] | None:
+    """The names without a scope that is around all of them; None if there is none.
+
+    On Theano, the scope of a layer whose call failed stayed, and all later names had it in front:
+    `dense_1/dense_2/kernel`, where `dense_1` may be a layer's name too.
+    """
+    scopes = {name.split("/")[0] for name in names.values()}
+    if len(scopes) != 1 or any(name.count("/") < 2 for name in names.values()):
+        return None
+    return {number: name.split("/", 1)[1] for number, name in names.items()}
+
+
+def _matched(
+    model: keras.layers.Layer, names: Mapping[int, str], match_one: Any, *, renumbered: bool
+) -> Match | None:
     puzzle = _Puzzle(model, names, match_one)
     by_name = puzzle.solved(puzzle.by_name())
     by_rank = puzzle.by_rank() if renumbered else None
@@ -183,6 +204,7 @@ class _Puzzle:
         """As `by_name`, but numbered layers by the order of their numbers; None if that is open.
 
         `conv2d_2` beside `conv2d_1_1` is layer `conv2d`: numbers of unequal length tell no order.
+        Nor do those of `lstm` and `cu_dnnlstm`, which are counted apart.
         """
         found = self.by_name()
         for kind in {leaf.kind for leaf in self.leaves} - {None}:
@@ -195,7 +217,8 @@ class _Puzzle:
                 if base == kind
             ]
             lengths = {len(numbers) for numbers, _ in theirs if numbers}
-            if len(ours) != len(theirs) or len(lengths) > 1:
+            words = {_unnumbered(self.groups[place].parts[-1]) for _, place in theirs}
+            if len(ours) != len(theirs) or len(lengths) > 1 or len(words) > 1:
                 return None
             for number, (_, place) in zip(ours, sorted(theirs), strict=True):
                 found[place] = [number] if self._fits(place, number) else []
@@ -283,6 +306,9 @@ def _kind_and_numbers(part: str) -> tuple[str, tuple[int, ...]]:
 
     TensorFlow 1 called some classes by their version: `batch_normalization_v1_2`.
     """
-    name = _SUFFIXES.sub("", part)
-    numbers = part[len(name) :].split("_")[1:]
-    return base_of(re.sub(r"_v\d$", "", name)), tuple(int(number) for number in numbers)
+    numbers = part[len(_SUFFIXES.sub("", part)) :].split("_")[1:]
+    return base_of(_unnumbered(part)), tuple(int(number) for number in numbers)
+
+
+def _unnumbered(part: str) -> str:
+    return re.sub(r"_v\d$", "", _SUFFIXES.sub("", part))

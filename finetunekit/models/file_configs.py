@@ -18,7 +18,7 @@ import keras
 
 from finetunekit.foundation import archives, bytecode
 from finetunekit.foundation.messages import listed
-from finetunekit.models import lambdas
+from finetunekit.models import keras3_operations, lambdas
 
 _MEMBER = "config.json"
 # Where Keras keeps what it finds by name alone.
@@ -37,6 +37,8 @@ _NAMESPACES = (
     keras.regularizers,
     keras,
 )
+# Classes that Keras finds by name and exports under none.
+_UNEXPORTED = ("Functional",)
 _PACKAGES = ("keras", "keras_hub", "keras_cv", "keras_nlp")
 
 
@@ -115,6 +117,8 @@ def _is_known(entry: dict[str, Any], given: dict[str, Any]) -> bool:
     if any(name in given or keras.saving.get_registered_object(name) for name in names):
         return True
     if entry["class_name"].startswith("__"):  # Tensors, slices and the like.
+        return True
+    if entry["class_name"] in _UNEXPORTED or keras3_operations.is_operation(entry):
         return True
     module = entry.get("module")
     if isinstance(module, str) and module.partition(".")[0] in _PACKAGES:

@@ -2,7 +2,7 @@
 
 Keras tells formats apart by the ending of the name. Keras 3.0 to 3.3 wrote the only input or
 output of a model as a list of one, and always called it without the list; today's Keras would
-call it with the list.
+call it with the list. HDF5 files do not say which of their nodes are operations.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from typing import Any
 import h5py
 
 from finetunekit.foundation import archives, file_kinds
-from finetunekit.models import file_configs
+from finetunekit.models import file_configs, keras3_operations
 
 _ENDINGS = {file_kinds.KERAS: (".keras",), file_kinds.HDF5: (".h5", ".hdf5")}
 _CONFIG = "config.json"
@@ -44,6 +44,8 @@ def readable(path: str, name: str) -> Iterator[str]:
         return
     config, version = _described(path, kind)
     changed = modern(config, version, path, name)
+    if kind == file_kinds.HDF5:
+        changed = _with_operations(config if changed is None else changed, changed)
     if changed is None and path.endswith(endings):
         yield path
         return
@@ -57,6 +59,11 @@ def readable(path: str, name: str) -> Iterator[str]:
                 raise
             # The caller knows the file, not its copy.
             raise type(error)(str(error).replace(target, path)) from error
+
+
+def _with_operations(config: Any, otherwise: Any) -> Any:
+    told = keras3_operations.with_modules(config)
+    return told if told != config else otherwise
 
 
 def modern(config: Any, version: str, path: str, name: str) -> Any:
@@ -118,14 +125,12 @@ def _name_of(layer: dict[str, Any]) -> str:
 
 
 def _described(path: str, kind: str | None) -> tuple[Any, str]:
-    """The config and the version of an old file; of others nothing, nor of damaged ones."""
+    """The config of an old or HDF5 file, and the version; nothing of damaged ones."""
     try:
         if kind == file_kinds.HDF5:
             with h5py.File(path, "r") as file:
                 version = _text(file.attrs["keras_version"])
-                return (
-                    json.loads(file.attrs["model_config"]) if _is_old(version) else None
-                ), version
+                return json.loads(file.attrs["model_config"]), version
         with zipfile.ZipFile(path) as archive:
             version = str(json.loads(archive.read("metadata.json"))["keras_version"])
             return (json.loads(archive.read(_CONFIG)) if _is_old(version) else None), version

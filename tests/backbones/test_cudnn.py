@@ -131,3 +131,23 @@ def test_stored_files(kind: str, data_folder: Path) -> None:
         first, second = b.reshape(2, 3, -1)
         state = gru(INPUTS, gates(w, 3), gates(u, 3), first, after=second)
     assert difference(ftk.load_backbone(path), state @ kernel + bias) <= 1e-6
+
+
+def test_kinds_that_keras_counted_apart_tell_no_order(tmp_path: Path) -> None:
+    inputs, outside = keras.Input((6, 3)), keras.Input((6, 3))
+    x = keras.layers.LSTM(3, return_sequences=True, name="lstm")(inputs)
+    x = keras.layers.LSTM(3, return_sequences=True, name="lstm_1")(x)
+    model = keras.Model(outside, keras.Model(inputs, x, name="inner")(outside))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.attrs["layer_names"] = [b"inner"]
+        group = file.create_group("inner")
+        # Which of them comes first in the graph depends on what was frozen.
+        for owner, biases in (("lstm", 12), ("cu_dnnlstm", 24)):
+            shapes = {"kernel": (3, 12), "recurrent_kernel": (3, 12), "bias": (biases,)}
+            for name, shape in shapes.items():
+                group[f"{owner}/{name}:0"] = np.ones(shape)
+        group.attrs["weight_names"] = [
+            f"{owner}/{name}:0".encode() for owner in ("lstm", "cu_dnnlstm") for name in shapes
+        ]
+    with pytest.raises(ValueError, match="no weights that fit"):
+        ftk.load_weights(model, tmp_path / "a.h5")

@@ -58,6 +58,12 @@ def kernels(model: keras.Model) -> list[float]:
         ),
         pytest.param(["a_b", "c"], ["c_1", "a/b_1"], [1, 0], id="slashes"),
         pytest.param(["c1", "c2"], ["outer_1/c2", "outer_1/c1"], [1, 0], id="a scope around"),
+        pytest.param(
+            ["c1", "c2", "c3"],
+            ["c1/c1", "c1/c3", "c1/c2"],
+            [0, 2, 1],
+            id="a scope of a name",
+        ),
         pytest.param(["dense", "dense_1"], ["dense_1", "dense_2"], [0, 1], id="from elsewhere"),
         pytest.param(
             ["dense", "dense_1", "dense_2"],

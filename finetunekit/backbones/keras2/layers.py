@@ -161,6 +161,8 @@ def _ordinary(
     if modern_name != class_name:
         context.convert(f"{name}: {class_name} became {modern_name}")
     arguments = dict(arguments)
+    if own is None and modern_name == "Bidirectional":
+        _tell_directions(arguments)
     below = [] if own else _inner_layers(arguments, context, build_model)
     if own is None and _is_layer(arguments.get("activation"), context):
         arguments["activation"] = _activation_layer(arguments, name, context, build_model)
@@ -178,6 +180,19 @@ def _ordinary(
             context.convert(f"{name}: named {arguments['name']}, as Keras 3 allows no slash")
     layer = _made(cls, arguments, below, class_name, name, context)
     return Built(name, class_name, layer, below, arguments.get("trainable") is False)
+
+
+def _tell_directions(arguments: dict[str, Any]) -> None:
+    """Writes out the second layer where the first goes backwards: Keras 3 would let both do so."""
+    first = arguments.get("layer")
+    if not isinstance(first, dict) or not isinstance(inner := first.get("config"), dict):
+        return
+    if not inner.get("go_backwards"):
+        return
+    if arguments.get("backward_layer") is None:
+        name = str(inner.get("name", "")).removeprefix("forward_")
+        other = {**inner, "go_backwards": False, "name": f"backward_{name}"}
+        arguments["backward_layer"] = {**first, "config": other}
 
 
 def _activation_layer(
