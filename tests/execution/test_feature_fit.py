@@ -166,7 +166,7 @@ def close(one: dict[str, Any], other: dict[str, Any]) -> bool:
 @pytest.mark.parametrize("kind", often(KINDS, OFTEN))
 def test_all_kinds_of_data(kind: str, rows_run: list[int]) -> None:
     """As without a cache; each sample goes through the prefix once."""
-    plain, ours = small(), small()
+    plain = small()
     wanted = ftk.fit(plain, **KINDS[kind](), epochs=3, verbose=0, cache=False)
     ours = small()
     found = ftk.fit(ours, **KINDS[kind](), epochs=3, verbose=0, engine="keras")

@@ -105,7 +105,7 @@ def test_variables_frozen_one_by_one_keep_the_optimizer(way: str, tmp_path: Path
     assert_equal(model, other)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", often(WAYS, ("file", "dropout", "pickle")))
 def test_every_facet_goes_along(way: str, tmp_path: Path) -> None:
     model = small()
     optimizer = ftk.layerwise_optimizer(model, keras.optimizers.AdamW(0.01), layer_decay=0.5)

@@ -20,13 +20,13 @@ import finetunekit as ftk
 from finetunekit.caching import memory
 from finetunekit.foundation import keras_internals
 from interruptions import Cut, CutAt, ends
-from models import L, images, labels, small_backbone
+from models import L, images, labels, tiny_backbone
 
 CHILD = Path(__file__).with_name("resume_child.py")
 
 
 def dropping(optimizer: str = "adam", **options: Any) -> keras.Model:
-    model = ftk.add_head(small_backbone(), "binary", hidden_units=[4], dropout=0.3)
+    model = ftk.add_head(tiny_backbone(), "binary", hidden_units=[4], dropout=0.3)
     return ftk.compile_for_task(model, optimizer=optimizer, learning_rate=1e-2, **options)
 
 
@@ -99,7 +99,7 @@ def test_arrays(cut: int, frozen: bool, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_watch_for_nan_and_accumulated_gradients(tmp_path: Path) -> None:
     def train(callbacks: list[Any], resume: str | None) -> Any:
-        model = ftk.add_head(small_backbone(), "binary", hidden_units=[4], dropout=0.3)
+        model = ftk.add_head(tiny_backbone(), "binary", hidden_units=[4], dropout=0.3)
         optimizer = keras.optimizers.Nadam(1e-3, gradient_accumulation_steps=3)
         ftk.compile_for_task(model, optimizer=optimizer)
         x, y = images(), labels()
@@ -372,7 +372,7 @@ class TestRefusals:
         assert Path(keep).read_bytes() == kept
 
     def test_another_model_or_optimizer(self, keep: str) -> None:
-        other = ftk.compile_for_task(ftk.add_head(small_backbone(), "binary", hidden_units=[5]))
+        other = ftk.compile_for_task(ftk.add_head(tiny_backbone(), "binary", hidden_units=[5]))
         with pytest.raises(ValueError, match=r"another model.*\(8, 5\)"):
             tried(other, keep, resume=keep)
         with pytest.raises(ValueError, match="other optimizer"):
