@@ -9,6 +9,7 @@ import pytest
 import finetunekit as ftk
 from models import images, labels, tiny_backbone
 
+PIXELS = images() / 255
 TARGETS = {
     "binary": (labels(), ["accuracy", "auc"]),
     "multiclass": (labels(classes=3), ["accuracy"]),
@@ -28,7 +29,7 @@ def test_probabilities_and_logits_are_judged_alike(task: str) -> None:
     ]
     models[1].set_weights(models[0].get_weights())
     results = [
-        ftk.compile_for_task(model).evaluate(images(), y, verbose=0, return_dict=True)
+        ftk.compile_for_task(model).evaluate(PIXELS, y, verbose=0, return_dict=True)
         for model in models
     ]
     assert sorted(results[0]) == sorted(["loss", *names])
@@ -38,7 +39,7 @@ def test_probabilities_and_logits_are_judged_alike(task: str) -> None:
 
 
 def test_losses_by_formula() -> None:
-    x, y = images(), labels(classes=3)
+    x, y = PIXELS, labels(classes=3)
     model = ftk.compile_for_task(ftk.add_head(tiny_backbone(), "multiclass", 3))
     p = model.predict(x, verbose=0)
     expected = -np.log(p[np.arange(32), y]).mean()
