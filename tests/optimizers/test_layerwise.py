@@ -239,11 +239,15 @@ def test_dropout_put_in_keeps_the_factors() -> None:
     assert [r for path, r in rates.items() if path.endswith("conv1")] == [pytest.approx(2.5e-3)]
 
 
-def test_depth_is_counted_in_blocks() -> None:
+@pytest.mark.slow
+def test_the_depth_of_a_resnet_is_counted_in_blocks() -> None:
     resnet = keras.applications.ResNet50(weights=None, include_top=False)
     names = [name for name, _ in depth.groups(resnet)]
     assert names[:3] == ["stem", "conv2_block1", "conv2_block2"]
     assert len(names) == 17
+
+
+def test_depth_is_counted_in_blocks() -> None:
     mobile = ftk.load_backbone("builtin:mobilenet_v2", weights=None, input_shape=(32, 32, 3))
     model = ftk.add_head(mobile, "multiclass", 3)
     names = [name for name, _ in depth.groups(model)]

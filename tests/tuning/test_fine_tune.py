@@ -150,7 +150,7 @@ def test_numbers_are_standardized_and_answered_in_their_unit() -> None:
 
 def test_a_budget_ends_training_in_time() -> None:
     _, report = ftk.fine_tune(
-        tiny_backbone(), bright(), probe_epochs=2, epochs=100_000, budget=1.0, verbose=0
+        tiny_backbone(), bright(), probe_epochs=2, epochs=100_000, budget=0.5, verbose=0
     )
     assert sum(report.seconds.values()) < 10
     assert len(report.history.epoch) < 100_000
