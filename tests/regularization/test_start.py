@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -9,18 +10,18 @@ import numpy as np
 import pytest
 
 import finetunekit as ftk
-from models import L, images, labels, tiny_backbone, values
+from models import L, images, labels, small_backbone, tiny_backbone, values
 
 
-def tuned_model() -> keras.Model:
-    model = ftk.add_head(tiny_backbone(), "binary", hidden_units=[4])
+def tuned_model(backbone: Callable[[], keras.Model] = tiny_backbone) -> keras.Model:
+    model = ftk.add_head(backbone(), "binary", hidden_units=[4])
     ftk.compile_for_task(model, learning_rate=1e-2)
     return model
 
 
 def moved(model: keras.Model, start: keras.Model) -> float:
     """The sum of squared differences of the backbone's kernels, by hand."""
-    pairs = zip(model.get_layer("tiny").weights, start.weights, strict=True)
+    pairs = zip(model.get_layer(start.name).weights, start.weights, strict=True)
     return sum(
         float(np.sum((a.numpy() - b.numpy()) ** 2)) for a, b in pairs if a.path.endswith("kernel")
     )
@@ -44,9 +45,9 @@ def test_a_strong_pull_keeps_the_backbone_where_it_was() -> None:
     distances = []
     for strength in (None, 10.0):
         keras.utils.set_random_seed(0)
-        model = tuned_model()
-        start = tiny_backbone()
-        start.set_weights(model.get_layer("tiny").get_weights())
+        model = tuned_model(small_backbone)
+        start = small_backbone()
+        start.set_weights(model.get_layer("small").get_weights())
         if strength:
             ftk.inject_regularizer(model, l2_sp=strength)
         ftk.fit(model, images(), labels(), epochs=5, verbose=0, seed=0)
