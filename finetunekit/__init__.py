@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from finetunekit import callbacks, examples
     from finetunekit.averaging.soups import greedy_soup, interpolate
     from finetunekit.averaging.weight_evaluation import AverageReport
-    from finetunekit.backbones import load_backbone
     from finetunekit.backbones.contract import input_contract
+    from finetunekit.backbones.loading import load_backbone
     from finetunekit.backbones.report import LoadReport, load_report
     from finetunekit.backbones.saved_model import SavedModelLayer
     from finetunekit.backbones.taps import backbone_features
@@ -155,7 +155,7 @@ __getattr__, __dir__ = lazy.attach(
             "interpolate",
         ),
         "averaging.weight_evaluation": ("AverageReport",),
-        "backbones": ("load_backbone",),
+        "backbones.loading": ("load_backbone",),
         "backbones.contract": ("input_contract",),
         "backbones.report": (
             "LoadReport",

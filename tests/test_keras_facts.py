@@ -230,6 +230,26 @@ class TestPrivateNames:
             "extra",
         ]
 
+    def test_which_output_of_its_operation_a_tensor_is(self) -> None:
+        inputs = keras.Input((4,))
+        inner = keras.Model(inputs, [L.Dense(1)(inputs), L.Dense(2)(inputs)])
+        first, second = inner(keras.Input((4,)))
+        assert [keras_internals.output_index(tensor) for tensor in (first, second)] == [0, 1]
+
+    def test_who_writes_down_what_is_frozen_inside(self) -> None:
+        inner = keras.Sequential([keras.Input((4,)), L.Dense(2, name="dense")])
+        inputs = keras.Input((3, 4))
+        attention = L.MultiHeadAttention(1, 2, name="attention")
+        model = keras.Model(inputs, attention(inputs, inputs))
+        attention.query_dense.trainable = inner.layers[0].trainable = False
+        again = type(model).from_config(model.get_config())
+        again.set_weights(model.get_weights())
+        assert again.get_layer("attention").query_dense.trainable
+        assert not keras_internals.lists_its_layers(attention)
+        assert keras_internals.lists_its_layers(model)
+        assert keras_internals.lists_its_layers(inner)
+        assert not keras.Sequential.from_config(inner.get_config()).layers[0].trainable
+
     def test_kinds_of_models(self) -> None:
         functional = small_backbone()
         sequential = keras.Sequential([keras.Input((4,)), L.Dense(1)])

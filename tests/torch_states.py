@@ -30,6 +30,29 @@ def state(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
     }
 
 
+def small_resnet(**changes: np.ndarray | None) -> dict[str, np.ndarray]:
+    """A ResNet of one narrow block a stage, with a classifier."""
+    wanted: dict[str, tuple[int, ...]] = {"conv1.weight": (8, 3, 7, 7)}
+
+    def norm(key: str, width: int) -> None:
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            wanted[f"{key}.{name}"] = (width,)
+
+    norm("bn1", 8)
+    for stage, (inner, width) in enumerate([(8, 8), (8, 12), (12, 16), (16, 20)], 1):
+        key = f"layer{stage}.0"
+        wanted[f"{key}.conv1.weight"] = (width, inner, 3, 3)
+        norm(f"{key}.bn1", width)
+        wanted[f"{key}.conv2.weight"] = (width, width, 3, 3)
+        norm(f"{key}.bn2", width)
+        if inner != width:
+            wanted[f"{key}.downsample.0.weight"] = (width, inner, 1, 1)
+            norm(f"{key}.downsample.1", width)
+    wanted |= {"fc.weight": (5, 20), "fc.bias": (5,)}
+    found = state(wanted) | {key.replace("__", "."): v for key, v in changes.items()}  # type: ignore[operator]
+    return {key: array for key, array in found.items() if array is not None}
+
+
 def cropped(image: np.ndarray) -> np.ndarray:
     """The square in the middle."""
     side = min(image.shape[:2])

@@ -95,8 +95,10 @@ def storages(value: Any) -> dict[str, np.ndarray]:
     if isinstance(value, Storage):
         return {value.key: value.array}
     if isinstance(value, dict):
-        return {key: array for part in value.values() for key, array in storages(part).items()}
-    return {}
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return {}
+    return {key: array for part in value for key, array in storages(part).items()}
 
 
 def write_zip(path: Path, value: Any, **more: bytes) -> Path:
@@ -126,7 +128,7 @@ def write_row(path: Path, value: Any) -> Path:
 def state(arrays: dict[str, np.ndarray], *, old: bool = False) -> dict[str, Any]:
     """A state dict of whole tensors."""
     return collections.OrderedDict(
-        (name, tensor(np.ascontiguousarray(array), str(number), old=old))
+        (name, tensor(np.array(array, order="C"), str(number), old=old))
         for number, (name, array) in enumerate(arrays.items())
     )
 

@@ -15,7 +15,7 @@ import keras
 from finetunekit.backbones import channels
 from finetunekit.foundation import keras_internals
 from finetunekit.foundation.messages import plural
-from finetunekit.models import metadata
+from finetunekit.models import data_formats, metadata
 
 # How a family wants its pixels, by the beginning of the name; the first match counts. "inside"
 # means that the model of Keras does it itself.
@@ -160,7 +160,7 @@ def build(
     _check(function, input_shape, weights)
     how = mode(function)
     options = {"include_top": include_top, "input_shape": input_shape}
-    others = input_shape is not None and input_shape[2] != 3
+    others = input_shape is not None and data_formats.split_shape(input_shape)[1] != 3
     if how == "inside" and (preprocessing == "outside" or others):
         if "include_preprocessing" not in inspect.signature(function).parameters:
             given = ("input_shape", input_shape) if others else ("preprocessing", preprocessing)
@@ -187,25 +187,26 @@ def _for_channels(
     function: Any, weights: Any, options: dict[str, Any], *, bgr: bool
 ) -> keras.Model:
     """A pretrained model for other channels than RGB."""
+    sides, wanted = data_formats.split_shape(options["input_shape"])
 
     def make(depth: int, pretrained: bool) -> keras.Model:
-        shape = (*options["input_shape"][:2], depth)
+        shape = data_formats.join_shape(sides, depth)
         given = weights if pretrained else None
         return _constructed(function, given, options | {"input_shape": shape})
 
-    return channels.with_channels(make, options["input_shape"][2], bgr=bgr)
+    return channels.with_channels(make, wanted, bgr=bgr)
 
 
 def _check(function: Any, input_shape: Any, weights: Any) -> None:
     """Finds errors that Keras would report late, or as a failed download."""
     if input_shape is not None:
         is_shape = isinstance(input_shape, (tuple, list)) and len(input_shape) == 3
-        sides = input_shape[:2] if is_shape else ()
-        fits = is_shape and type(input_shape[2]) is int and input_shape[2] > 0
+        sides, depth = data_formats.split_shape(input_shape) if is_shape else ((), None)
+        fits = type(depth) is int and depth > 0
         if not fits or any(side is not None and not side >= 32 for side in sides):
             raise ValueError(
-                "`input_shape` must be (height, width, channels), with sides of at least 32 pixels "
-                "or None for any, such as (224, 224, 3). "
+                f"`input_shape` must be {data_formats.order_text()}, with sides of at least 32 "
+                f"pixels or None for any, such as {data_formats.join_shape((224, 224), 3)}. "
                 f"Received: input_shape={input_shape!r}"
             )
     if weights not in ("pretrained", None) and not os.path.exists(weights):
@@ -221,17 +222,19 @@ def preprocess(pixels: Any, how: str) -> Any:
 
     Of other channels nothing is known but what a pixel is on average.
     """
-    count = pixels.shape[-1]
+    axis = 1 if keras.config.image_data_format() == data_formats.FIRST else 3
+    count = pixels.shape[axis]
     if how == "tf":
         return keras.layers.Rescaling(1 / 127.5, -1.0, name="preprocessing")(pixels)
     if how == "torch":
         mean, std = (channels.averaged(row, count) for row in (_IMAGENET_MEAN, _IMAGENET_STD))
-        scale = [1 / (255 * s) for s in std]
-        offset = [-m / s for m, s in zip(mean, std, strict=True)]
+        scale = data_formats.per_channel([1 / (255 * s) for s in std])
+        offset = data_formats.per_channel([-m / s for m, s in zip(mean, std, strict=True)])
         return keras.layers.Rescaling(scale, offset, name="preprocessing")(pixels)
-    bgr = pixels[..., ::-1] if count == 3 else pixels
-    offset = [-mean for mean in channels.averaged(_CAFFE_MEAN_BGR, count)]
-    return keras.layers.Rescaling([1.0] * count, offset, name="preprocessing")(bgr)
+    bgr = pixels if count != 3 else pixels[:, ::-1] if axis == 1 else pixels[..., ::-1]
+    offset = data_formats.per_channel([-mean for mean in channels.averaged(_CAFFE_MEAN_BGR, count)])
+    scale = data_formats.per_channel([1.0] * count)
+    return keras.layers.Rescaling(scale, offset, name="preprocessing")(bgr)
 
 
 def _constructed(function: Any, weights: Any, options: dict[str, Any]) -> keras.Model:

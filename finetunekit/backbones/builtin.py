@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from finetunekit.backbones import channels
+from finetunekit.models import data_formats
 
 MEAN = (0.485, 0.456, 0.406)
 """Mean of the RGB channels that the weights were trained with, in units of 0..1."""
@@ -46,7 +47,7 @@ _REINSTALL = (
 
 def build_mobilenet_v2(
     *,
-    input_shape: tuple[int | None, int | None, int] = (None, None, 3),
+    input_shape: tuple[int | None, ...] | None = None,
     weights: Literal["pretrained"] | None = "pretrained",
     preprocessing: Literal["inside", "outside"] = "inside",
     include_top: bool = False,
@@ -59,9 +60,10 @@ def build_mobilenet_v2(
     is 2, and a BatchNormalization epsilon of 1e-5.
 
     Args:
-        input_shape: Height, width and channels of an image. Height and width are at least 32
-            pixels, or `None` for any size; 3 channels are in the order RGB. For another number the
-            first kernel is summed (1) or repeated and scaled.
+        input_shape: Height, width and channels of an image, or channels, height and width where
+            Keras' own setting is `"channels_first"`. Height and width are at least 32 pixels, or
+            `None` for any size; 3 channels are in the order RGB. For another number the first
+            kernel is summed (1) or repeated and scaled. `None` is three channels of any size.
         weights: `"pretrained"` for the ImageNet weights of the package, `None` for random ones.
         preprocessing: `"inside"`: the model takes pixels of 0..255 and normalises them itself.
             `"outside"`: it takes `(pixels / 255 - MEAN) / STD`.
@@ -91,32 +93,36 @@ def build_mobilenet_v2(
     Source: Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks",
         arXiv:1801.04381; weights and graph of torchvision's `mobilenet_v2`, `IMAGENET1K_V1`.
     """
+    if input_shape is None:
+        input_shape = data_formats.join_shape((None, None), 3)
     _check_arguments(input_shape, weights, preprocessing, include_top)
+    _, depth = data_formats.split_shape(input_shape)
     image = keras.Input(shape=input_shape, name="image")
     inside = preprocessing == "inside"
-    outputs = _features(_preprocessing(input_shape[2])(image) if inside else image)
+    outputs = _features(_preprocessing(depth)(image) if inside else image)
     if include_top:
         outputs = keras.layers.GlobalAveragePooling2D(name="avg_pool")(outputs)
         outputs = keras.layers.Dense(1000, name="predictions")(outputs)
     model = keras.Model(image, outputs, name=name)
     if weights == "pretrained":
         arrays = _packaged_weights()
-        if input_shape[2] != 3:
-            arrays[_FIRST] = channels.adapted(arrays[_FIRST], input_shape[2], axis=2)
+        if depth != 3:
+            arrays[_FIRST] = channels.adapted(arrays[_FIRST], depth, axis=2)
         _assign_weights(model, arrays)
     return model
 
 
 def _check_arguments(
-    input_shape: tuple[int | None, int | None, int],
+    input_shape: tuple[int | None, ...],
     weights: str | None,
     preprocessing: str,
     include_top: bool,
 ) -> None:
     if not _is_image_shape(input_shape):
         raise ValueError(
-            "The input shape does not suit MobileNetV2. Expected (height, width, channels), height "
-            f"and width None or at least {_SMALLEST}. Use (None, None, 3) for images of any size. "
+            "The input shape does not suit MobileNetV2. Expected "
+            f"{data_formats.order_text()}, height and width None or at least {_SMALLEST}. Use "
+            f"{data_formats.join_shape((None, None), 3)} for images of any size. "
             f"Received: input_shape={input_shape!r}"
         )
     if weights not in ("pretrained", None):
@@ -143,7 +149,7 @@ def _check_arguments(
 def _is_image_shape(shape: object) -> bool:
     if not isinstance(shape, tuple | list) or len(shape) != 3:
         return False
-    *sides, depth = shape
+    sides, depth = data_formats.split_shape(shape)
     fits = all(side is None or (isinstance(side, int) and side >= _SMALLEST) for side in sides)
     return fits and type(depth) is int and depth > 0
 
@@ -152,8 +158,10 @@ def _preprocessing(depth: int) -> keras.layers.Rescaling:
     mean, std = channels.averaged(MEAN, depth), channels.averaged(STD, depth)
     # Lists of floats, which the JSON of a .keras file gives back exactly as they are.
     return keras.layers.Rescaling(
-        scale=[1 / (255 * value) for value in std],
-        offset=[-centre / width for centre, width in zip(mean, std, strict=True)],
+        scale=data_formats.per_channel([1 / (255 * value) for value in std]),
+        offset=data_formats.per_channel(
+            [-centre / width for centre, width in zip(mean, std, strict=True)]
+        ),
         name="preprocessing",
     )
 
@@ -176,7 +184,7 @@ def _features(x: keras.KerasTensor) -> keras.KerasTensor:
 def _inverted_residual(
     inputs: keras.KerasTensor, expansion: int, filters: int, stride: int, prefix: str
 ) -> keras.KerasTensor:
-    x, channels = inputs, inputs.shape[-1]
+    x, channels = inputs, inputs.shape[_channel_axis()]
     if expansion > 1:
         x = keras.layers.Conv2D(expansion * channels, 1, use_bias=False, name=f"{prefix}_expand")(x)
         x = _normalised(x, name=f"{prefix}_expand_BN", relu=f"{prefix}_expand_relu")
@@ -200,8 +208,13 @@ def _inverted_residual(
 
 def _normalised(x: keras.KerasTensor, *, name: str, relu: str | None = None) -> keras.KerasTensor:
     # torch's momentum of 0.1 is the share of the new batch, Keras' that of the old value.
-    x = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
+    layer = keras.layers.BatchNormalization(_channel_axis(), 0.9, epsilon=1e-5, name=name)
+    x = layer(x)
     return x if relu is None else keras.layers.ReLU(6.0, name=relu)(x)
+
+
+def _channel_axis() -> int:
+    return 1 if keras.config.image_data_format() == data_formats.FIRST else -1
 
 
 def _packaged_weights() -> dict[str, np.ndarray]:

@@ -10,7 +10,16 @@ import numpy as np
 from finetunekit.backbones import input_transforms, statistics
 from finetunekit.backbones.input_transforms import Front, Signal
 from finetunekit.foundation import arguments
-from finetunekit.models import graph, image_sizes, inputs, metadata, tables, value_ranges
+from finetunekit.models import (
+    data_formats,
+    graph,
+    image_sizes,
+    inputs,
+    metadata,
+    tables,
+    value_ranges,
+)
+from finetunekit.models.data_formats import Layout
 from finetunekit.models.metadata import InputContract
 from finetunekit.text import roles
 
@@ -67,7 +76,7 @@ def infer(model: keras.Model) -> InputContract | None:
         return _of_tokens(tensor, size)
     if len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
         return None
-    return _of_images(model.inputs[0], found)
+    return _of_images(model.inputs[0], found, data_formats.layout_of_input(model))
 
 
 def _of_tokens(tensor: Any, size: int) -> InputContract:
@@ -81,9 +90,8 @@ def _of_tokens(tensor: Any, size: int) -> InputContract:
     )
 
 
-def _of_images(tensor: Any, found: Front) -> InputContract | None:
-    first, last = (1, 3) if keras.config.image_data_format() == "channels_last" else (2, 4)
-    height, width = tensor.shape[first:last]
+def _of_images(tensor: Any, found: Front, layout: Layout) -> InputContract | None:
+    height, width = (tensor.shape[axis] for axis in layout.spatial_axes())
     size = (int(height), int(width)) if height and width else None
     kept = _kept(found)
     if kept is not None:

@@ -1,13 +1,14 @@
 """Feature maps by level: strides followed through a backbone's graph by shapes alone."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
 
 from finetunekit.foundation.messages import listed, plural
-from finetunekit.models import graph
+from finetunekit.models import data_formats, graph
+from finetunekit.models.data_formats import Layout
 
 _PROBE = 256  # Rows and columns where the model takes any size; divisible by all usual strides.
 _PADDING = (
@@ -60,7 +61,8 @@ def _last_maps(backbone: keras.Model) -> dict[float, FeatureMap]:
             f"this one has {len(images)}. Name the layers instead: `layers=[...]`. "
             f"Received: backbone={backbone!r}"
         )
-    follower = _Follower(_spatial_axes(backbone, len(images[0].shape)))
+    number = next(n for n, x in enumerate(backbone.inputs) if x is images[0])
+    follower = _Follower(data_formats.layout_of_input(backbone, number))
     try:
         probes = keras.tree.map_structure(follower.probe, inputs)
         follower.run(backbone, probes, "")
@@ -89,31 +91,42 @@ def _last_of_each(maps: list[FeatureMap]) -> dict[float, FeatureMap]:
     return last | joined
 
 
-def _spatial_axes(backbone: keras.Model, rank: int) -> slice:
-    formats = [getattr(place.layer, "data_format", None) for place in graph.walk(backbone)]
-    known = next((value for value in formats if value), keras.config.image_data_format())
-    return slice(2, rank) if known == "channels_first" else slice(1, rank - 1)
+@dataclass(frozen=True)
+class _Known:
+    """A map on the way: its tensor, stride, number and layout."""
+
+    tensor: Any
+    stride: float
+    number: int | None
+    layout: Layout
+
+    def sides(self) -> list[int]:
+        return [self.tensor.shape[axis] for axis in self.layout.spatial_axes()]
+
+    def size(self) -> int:
+        return math.prod(self.sides())
 
 
 class _Follower:
     """Runs symbolic shapes through a graph and notes the stride of every map on the way."""
 
-    def __init__(self, axes: slice) -> None:
-        self.axes = axes
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
         self.maps: list[FeatureMap] = []
         self.calls: dict[int, int] = {}
-        # id -> stride and number; with the tensor itself, so that no other can come by its id.
-        self.known: dict[int, tuple[Any, float, int | None]] = {}
+        # By id; with the tensor itself, so that no other can come by its id.
+        self.known: dict[int, _Known] = {}
 
     def probe(self, tensor: Any) -> keras.KerasTensor:
         """An input of the same shape, with sizes where it has none."""
         is_image = len(tensor.shape) >= 3
         shape = list(tensor.shape)
         if is_image:
-            shape[self.axes] = [size or _PROBE for size in shape[self.axes]]
+            for axis in self.layout.spatial_axes():
+                shape[axis] = shape[axis] or _PROBE
         probe = keras.KerasTensor(tuple(shape), dtype=tensor.dtype)
         if is_image:
-            self.known[id(probe)] = (probe, 1.0, None)
+            self.known[id(probe)] = _Known(probe, 1.0, None, self.layout)
         return probe
 
     def run(self, model: keras.Model, inputs: Any, path: str) -> Any:
@@ -133,27 +146,26 @@ class _Follower:
         first = keras.tree.flatten(outputs)[0]
         if not maps or len(first.shape) != len(maps[0].shape):
             return
-        largest = max(maps, key=self._size)
-        stride = self.known[id(largest)][1] * self._step(operation, largest, first)
+        coming = [self.known[id(x)] for x in maps]
+        largest = max(coming, key=_Known.size)
+        layout = data_formats.after(operation, [x.layout for x in coming], len(first.shape))
+        made = _Known(first, largest.stride, len(self.maps), layout)
+        stride = largest.stride * self._step(operation, largest, made)
         if math.isnan(stride):
             return
-        numbers = (self.known[id(x)][2] for x in maps)
-        sources = tuple(source for source in numbers if source is not None)
-        self.known[id(first)] = (first, stride, len(self.maps))
+        sources = tuple(x.number for x in coming if x.number is not None)
+        self.known[id(first)] = replace(made, stride=stride)
         self.maps.append(FeatureMap(path, operation, number, stride, sources))
 
-    def _size(self, tensor: Any) -> int:
-        return math.prod(tensor.shape[self.axes])
-
-    def _step(self, operation: Any, given: Any, made: Any) -> float:
+    def _step(self, operation: Any, given: _Known, made: _Known) -> float:
         """How many times smaller the map became; NaN if it was collapsed to one value."""
         if isinstance(operation, _PADDING):
             return 1.0
-        ratio = given.shape[self.axes][0] / made.shape[self.axes][0]
+        ratio = given.sides()[0] / made.sides()[0]
         strides = getattr(operation, "strides", None)
         if strides:
             step = float(strides if isinstance(strides, int) else next(iter(strides)))
             return 1 / step if ratio < 1 else step
-        if self._size(made) == 1 < self._size(given):
+        if made.size() == 1 < given.size():
             return math.nan
         return 2.0 ** round(math.log2(ratio))

@@ -6,12 +6,19 @@ from typing import Any
 import keras
 
 from finetunekit.backbones import hdf5, keras2
-from finetunekit.backbones.readers import SourceReader
-from finetunekit.foundation import archives, hashing, paths
-from finetunekit.foundation.messages import say
+from finetunekit.backbones.readers import SourceReader, without_top
+from finetunekit.foundation import archives, file_kinds, hashing, paths
+from finetunekit.foundation.messages import listed, say
 from finetunekit.models import metadata, saved_files
 
 ENDINGS = (".keras", ".h5", ".hdf5")
+# What a file is meant to be whose content does not tell, as it is damaged.
+_KINDS = {".keras": file_kinds.KERAS, ".h5": file_kinds.HDF5, ".hdf5": file_kinds.HDF5}
+_REMEDIES = {
+    file_kinds.NUMPY: "Build the model, read the arrays by `np.load`, and give them to "
+    "`model.set_weights`. ",
+    file_kinds.SAVED_MODEL: "Unpack it and give the folder. ",
+}
 
 
 def read(path: str, *, custom_objects: Any, safe_mode: bool) -> keras.Model:
@@ -24,20 +31,17 @@ def read(path: str, *, custom_objects: Any, safe_mode: bool) -> keras.Model:
         OSError: If it is not there or cannot be read.
     """
     target = paths.check_source(path, "source")
-    ending = os.path.splitext(target)[1].lower()
-    if ending in (".h5", ".hdf5"):
-        model, version, kind, changes = _hdf5(target, custom_objects, safe_mode)
-    elif ending == ".keras":
-        model, version, kind, changes = _archive(target, custom_objects, safe_mode)
+    kind = file_kinds.kind_of(target) or _KINDS.get(os.path.splitext(target)[1].lower())
+    if kind == file_kinds.HDF5:
+        model, version, form, changes = _hdf5(target, custom_objects, safe_mode)
+    elif kind == file_kinds.KERAS:
+        model, version, form, changes = _archive(target, custom_objects, safe_mode)
     else:
-        raise ValueError(
-            "`source` is a file of a kind that is not read here: expected '.keras', '.h5' or "
-            f"'.hdf5'. Received: source={target!r}"
-        )
+        raise _unread(target, kind)
     origin = {
         "source": os.path.basename(target),
         "sha256": hashing.file_digest(target),
-        "format": kind,
+        "format": form,
         "written_by": f"Keras {version}" if version else None,
         **changes,
     }
@@ -57,43 +61,34 @@ def _hdf5(path: str, custom_objects: Any, safe_mode: bool) -> _Read:
             "`source` holds weights only, no model. Build the model first, then "
             f"`ftk.load_weights(model, {path!r})`. Received: source={path!r}"
         )
-    if version.startswith("1."):
-        raise ValueError(
-            f"`source` was written by Keras {version}, whose layers had other names and orders. "
-            "Load it with Keras 2.2 (which converts it) and save it there. "
-            f"Received: source={path!r}"
-        )
     if keras2.is_keras2(version):
-        return _of_keras2(path, "Keras 2 HDF5", custom_objects, safe_mode)
-    _check_ending(path)
+        return _of_keras2(path, "HDF5", custom_objects, safe_mode)
     model = saved_files.read_model(
         path, "source", custom_objects=custom_objects, safe_mode=safe_mode, compile=False
     )
     return model, version, "Keras 3 HDF5", {}
 
 
-def _check_ending(path: str) -> None:
-    """Keras tells formats apart by endings in lower case."""
-    ending = os.path.splitext(path)[1]
-    if ending != ending.lower():
-        raise ValueError(
-            f"`source` must end in {ending.lower()!r}, in lower case, for Keras to know it. Rename "
-            f"the file. Received: source={path!r}"
-        )
+def _unread(path: str, kind: str | None) -> ValueError:
+    remedy = _REMEDIES.get(kind or "", "")
+    shown = f", but {kind}" if kind else " of a kind that is read here"
+    return ValueError(
+        f"`source` is no file of a Keras model{shown}. {remedy}Expected is what `model.save` "
+        f"writes: {listed(ENDINGS)}. Received: source={path!r}"
+    )
 
 
 def _of_keras2(path: str, kind: str, custom_objects: Any, safe_mode: bool) -> _Read:
     model, context = keras2.read(path, "source", custom_objects=custom_objects, safe_mode=safe_mode)
     changes = {"dropped": context.dropped, "converted": context.converted}
-    return model, context.keras_version, kind, changes
+    return model, context.keras_version, f"Keras {context.generation} {kind}", changes
 
 
 def _archive(path: str, custom_objects: Any, safe_mode: bool) -> _Read:
     archives.check(path, "source")
     version = saved_files.written_by(path)
     if version.startswith("2."):
-        return _of_keras2(path, "Keras 2 archive", custom_objects, safe_mode)
-    _check_ending(path)
+        return _of_keras2(path, "archive", custom_objects, safe_mode)
     record = saved_files.read_member(path, "source")
     model = saved_files.read_model(
         path, "source", custom_objects=custom_objects, safe_mode=safe_mode, compile=False
@@ -112,8 +107,9 @@ def _archive(path: str, custom_objects: Any, safe_mode: bool) -> _Read:
 READER = SourceReader(
     kind="a file",
     accepts=lambda source: source.lower().endswith(ENDINGS) or os.path.exists(source),
-    options=frozenset({"custom_objects", "safe_mode", "reference"}),
-    read=lambda source, options: read(
-        source, custom_objects=options.custom_objects, safe_mode=options.safe_mode
+    options=frozenset({"custom_objects", "safe_mode", "reference", "include_top"}),
+    read=lambda source, options: without_top(
+        read(source, custom_objects=options.custom_objects, safe_mode=options.safe_mode),
+        options.include_top,
     ),
 )

@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from finetunekit.foundation import paths
+from finetunekit.foundation import contents, paths
 
 MOST_LINKS = 200_000
 MOST_NAMES = 200_000
@@ -40,6 +40,8 @@ def open_checked(path: str, name: str) -> Iterator[h5py.File]:
     target = paths.check_source(path, name)
     if not stat.S_ISREG(os.stat(target).st_mode):
         raise OSError(f"`{name}` must be an ordinary file. Received: {name}={target!r}")
+    if not h5py.is_hdf5(target) and (fault := contents.mistaken(target)):
+        raise OSError(f"`{name}` {fault}. Received: {name}={target!r}")
     with _in_words(target, name), h5py.File(target, "r") as file:
         _check_links(file, name)
         yield file

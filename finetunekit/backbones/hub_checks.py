@@ -5,6 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
+from finetunekit.foundation import contents
+from finetunekit.models import file_configs
+from finetunekit.text.tokenizer import HELD_IN_FILES
+
+CONFIG = "config.json"
 _LARGEST_JSON = 64 * 2**20
 _LARGEST_CONFIG = 2**20
 # Names of sizes in configs of Hugging Face: how many tokens, positions, layers, how wide.
@@ -47,7 +52,7 @@ def read_config(folder: str) -> dict[str, Any]:
     Raises:
         ValueError: If it is damaged.
     """
-    return read_json(Path(folder) / "config.json", _LARGEST_CONFIG)
+    return read_json(Path(folder) / CONFIG, _LARGEST_CONFIG)
 
 
 def check(folder: str, config: dict[str, Any]) -> None:
@@ -63,6 +68,13 @@ def check(folder: str, config: dict[str, Any]) -> None:
                 "KerasHub; none of it was run. Load such a model with its own code and pass "
                 f"the model. Received: source={folder!r}"
             )
+    for path in sorted(Path(folder).glob("*.json")):
+        _check_files(folder, path)
+    for path in _weights(Path(folder)):
+        if fault := contents.mistaken(str(path)):
+            raise ValueError(
+                f"`source` has a {path.name} that {fault}. Received: source={folder!r}"
+            )
     asked, held = _asked(config), _held(Path(folder))
     if held is not None and asked > max(4 * held, 2**22):
         raise ValueError(
@@ -71,17 +83,26 @@ def check(folder: str, config: dict[str, Any]) -> None:
         )
 
 
-def ignored(config: dict[str, Any]) -> Iterator[str]:
-    """What a BERT config asks for that KerasHub does not do, in words."""
-    if config.get("model_type") != "bert":
+def _check_files(folder: str, path: Path) -> None:
+    """Raises for a config that has KerasHub read a file of its own choice."""
+    if path.stat().st_size > _LARGEST_JSON:
         return
-    if not str(config.get("hidden_act", "gelu")).startswith("gelu"):
-        yield f"hidden_act={config['hidden_act']!r} is not what KerasHub computes, which is GELU"
-    if config.get("position_embedding_type", "absolute") != "absolute":
-        yield "its relative positions are not what KerasHub computes, which are absolute ones"
-    epsilon = config.get("layer_norm_eps", 1e-12)
-    if isinstance(epsilon, (int, float)) and epsilon > 1e-6:
-        yield f"layer_norm_eps={epsilon:g} is not what KerasHub computes with, which is 1e-12"
+    text = path.read_bytes()
+    if b'"class_name"' not in text:
+        return  # Not one of KerasHub's own, and may be large.
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return  # Who needs it says so.
+    for entry in file_configs.objects(found):
+        config = entry["config"] if isinstance(entry["config"], dict) else {}
+        for key in HELD_IN_FILES:
+            if isinstance(config.get(key), str):
+                raise ValueError(
+                    f"`source` has a {path.name} that asks for another file as its {key}, "
+                    f"{config[key]!r}, which is not read, since any file of yours could stand "
+                    f"there. Get the folder from its maker again. Received: source={folder!r}"
+                )
 
 
 def _classes(config: Any) -> Iterator[tuple[str, str]]:
@@ -109,5 +130,9 @@ def _asked(config: dict[str, Any]) -> int:
 
 def _held(folder: Path) -> int | None:
     """The most parameters that the weights can hold, at two bytes each; None if unknown."""
-    files = [*folder.glob("*.safetensors"), *folder.glob("*.bin"), *folder.glob("*.h5")]
+    files = _weights(folder)
     return sum(file.stat().st_size for file in files) // 2 if files else None
+
+
+def _weights(folder: Path) -> list[Path]:
+    return [file for ending in ("safetensors", "bin", "h5") for file in folder.glob(f"*.{ending}")]

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit.models import graph, value_ranges
+from finetunekit.models import data_formats, graph, value_ranges
 
 RANDOM = ("Random", "AugMix", "RandAugment", "CutMix", "MixUp")
 """How the names of augmentation layers begin."""
@@ -28,16 +28,22 @@ class Signal:
     scale: np.ndarray = field(default_factory=lambda: np.ones(1))
     offset: np.ndarray = field(default_factory=lambda: np.zeros(1))
     flipped: bool = False
+    channel: int = -1  # The axis of the channels, counted from the end.
 
     def times(self, scale: Any, offset: Any = 0.0) -> "Signal | None":
         """What a layer that scales makes of it; None if not by one number for each channel."""
         factor, shift = np.asarray(scale, "float64"), np.asarray(offset, "float64")
-        if any(row.size > max(row.shape[-1:], default=1) for row in (factor, shift)):
+        if not all(self._by_channel(row) for row in (factor, shift)):
             return None
         factor, shift = factor.ravel(), shift.ravel()
         if len({row.size for row in (self.scale, factor, shift)} - {1}) > 1:
             return None
         return replace(self, scale=self.scale * factor, offset=self.offset * factor + shift)
+
+    def _by_channel(self, row: np.ndarray) -> bool:
+        if row.size == 1:
+            return True
+        return row.ndim >= -self.channel and row.shape[self.channel] == row.size
 
     @property
     def touched(self) -> bool:
@@ -63,8 +69,18 @@ def walk(model: keras.Model) -> Front:
     """The front of a model; an empty one if its wiring cannot be read."""
     front = Front()
     if graph.is_graph(model):
-        _through(model, [Signal(tensor.name) for tensor in model.inputs], front)
+        signals = [
+            Signal(tensor.name, channel=_channel(model, number, len(tensor.shape)))
+            for number, tensor in enumerate(model.inputs)
+        ]
+        _through(model, signals, front)
     return front
+
+
+def _channel(model: keras.Model, number: int, rank: int) -> int:
+    if rank != 4:
+        return -1
+    return data_formats.layout_of_input(model, number).channel_axis() - rank
 
 
 class _Lost:
@@ -107,7 +123,7 @@ def _after(operation: Any, signal: Signal, args: Any, kwargs: Any, front: Front)
         return None
     if isinstance(operation, keras.layers.Rescaling):
         front.stages.append((operation, signal))
-        return signal.times(operation.scale, operation.offset)
+        return signal.times(_rescaling(operation.scale), operation.offset)
     if isinstance(operation, keras.layers.Normalization):
         front.stages.append((operation, signal))
         return _normalised(operation, signal)
@@ -117,7 +133,7 @@ def _after(operation: Any, signal: Signal, args: Any, kwargs: Any, front: Front)
         front.augmentations.append((operation, signal))
     if told or kind.startswith(_KEEPS_SCALE):
         return signal
-    if _reverses_channels(kind, operation, args, kwargs):
+    if _reversed_axis(kind, operation, args, kwargs) == signal.channel:
         return replace(
             signal,
             scale=signal.scale[::-1],
@@ -130,22 +146,34 @@ def _after(operation: Any, signal: Signal, args: Any, kwargs: Any, front: Front)
 def _normalised(layer: keras.layers.Normalization, signal: Signal) -> Signal | None:
     if layer.mean is None or layer.variance is None:
         return None
-    mean = np.asarray(keras.ops.convert_to_numpy(layer.mean), "float64").ravel()
-    std = np.sqrt(np.asarray(keras.ops.convert_to_numpy(layer.variance), "float64").ravel())
+    mean = np.asarray(keras.ops.convert_to_numpy(layer.mean), "float64")
+    std = np.sqrt(np.asarray(keras.ops.convert_to_numpy(layer.variance), "float64"))
     if layer.invert or not (std > 0).all():
         return None
     return signal.times(1 / std, -mean / std)
 
 
-def _reverses_channels(kind: str, operation: Any, args: Any, kwargs: Any) -> bool:
+def _rescaling(scale: Any) -> Any:
+    """The scale as Rescaling has it take part: by Keras' setting a list is one for channels."""
+    row = np.asarray(scale, "float64")
+    by_channel = row.ndim and keras.config.image_data_format() == data_formats.FIRST
+    return row.reshape(row.shape + (1,) * (3 - row.ndim)) if by_channel else row
+
+
+def _reversed_axis(kind: str, operation: Any, args: Any, kwargs: Any) -> int | None:
+    """The one axis of images that an operation reverses, counted from the end, if it does that."""
     if kind == "Flip":
-        return getattr(operation, "axis", None) in (-1, 3)
-    if kind != "GetItem":
-        return False
+        axis = getattr(operation, "axis", None)
+        return axis if axis is None or not isinstance(axis, int) or axis < 0 else axis - 4
     key = args[1] if len(args) > 1 else kwargs.get("key")
-    if not isinstance(key, tuple) or key[-1] != slice(None, None, -1):
-        return False
-    return all(part in (Ellipsis, slice(None)) for part in key[:-1])
+    if kind != "GetItem" or not isinstance(key, tuple):
+        return None
+    places = [place for place, part in enumerate(key) if part == slice(None, None, -1)]
+    rest = [part for part in key if part != slice(None, None, -1)]
+    if len(places) != 1 or not all(part in (Ellipsis, slice(None)) for part in rest):
+        return None
+    from_the_end = Ellipsis in key[: places[0]]
+    return places[0] - (len(key) if from_the_end else 4)
 
 
 def _arithmetic(kind: str, signal: Signal, args: Any) -> Signal | None:

@@ -49,7 +49,7 @@ def _policy(dtype: Any) -> Any:
 
 def _builtin(options: LoadOptions) -> keras.Model:
     model = builtin.build_mobilenet_v2(
-        input_shape=options.input_shape or (None, None, 3),
+        input_shape=options.input_shape,
         weights=options.weights,
         preprocessing=options.preprocessing,
         include_top=options.include_top is True,

@@ -10,6 +10,9 @@ from typing import Any
 
 import keras
 
+from finetunekit.foundation.messages import say
+from finetunekit.models import classifier
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LoadOptions:
@@ -24,6 +27,7 @@ class LoadOptions:
     safe_mode: bool = True
     signature: str | None = None
     reference: tuple[Any, Any] | None = None
+    state_dict: str | None = None
 
     def __post_init__(self) -> None:
         if self.include_top not in ("auto", True, False):
@@ -92,8 +96,12 @@ class SourceReader:
 _readers: dict[str, SourceReader] = {}
 
 
-def register(reader: SourceReader) -> None:
+def register(reader: SourceReader, *, last: bool = False) -> None:
     """Makes a kind of source known. The newest is asked first: general kinds are registered first.
+
+    Args:
+        reader: The row.
+        last: Whether it is asked after all that are known.
 
     Raises:
         ValueError: If a reader of that kind is known already.
@@ -103,7 +111,9 @@ def register(reader: SourceReader) -> None:
             "There is a reader of that kind already; `unregister` it, or name the kind otherwise. "
             f"Received: reader.kind={reader.kind!r}"
         )
-    _readers[reader.kind] = reader
+    known = dict(_readers)
+    _readers.clear()
+    _readers.update({reader.kind: reader, **known} if last else {**known, reader.kind: reader})
 
 
 def unregister(kind: str) -> None:
@@ -117,10 +127,26 @@ def reader_of(source: Any) -> SourceReader | None:
     return next((reader for reader in asked if reader.accepts(source)), None)
 
 
+def without_top(model: keras.Model, include_top: bool | str) -> keras.Model:
+    """The model, or with `include_top=False` a new one without its classifier, if it ends in one.
+
+    Args:
+        model: A whole model.
+        include_top: As given to `load_backbone`.
+    """
+    if include_top is not False:
+        return model
+    found = classifier.find(model)
+    if found is None or classifier.activation(model) not in (None, "softmax", "sigmoid"):
+        say(f"{model.name!r} does not end in a classifier: it is taken whole")
+        return model
+    return classifier.take_off(model, found)
+
+
 MODEL = SourceReader(
     kind="a model",
     accepts=lambda model: True,
-    options=frozenset(),
-    read=lambda model, options: model,
+    options=frozenset({"include_top"}),
+    read=lambda model, options: without_top(model, options.include_top),
     type=keras.Model,
 )

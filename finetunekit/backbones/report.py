@@ -28,8 +28,10 @@ class LoadReport:
         parameters: The number of parameters.
         inputs: Shapes of the inputs; None stands for any size.
         outputs: Shapes of the outputs.
-        dropped: Arguments that Keras 3 does not have and that had no effect.
+        dropped: Arguments that Keras 3 does not have and that had no effect; of a Hugging Face
+            folder, the layers of its task.
         converted: Layers and functions that were replaced by equivalent ones.
+        class_names: The classes of a Hugging Face folder's head, which the backbone does not have.
         parity: The largest difference to the outputs given as `reference`; None without one.
         contract: The inputs that it expects.
 
@@ -52,6 +54,7 @@ class LoadReport:
     outputs: str
     dropped: tuple[str, ...] = ()
     converted: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
     parity: float | None = None
     contract: InputContract | None = None
 
@@ -75,6 +78,7 @@ class LoadReport:
             "inputs": self.inputs,
             "outputs": self.outputs,
             "expects": _expected(self.contract),
+            "classes": ", ".join(self.class_names),
             "parity": None if self.parity is None else f"largest difference {self.parity:.2g}",
         }
         rows = [(name, value) for name, value in known.items() if value]
@@ -123,6 +127,7 @@ def load_report(model: keras.Model) -> LoadReport:
         outputs=_shapes(getattr(loaded, "outputs", None)),
         dropped=tuple(origin.get("dropped", ())),
         converted=tuple(origin.get("converted", ())),
+        class_names=tuple(origin.get("class_names", ())),
         parity=origin.get("parity"),
         contract=known.contract,
     )

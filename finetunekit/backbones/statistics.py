@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from finetunekit.backbones import input_transforms
-from finetunekit.models import graph
+from finetunekit.models import data_formats, graph
 from finetunekit.models.metadata import InputContract
 
 SAMPLES = 32
@@ -50,7 +50,11 @@ def doubts(
         contract: What is known of the model's input.
         scale: Whether to look at the scale, too, rather than at the order of channels only.
     """
-    if x.ndim != 4 or x.shape[-1] not in (1, 3) or not graph.is_graph(model):
+    if x.ndim != 4 or not graph.is_graph(model):
+        return
+    first = data_formats.of_input(model) == data_formats.FIRST
+    x = np.moveaxis(x, 1, -1) if first else x  # Here channels come last, in `_distance` as fed.
+    if x.shape[-1] not in (1, 3):
         return
     whole = x.dtype.kind in "biu"  # Whole numbers are pixels, however dark.
     x = np.asarray(x[:: max(1, len(x) // SAMPLES)][:SAMPLES], "float32")
@@ -70,7 +74,7 @@ def doubts(
             f"the channels of `{name}` seem to be in the wrong order: with red and blue swapped "
             f"they fit the statistics that {model.name!r} keeps of its training images "
             f"{own / other:.1f} times better. OpenCV reads BGR: turn the pixels with "
-            "`pixels[..., ::-1]`. If the images really are blue, ignore this"
+            f"`pixels[{':' if first else '...'}, ::-1]`. If the images really are blue, ignore this"
         )
 
 
@@ -185,6 +189,8 @@ def _first_normalised(model: keras.Model, x: np.ndarray) -> tuple[Any, Any] | No
             kwargs["training"] = False
         return operation(*args, **kwargs)
 
+    if data_formats.of_input(model) == data_formats.FIRST:
+        x = np.moveaxis(x, -1, 1)
     tensor = keras.ops.convert_to_tensor(x, dtype=model.inputs[0].dtype)
     try:
         graph.run(model, tensor, call)

@@ -10,10 +10,17 @@ import numpy as np
 
 from finetunekit.backbones import hdf5, weights_files
 from finetunekit.backbones.weights_pairing import Assignment, Disagreement, Stored
-from finetunekit.foundation import arguments, html, keras_internals, paths
+from finetunekit.foundation import arguments, file_kinds, html, keras_internals, paths
 from finetunekit.foundation.messages import listed, plural, say
 from finetunekit.models import graph
 from finetunekit.models.selection import Selector, find_layers_for
+
+_OTHERWISE = {
+    file_kinds.KERAS: "It is a whole model: load it with `load_backbone(path)`.",
+    file_kinds.NUMPY: "Read the arrays by `np.load` and give them to `model.set_weights`.",
+    file_kinds.SAFETENSORS: "Use `load_weights_from_torch(model, path)`.",
+    file_kinds.TORCH: "Use `load_weights_from_torch(model, path)`.",
+}
 
 
 @dataclass(frozen=True)
@@ -91,9 +98,11 @@ def load_weights(
 ) -> WeightsReport:
     """Loads weights from a file into the model, in place: all of them, or none.
 
-    Layers are matched by name, and their weights by name and shape; never by shape alone. Names
-    that Keras numbered itself (`dense_3` here, `dense_1` there) are matched in the order of the
-    layers, if class, number, weight names and shapes agree; the report says so.
+    Layers are matched by name, and their weights by name and shape. Names that Keras numbered
+    itself (`dense_3` here, `dense_1` there) are matched in the order of the layers, if class,
+    number, weight names and shapes agree; the report says so. Layers of a subclassed model are
+    matched by their names, then by the attributes that hold them. In a file without names, order
+    and shapes decide, and it is an error if they leave more than one way.
 
     Args:
         model: A built model of the architecture that the file was written from. For the backbone
@@ -126,24 +135,17 @@ def load_weights(
     _check_model(model)
     arguments.check_flag(allow_partial, "allow_partial")
     target = paths.check_source(path, "path")
-    if target.lower().endswith(".keras"):
-        raise ValueError(
-            "`path` is a whole model, not a file of weights. Load it with `load_backbone(path)`. "
-            f"Received: path={target!r}"
-        )
+    _check_kind(target)
     skipped = _skipped(model, skip)
     with hdf5.open_checked(target, "path") as file:
         source = weights_files.layout(file, target, "path")
         rows, assignments = _decide(model, source, skipped)
         report = WeightsReport(os.path.basename(target), tuple(rows))
         _check_complete(report, target, allow_partial=allow_partial)
-        values = [
-            hdf5.array(group, key, shape=tuple(variable.shape), name="path")
-            for variable, group, key in assignments
-        ]
-    for (variable, _, _), value in zip(assignments, values, strict=True):
-        variable.assign(value)
-    changed = {id(variable) for variable, _, _ in assignments}
+        values = [assignment.read() for assignment in assignments]
+    for assignment, value in zip(assignments, values, strict=True):
+        assignment.variable.assign(value)
+    changed = {id(assignment.variable) for assignment in assignments}
     for place in graph.walk(model):
         # It computes with constants that it makes of its variables.
         if isinstance(place.layer, keras.layers.Normalization) and changed & set(
@@ -152,6 +154,17 @@ def load_weights(
             place.layer.finalize_state()
     _say(report, model)
     return report
+
+
+def _check_kind(path: str) -> None:
+    kind = file_kinds.kind_of(path)
+    if kind is None and path.lower().endswith(".keras"):
+        kind = file_kinds.KERAS
+    if kind in _OTHERWISE:
+        raise ValueError(
+            f"`path` is {kind}, not a file of weights of Keras. {_OTHERWISE[kind]} "
+            f"Received: path={path!r}"
+        )
 
 
 def _check_model(model: Any) -> None:
@@ -207,8 +220,9 @@ def _decide(
                 continue
             assignments += assigned
             how = "by order" if by_order else found.how
-            note = f"stored as {found.stored.name!r}" if found.stored.name != layer.name else ""
-            rows.append(WeightsRow(layer.name, "loaded", count, how, note))
+            notes = [f"stored as {found.stored.name!r}"] if found.stored.name != layer.name else []
+            notes += dict.fromkeys(note for part in assigned for note in part.notes)
+            rows.append(WeightsRow(layer.name, "loaded", count, how, "; ".join(notes)))
     rows += [
         WeightsRow(entry.name, "skipped", _stored_size(entry), note="in the file only")
         for entry in left

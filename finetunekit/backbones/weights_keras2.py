@@ -1,5 +1,6 @@
 """Weights of layers in Keras 2 files, found by their lists of names."""
 
+import functools
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -9,17 +10,17 @@ import keras
 
 from finetunekit.backbones import hdf5
 from finetunekit.backbones.keras2 import weights as keras2
+from finetunekit.backbones.keras2.conversions import LayerArrays, Written
+from finetunekit.backbones.weights_nested import Match, holds_models
 from finetunekit.backbones.weights_pairing import (
     Assignment,
     Disagreement,
     Pair,
     Stored,
     difference,
-    is_numbered,
-    kind_of,
     paired,
 )
-from finetunekit.foundation import keras_internals
+from finetunekit.foundation.messages import listed
 from finetunekit.models import graph
 
 
@@ -28,9 +29,12 @@ class Keras2File:
 
     def __init__(self, group: h5py.Group, name: str) -> None:
         self.group, self.name = group, name
+        self.flattens: list[str] = []
+        self.written = Written.read([group, group.file], name)
 
     def pairs(self, model: keras.Model) -> tuple[list[Pair], list[Stored]]:
         """The model's layers with what is stored for each, and what is stored for none."""
+        self.flattens = [place.path for place in graph.walk(model) if _mixes_axes(place.layer)]
         return paired(model, self._stored())
 
     def _stored(self) -> list[Stored]:
@@ -55,43 +59,57 @@ class Keras2File:
         Raises:
             Disagreement: If names or shapes differ.
         """
-        pairs = keras2.match_layer(layer, stored.keys, stored.shapes)
-        if pairs is None:
-            variables = keras2.variables_of(layer)
-            if [tuple(v.shape) for v in variables] == [*stored.shapes] and _is_nameless(variables):
-                return [(variables[0], stored.group, stored.keys[0])], True
-            raise Disagreement(difference(variables, stored))
-        by_order = graph.is_graph(layer) and _by_order(layer, pairs, stored)
-        assigned = [(variable, stored.group, stored.keys[number]) for variable, number in pairs]
-        return assigned, by_order
+        arrays = LayerArrays(layer, stored.keys, stored.shapes, self.written)
+        found = keras2.match_layer(layer, arrays.names, arrays.shapes, arrays.fits, renumbered=True)
+        if found is None:
+            found = self._nameless(layer, stored)
+        elif fault := arrays.fault(found.pairs):
+            raise Disagreement(fault)
+        elif self.flattens and arrays.is_turned(found.pairs):
+            raise Disagreement(
+                "its kernel in the file is of a model with channels first, and "
+                f"{self.flattens[0]!r} would put the pixels in another order than there"
+            )
+        assigned = [
+            Assignment(
+                variable,
+                functools.partial(arrays.read, variable, number, stored.group, self.name),
+                tuple(arrays.notes(variable, number)),
+            )
+            for variable, number in found.pairs
+        ]
+        return assigned, found.by_order
+
+    def _nameless(self, layer: keras.layers.Layer, stored: Stored) -> Match:
+        """Of one variable that its layer gave no name.
+
+        Raises:
+            Disagreement: If it is another layer.
+        """
+        variables = keras2.variables_of(layer)
+        shapes = [tuple(v.shape) for v in variables]
+        if shapes == [*stored.shapes] and _is_nameless(variables):
+            return Match([(variables[0], 0)], by_order=True)
+        if holds_models(layer) and sorted(shapes) == sorted(stored.shapes):
+            owners = dict.fromkeys(key.rpartition("/")[0] for key in stored.keys)
+            raise Disagreement(
+                f"the layers inside are called otherwise in the file, {listed(owners, 6)}, and "
+                "their shapes leave more than one way"
+            )
+        raise Disagreement(difference(variables, stored))
 
 
-def _by_order(model: keras.Model, pairs: Sequence[tuple[Any, int]], stored: Stored) -> bool:
-    """Whether layers inside a nested model have other names in the file.
-
-    Raises:
-        Disagreement: If these are not all names that Keras numbered: order must not override
-            names.
-    """
-    owners = {
-        id(v): p.layer for p in graph.leaves(model) for v in keras_internals.own_weights(p.layer)
-    }
-    names = {_owner(variable.path) for variable, _ in pairs}
-    by_order = False
-    for variable, number in pairs:
-        ours, theirs = _owner(variable.path), _owner(stored.keys[number])
-        kind = kind_of(owners[id(variable)])
-        if ours != theirs:
-            by_order = True
-            if theirs in names and not (is_numbered(ours, kind) and is_numbered(theirs, kind)):
-                raise Disagreement(f"the file has {theirs!r} where the model has {ours!r}")
-    return by_order
+def _mixes_axes(layer: keras.layers.Layer) -> bool:
+    """Whether a layer puts channels and pixels into one axis."""
+    if not isinstance(layer, (keras.layers.Flatten, keras.layers.Reshape)):
+        return False
+    try:
+        shape = tuple(layer.input.shape)
+    except (AttributeError, ValueError):  # Called several times, or inside a wrapper.
+        return True
+    return len(shape) > 3 and any(size != 1 for size in shape[1:-1])
 
 
 def _is_nameless(variables: Sequence[Any]) -> bool:
     """Whether it is one variable that its layer gave no name, such as ConvNeXt's LayerScale."""
     return len(variables) == 1 and re.fullmatch(r"variable(_\d+)?", variables[0].name) is not None
-
-
-def _owner(name: str) -> str:
-    return "/".join(name.split(":")[0].split("/")[-2:-1])

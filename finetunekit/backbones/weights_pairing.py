@@ -1,21 +1,46 @@
 """Stored layers paired with layers of the model: by name, by order where names are numbered."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import h5py
 import keras
+import numpy as np
 
-Assignment = tuple[Any, h5py.Group, str]  # A variable, and where its value stands.
-
-# Keras 2 numbered its Functional models under another name.
-_ALIASES = {"model": "functional"}
+# Names that Keras 1 and 2 numbered, of what has another name today.
+_ALIASES = {
+    "atrousconvolution1d": "conv1d",
+    "atrousconvolution2d": "conv2d",
+    "batchnormalization": "batch_normalization",
+    "conv_lst_m2d": "conv_lstm2d",
+    "convlstm2d": "conv_lstm2d",
+    "convolution1d": "conv1d",
+    "convolution2d": "conv2d",
+    "convolution3d": "conv3d",
+    "cu_dnngru": "gru",
+    "cu_dnnlstm": "lstm",
+    "deconvolution2d": "conv2d_transpose",
+    "model": "functional",
+    "prelu": "p_re_lu",
+    "separableconvolution2d": "separable_conv2d",
+    "simplernn": "simple_rnn",
+    "timedistributed": "time_distributed",
+    "timedistributeddense": "dense",
+}
 
 
 class Disagreement(Exception):
     """Why a stored layer does not fit the layer it is meant for."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A variable, what reads its value, and what is converted on the way, in words."""
+
+    variable: Any
+    read: Callable[[], np.ndarray[Any, Any]]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

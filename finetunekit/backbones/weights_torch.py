@@ -2,46 +2,27 @@
 
 import os
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
-from finetunekit.backbones import checkpoints, report
-from finetunekit.backbones.torch_models.builder import named
+from finetunekit.backbones import (
+    checkpoints,
+    feature_order,
+    report,
+    torch_defaults,
+    torch_matching,
+    torch_modules,
+)
+from finetunekit.backbones.checkpoints import Checkpoint
+from finetunekit.backbones.torch_matching import Match
+from finetunekit.backbones.torch_modules import Order
 from finetunekit.backbones.weights import WeightsReport, WeightsRow
 from finetunekit.foundation import arguments
-from finetunekit.foundation.messages import listed, say
-from finetunekit.models import graph
+from finetunekit.foundation.messages import listed, plural, say, warn
 
-_L = keras.layers
-_IGNORED = ("num_batches_tracked", "position_ids")
-
-
-@dataclass(frozen=True)
-class _Slot:
-    """A layer of the model, and what its weights look like in torch: names and shapes."""
-
-    path: str
-    layer: Any
-    shapes: dict[str, tuple[int, ...]]
-
-    @property
-    def signature(self) -> tuple[Any, ...]:
-        return tuple(sorted(self.shapes.items()))
-
-
-@dataclass(frozen=True)
-class _Group:
-    """The tensors of one module of torch."""
-
-    prefix: str
-    tensors: dict[str, np.ndarray]
-
-    @property
-    def signature(self) -> tuple[Any, ...]:
-        return tuple(sorted((name, array.shape) for name, array in self.tensors.items()))
+_REORDERED = "features reordered from channel, height, width"
 
 
 def load_weights_from_torch(
@@ -49,29 +30,36 @@ def load_weights_from_torch(
     path: str | os.PathLike[str],
     *,
     reference: tuple[Any, Any] | None = None,
+    state_dict: str | None = None,
 ) -> WeightsReport:
     """Loads the weights of a torch checkpoint into a model, in place: all of them, or none.
 
-    Convolutions, dense layers, embeddings, BatchNormalization and LayerNormalization are matched
-    by name, if all names agree (`layer1.0.conv1` is `layer1_0_conv1`); otherwise by order, if all
-    classes and shapes agree; otherwise by shape, if each shape occurs once. Anything else is
-    ambiguous, which is an error. Equal shapes do not prove that the model computes the same:
-    padding, epsilons and flattening differ between the two, so pass `reference`.
+    Convolutions, dense layers, embeddings and normalisations are matched by name: what agrees once
+    a common prefix is taken off counts (`model.layer1.0.conv1` is `layer1_0_conv1`). What is left
+    is matched by order, if classes and shapes agree, or by a shape that occurs once. A pairing that
+    contradicts names or shapes, or is ambiguous, is an error. Dense layers behind a Flatten, and in
+    front of a Reshape to images, get their features in Keras' order, channels last.
+
+    Matching weights do not prove that the model computes the same: padding and epsilons are not in
+    a checkpoint. Keras' own defaults are warned of; pass `reference` to be sure.
 
     Args:
         model: A built Keras model.
         path: A file of `torch.save` or safetensors; torch is not needed.
         reference: A batch as the Keras model takes it and what the torch model gives for it,
             `(inputs, outputs)`; if the outputs differ, the old weights are restored.
+        state_dict: The key of the state dict, if the file holds several, or of a part of it, such
+            as `"state_dict"` or `"model.student.backbone"`. By default the only one; of raw and
+            averaged weights of the same model, the averaged ones.
 
     Returns:
         A `WeightsReport`.
 
     Raises:
-        ValueError: If there is no unique match, or the outputs differ from the
-            reference. The model is as it was.
+        ValueError: If there is no unique match, several state dicts may be meant, or the outputs
+            differ from the reference. The model is as it was.
         OSError: If the file cannot be read.
-        TypeError: If it is not a keras.Model.
+        TypeError: If it is not a keras.Model, or `state_dict` is not a string.
 
     Example:
         ```python
@@ -86,128 +74,92 @@ def load_weights_from_torch(
     """
     arguments.check_model(model)
     target = os.fspath(path)
-    groups = _groups(checkpoints.read(target, "path"))
-    slots = _slots(model)
-    pairs, how = _pairs(slots, groups, model, target)
-    old = [[np.array(w) for w in slot.layer.get_weights()] for slot, _ in pairs]
-    for slot, group in pairs:
-        slot.layer.set_weights(_arrays(slot.layer, group.tensors))
+    checkpoint = checkpoints.read(target, "path", state_dict=state_dict)
+    matches = _matches(model, checkpoint, target)
+    orders = _orders(model, checked=reference is not None)
+    old = [[np.array(w) for w in match.slot.layer.get_weights()] for match in matches]
+    for match in matches:
+        layer, tensors = match.slot.layer, match.group.tensors
+        layer.set_weights(torch_modules.arrays(layer, tensors, orders.get(id(layer), Order())))
     if reference is not None:
         try:
             report.check_parity(model, reference)
         except BaseException:
-            for (slot, _), arrays in zip(pairs, old, strict=True):
-                slot.layer.set_weights(arrays)
+            for match, arrays in zip(matches, old, strict=True):
+                match.slot.layer.set_weights(arrays)
             raise
-    rows = [
-        WeightsRow(slot.path, "loaded", _count(slot), how, f"stored as {group.prefix!r}")
-        for slot, group in pairs
-    ]
+    reordered = [match.slot.path for match in matches if id(match.slot.layer) in orders]
+    _say(model, target, checkpoint, matches, reordered, compared=reference is not None)
+    return WeightsReport(os.path.basename(target), _rows(checkpoint, matches, reordered))
+
+
+def _matches(model: keras.Model, checkpoint: Checkpoint, path: str) -> list[Match]:
+    slots, groups = torch_modules.slots(model), torch_modules.groups(checkpoint.arrays)
+    try:
+        return torch_matching.match(slots, groups, checkpoint.key)
+    except torch_matching.Mismatch as fault:
+        raise ValueError(
+            f"`path` and {model.name!r} {fault}. Name the layers as in torch, `layer1_0_conv1` for "
+            "`layer1.0.conv1`, build the model in the order of the file, or take a part of the "
+            f"file with `state_dict=`; nothing was loaded. Received: path={path!r}"
+        ) from fault
+
+
+def _rows(
+    checkpoint: Checkpoint, matches: list[Match], reordered: list[str]
+) -> tuple[WeightsRow, ...]:
+    rows = []
+    for match in matches:
+        path, note = match.slot.path, f"stored as {match.group.prefix!r}"
+        note += f", {_REORDERED}" if path in reordered else ""
+        rows.append(WeightsRow(path, "loaded", match.slot.count, match.how, note))
+    note = f"raw weights; the average {checkpoint.key!r} is taken"
+    left = checkpoint.left.items()
+    return (*rows, *(WeightsRow(key, "skipped", count, note=note) for key, count in left))
+
+
+def _say(
+    model: keras.Model,
+    path: str,
+    checkpoint: Checkpoint,
+    matches: list[Match],
+    reordered: list[str],
+    *,
+    compared: bool,
+) -> None:
+    source = os.path.basename(path)
+    for line in checkpoint.notes:
+        say(f"{source}: left out {line}")
     say(
-        f"weights of {len(rows)} layers of {model.name!r} from {os.path.basename(target)}, "
-        f"matched {how}"
-        + ("" if reference is not None else "; not compared with outputs: give `reference=`")
+        f"weights of {plural(len(matches), 'layer')} of {model.name!r} from {source}, matched "
+        + _ways(matches)
+        + (f"; {_REORDERED} for {listed(reordered, 4)}" if reordered else "")
+        + ("" if compared else "; not compared with outputs: give `reference=`")
     )
-    return WeightsReport(os.path.basename(target), tuple(rows))
+    if not compared:
+        for doubt in torch_defaults.doubts(
+            (match.slot.path, match.slot.layer) for match in matches
+        ):
+            warn(f"{source}: {doubt}")
 
 
-def _count(slot: _Slot) -> int:
-    return sum(int(np.prod(shape)) for shape in slot.shapes.values())
+def _orders(model: keras.Model, *, checked: bool) -> dict[int, Order]:
+    """The orders of flattened features; what cannot be followed needs outputs to compare with."""
+    try:
+        return feature_order.orders(model)
+    except feature_order.Untraceable as fault:
+        if checked:
+            return {}
+        raise ValueError(
+            f"`model` {fault}, so it is not clear in which order torch has its weights. Build it "
+            "as a graph of layers with Flatten and Reshape, or pass `reference=`: then the weights "
+            f"are taken as they are, and the outputs compared. Received: model={model!r}"
+        ) from fault
 
 
-def _groups(state: dict[str, np.ndarray]) -> list[_Group]:
-    found: dict[str, dict[str, np.ndarray]] = {}
-    for key, array in state.items():
-        prefix, _, name = key.rpartition(".")
-        if name not in _IGNORED:
-            found.setdefault(prefix, {})[name] = array
-    return [_Group(prefix, tensors) for prefix, tensors in found.items()]
-
-
-def _slots(model: keras.Model) -> list[_Slot]:
-    slots = []
-    for place in graph.leaves(model):
-        if not place.layer.weights:
-            continue
-        shapes = _shapes_in_torch(place.layer)
-        if shapes is None:
-            raise ValueError(
-                f"`model` has the layer {place.path!r}, a {type(place.layer).__name__}, which has "
-                "no plain counterpart in torch. Set its weights yourself, "
-                "`layer.set_weights(arrays)`. "
-                f"Received: model={model!r}"
-            )
-        slots.append(_Slot(place.path, place.layer, shapes))
-    return slots
-
-
-def _shapes_in_torch(layer: Any) -> dict[str, tuple[int, ...]] | None:
-    if isinstance(layer, (_L.BatchNormalization, _L.LayerNormalization)):
-        names = {"gamma": "weight", "beta": "bias"}
-        names |= {"moving_mean": "running_mean", "moving_variance": "running_var"}
-        return {names[v.name]: tuple(v.shape) for v in layer.weights if v.name in names}
-    if isinstance(layer, _L.Embedding):
-        return {"weight": tuple(layer.embeddings.shape)}
-    if type(layer) not in (_L.Dense, _L.Conv1D, _L.Conv2D, _L.DepthwiseConv2D):
-        return None
-    kernel = tuple(layer.kernel.shape)
-    if isinstance(layer, _L.DepthwiseConv2D):
-        shape: tuple[int, ...] = (kernel[2] * kernel[3], 1, *kernel[:2])
-    else:
-        shape = (kernel[-1], kernel[-2], *kernel[:-2])
-    return {"weight": shape} | ({"bias": tuple(layer.bias.shape)} if layer.use_bias else {})
-
-
-def _arrays(layer: Any, tensors: dict[str, np.ndarray]) -> list[np.ndarray]:
-    """The tensors of a module in the order and form of the layer's weights."""
-    if isinstance(layer, (_L.BatchNormalization, _L.LayerNormalization)):
-        names = {"gamma": "weight", "beta": "bias"}
-        names |= {"moving_mean": "running_mean", "moving_variance": "running_var"}
-        return [tensors[names[v.name]] for v in layer.weights]
-    weight = tensors["weight"]
-    if isinstance(layer, _L.DepthwiseConv2D):
-        weight = weight.reshape(*layer.kernel.shape[2:], *weight.shape[2:]).transpose(2, 3, 0, 1)
-    elif not isinstance(layer, _L.Embedding):
-        weight = np.moveaxis(weight, (0, 1), (-1, -2))
-    return [weight, *([tensors["bias"]] if "bias" in tensors else [])]
-
-
-def _pairs(
-    slots: list[_Slot], groups: list[_Group], model: keras.Model, path: str
-) -> tuple[list[tuple[_Slot, _Group]], str]:
-    by_name = {named(group.prefix): group for group in groups}
-    names = [slot.layer.name for slot in slots]
-    if set(names) == set(by_name) and len(set(names)) == len(slots) == len(groups):
-        pairs = [(slot, by_name[slot.layer.name]) for slot in slots]
-        if all(slot.signature == group.signature for slot, group in pairs):
-            return pairs, "by name"
-    ours, theirs = ([part.signature for part in parts] for parts in (slots, groups))
-    if ours == theirs:
-        return list(zip(slots, groups, strict=True)), "by order"
-    if Counter(ours) == Counter(theirs) and len(set(ours)) == len(ours):
-        by_shape = {group.signature: group for group in groups}
-        return [(slot, by_shape[slot.signature]) for slot in slots], "by shape"
-    raise ValueError(_disagreement(slots, groups, model, path))
-
-
-def _disagreement(slots: list[_Slot], groups: list[_Group], model: keras.Model, path: str) -> str:
-    ours = Counter(slot.signature for slot in slots)
-    theirs = Counter(group.signature for group in groups)
-    if ours == theirs:
-        twice = {signature for signature, count in ours.items() if count > 1}
-        what = (
-            "hold the same shapes in another order, and some several times, so that it is not "
-            f"clear which is which: {listed([s.path for s in slots if s.signature in twice], 4)}"
-        )
-    else:
-        lacking = [s.path for s in slots if ours[s.signature] > theirs[s.signature]]
-        over = [g.prefix for g in groups if theirs[g.signature] > ours[g.signature]]
-        what = (
-            f"do not agree: nothing of the right shape is there for {listed(lacking, 4) or 'none'}"
-            f", and {listed(over, 4) or 'none'} of the file is left over"
-        )
-    return (
-        f"`path` and {model.name!r} {what}. Name the layers as in torch, `layer1_0_conv1` for "
-        "`layer1.0.conv1`, or build the model in the order of the file; nothing was loaded. "
-        f"Received: path={path!r}"
-    )
+def _ways(matches: list[Match]) -> str:
+    """How the layers were matched: `by name`, or `by name (3) and by order (1)`."""
+    count = Counter(match.how for match in matches)
+    if len(count) == 1:
+        return matches[0].how
+    return " and ".join(f"{how} ({number})" for how, number in count.items())

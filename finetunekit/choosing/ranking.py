@@ -8,12 +8,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit.backbones import load_backbone
+from finetunekit.backbones.loading import load_backbone
 from finetunekit.caching.features import cache_features
 from finetunekit.choosing.scores import linear_probe, logme
 from finetunekit.foundation import html
 from finetunekit.foundation.messages import listed, obeys_verbose, plural, say
-from finetunekit.models import inputs, metadata
+from finetunekit.models import classifier, data_formats, inputs, metadata
 from finetunekit.tasks.attach import pick_output
 from finetunekit.tasks.pooling import pool_features
 from finetunekit.text import attach, lengths
@@ -224,18 +224,20 @@ def _try(
 def _load(source: Any, x: Any) -> keras.Model:
     shape = np.shape(x)[1:] if attach.as_texts(x) is None and not isinstance(x, dict) else ()
     try:
-        return load_backbone(source, input_shape=shape if len(shape) == 3 else None)
+        found = load_backbone(source, input_shape=shape if len(shape) == 3 else None)
     except ValueError as error:
         if "input_shape" not in str(error):
             raise
-        return load_backbone(source)  # It has a size of its own.
+        found = load_backbone(source)  # It has a size of its own.
+    return classifier.without_probabilities(found)
 
 
 def _features(model: keras.Model, x: Any, batch_size: int) -> np.ndarray:
     """A vector for each sample."""
     given = inputs.tokenized(x, model)
     outputs = pick_output(model.output, None, model)
-    pooled = pool_features(outputs, "auto", model, model.input)
+    layout = pick_output(data_formats.output_layouts(model), None, model)
+    pooled = pool_features(outputs, "auto", model, model.input, layout)
     vectors = model if pooled is outputs and not isinstance(model.output, dict) else None
     if vectors is None:
         vectors = keras.Model(model.input, pooled)

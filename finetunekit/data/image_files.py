@@ -14,7 +14,7 @@ import numpy as np
 from finetunekit.backbones.contract import input_contract
 from finetunekit.data.image_decoding import Decoded, decode, depth_of, pillow
 from finetunekit.foundation.messages import listed, plural, say, warn
-from finetunekit.models import image_sizes, metadata
+from finetunekit.models import data_formats, image_sizes, metadata
 from finetunekit.models.metadata import InputContract
 
 FITTING = "center_crop"
@@ -112,7 +112,8 @@ def read_for(model: keras.Model, paths: Paths) -> np.ndarray:
         paths: The files, or one.
 
     Returns:
-        uint8 `(n, height, width, channels)` in 0..255.
+        uint8 `(n, height, width, channels)` in 0..255; with the channels first if the model takes
+        them so.
 
     Raises:
         ValueError: If the model takes no images, or files cannot be read.
@@ -137,7 +138,7 @@ def read_for(model: keras.Model, paths: Paths) -> np.ndarray:
             "tuned, as far as is known: of each, the smallest depth that holds its values is taken "
             "for white. If your camera has another, read them yourself"
         )
-    return to_channels(found.images, image_sizes.channels(model))
+    return as_fed(found.images, model)
 
 
 def remember(model: keras.Model, bits: int | None) -> None:
@@ -147,12 +148,13 @@ def remember(model: keras.Model, bits: int | None) -> None:
     metadata.remember(model, contract=read_as)
 
 
-def to_channels(images: np.ndarray, channels: int | None) -> np.ndarray:
-    """RGB images with as many channels as a model takes: grey by the weights of ITU-R BT.601."""
-    if channels != 1:
-        return images
-    grey = images @ np.array([0.299, 0.587, 0.114], "float32")
-    return np.rint(grey[..., None]).astype("uint8")
+def as_fed(images: np.ndarray, model: keras.Model) -> np.ndarray:
+    """RGB images as a model takes them: grey by the weights of ITU-R BT.601, its data format."""
+    if image_sizes.channels(model) == 1:
+        grey = images @ np.array([0.299, 0.587, 0.114], "float32")
+        images = np.rint(grey[..., None]).astype("uint8")
+    first = data_formats.of_input(model) == data_formats.FIRST
+    return np.ascontiguousarray(np.moveaxis(images, -1, 1)) if first else images
 
 
 def read_files(

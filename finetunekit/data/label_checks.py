@@ -141,15 +141,21 @@ def check_split(
     names = task.class_names or range(family.class_count(task))
     never_trained, not_held_out = ([names[c] for c in classes] for classes in absent)
     if never_trained or any(chance[c] < _SORTED for c in absent[1]):
+        parts = {"validation": never_trained, "training": not_held_out}
+        alone = [f"{_classes(c)} in the {part} part only" for part, c in parts.items() if c]
         raise ValueError(
             "`validation_split` takes the last samples as they come, and the data look sorted: "
-            f"classes {never_trained} would be in the validation part only, {not_held_out} in the "
-            "training part only. Shuffle first, `order = np.random.default_rng(0)"
-            ".permutation(len(x)); x, y = x[order], y[order]`, or give `validation_data`. "
+            f"that would put {' and '.join(alone)}. Shuffle first, "
+            "`order = np.random.default_rng(0).permutation(len(x)); x, y = x[order], y[order]`, or "
+            "give `validation_data`. "
             f"Received: validation_split={split!r}"
         )
     if not_held_out:
         warn(
-            f"validation_split={split}: classes {not_held_out} have so few samples that none is in "
-            "the validation part; give `validation_data` to measure them too"
+            f"validation_split={split}: there are so few samples of {_classes(not_held_out)} that "
+            "none is in the validation part; give `validation_data` to measure them too"
         )
+
+
+def _classes(names: list[Any]) -> str:
+    return f"{'class' if len(names) == 1 else 'classes'} {', '.join(map(repr, names))}"

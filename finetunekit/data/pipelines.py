@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from finetunekit.models import graph, inputs
+from finetunekit.models import graph, input_shapes, inputs
 from finetunekit.text import attach
 
 
@@ -113,10 +113,10 @@ def _check_input(part: Any, tensor: Any, model: keras.Model, name: str) -> None:
             f"{type(part).__name__}"
         )
     wanted, found = tuple(tensor.shape), known_shape(part)
-    if found is not None and not inputs.fits(found, wanted):
+    if found is not None and not input_shapes.fits(found, wanted):
         raise ValueError(
-            f"`{name}` must give batches of shape {inputs.shape_text(wanted)} for "
-            f"{model.name!r}. {inputs.remedy_for_shape(wanted, found)}"
+            f"`{name}` must give batches of shape {input_shapes.shape_text(wanted)} for "
+            f"{model.name!r}. {input_shapes.remedy_for_shape(wanted, found, model)}"
             f"Received: {name} with batches of shape {found}"
         )
 
@@ -173,7 +173,7 @@ def check_length(data: Any, steps: int | None, name: str, steps_name: str) -> No
         )
     if steps is not None:
         return
-    what = _unknown_length(data)
+    what = unknown_length(data)
     # Validation may stop where the data end; only training runs a step too many.
     if what and (name == "x" or what.startswith("an endless")):
         raise ValueError(
@@ -185,7 +185,8 @@ def check_length(data: Any, steps: int | None, name: str, steps_name: str) -> No
         )
 
 
-def _unknown_length(data: Any) -> str:
+def unknown_length(data: Any) -> str:
+    """What data are whose number of batches cannot be known; empty for others."""
     if isinstance(data, keras.utils.PyDataset):
         return "a PyDataset of unknown length" if data.num_batches is None else ""
     if callable(getattr(data, "cardinality", None)):

@@ -6,6 +6,8 @@ import zipfile
 import zlib
 from pathlib import PurePosixPath
 
+from finetunekit.foundation import contents
+
 # What reading a damaged archive raises, or the JSON in it, which may be nested too deeply.
 DAMAGED = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RecursionError)
 
@@ -32,6 +34,8 @@ def check(path: str, name: str) -> None:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
     except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError) as error:
+        if fault := contents.mistaken(path):
+            raise ValueError(f"`{name}` {fault}. Received: {name}={path!r}") from error
         raise ValueError(
             f"`{name}` is not a complete '.keras' archive: it is corrupt, truncated, or of another "
             f"kind ({type(error).__name__}: {error}). Copy or save it again. "

@@ -1,14 +1,17 @@
 """Checks of arguments: one function and one error text for each kind."""
 
+import contextlib
 import math
 import numbers
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import keras
 
 from finetunekit.foundation.messages import closest, listed
+
+_LONGEST = 200  # Characters of a value that an error shows.
 
 
 class Interval(NamedTuple):
@@ -41,8 +44,20 @@ def check_model(
         TypeError: If it is not a Keras model.
     """
     if not isinstance(model, kind):
+        is_data = isinstance(model, (list, tuple, dict)) or hasattr(model, "shape")
+        if is_data or hasattr(model, "element_spec"):
+            remedy = remedy or "The model comes first, the data after it."
         more = f"{remedy} " if remedy else ""
-        raise TypeError(f"`{name}` must be a keras.Model. {more}Received: {name}={model!r}")
+        raise TypeError(f"`{name}` must be a keras.Model. {more}Received: {shown(name, model)}")
+
+
+def shown(name: str, value: Any) -> str:
+    """`name=value` for an error: of arrays the shape, of what is long the beginning."""
+    shape = getattr(value, "shape", None)
+    if shape and (isinstance(shape, tuple) or keras.ops.is_tensor(value)):
+        return f"{name} of type {type(value).__name__} and shape {tuple(shape)}"
+    text = repr(value)
+    return f"{name}={text if len(text) <= _LONGEST else f'{text[:_LONGEST]}...'}"
 
 
 def is_number(value: Any) -> bool:
@@ -66,7 +81,7 @@ def check_number(value: Any, name: str, interval: Interval, what: str = "") -> f
     if not is_number(value) or not interval.holds(float(value)):
         error = ValueError if is_number(value) else TypeError
         more = f", {what}" if what else ""
-        raise error(f"`{name}` must be {interval.words}{more}. Received: {name}={value!r}")
+        raise error(f"`{name}` must be {interval.words}{more}. Received: {shown(name, value)}")
     return float(value)
 
 
@@ -77,7 +92,7 @@ def check_flag(value: Any, name: str) -> None:
         TypeError: If it is neither True nor False.
     """
     if not isinstance(value, bool):
-        raise TypeError(f"`{name}` must be True or False. Received: {name}={value!r}")
+        raise TypeError(f"`{name}` must be True or False. Received: {shown(name, value)}")
 
 
 def check_choice(value: Any, name: str, names: Iterable[str]) -> None:
@@ -90,7 +105,7 @@ def check_choice(value: Any, name: str, names: Iterable[str]) -> None:
     if not isinstance(value, str) or value not in known:
         hint = closest(value, known) if isinstance(value, str) else ""
         raise ValueError(
-            f"`{name}` must be one of {listed(known, 20)}. {hint}Received: {name}={value!r}"
+            f"`{name}` must be one of {listed(known, 20)}. {hint}Received: {shown(name, value)}"
         )
 
 
@@ -101,7 +116,7 @@ def check_path(value: Any, name: str) -> str:
         TypeError: If it is neither a string nor a path.
     """
     if not isinstance(value, (str, os.PathLike)):
-        raise TypeError(f"`{name}` must be a string or a path. Received: {name}={value!r}")
+        raise TypeError(f"`{name}` must be a string or a path. Received: {shown(name, value)}")
     return str(os.fspath(value))
 
 
@@ -126,10 +141,10 @@ def check_int(value: Any, name: str, smallest: int, *, optional: bool = False) -
         return
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(
-            f"`{name}` must be an int of at least {smallest}. Received: {name}={value!r}"
+            f"`{name}` must be an int of at least {smallest}. Received: {shown(name, value)}"
         )
     if value < smallest:
-        raise ValueError(f"`{name}` must be at least {smallest}. Received: {name}={value!r}")
+        raise ValueError(f"`{name}` must be at least {smallest}. Received: {shown(name, value)}")
 
 
 def callback_list(callbacks: Any) -> list[Any]:
@@ -139,3 +154,26 @@ def callback_list(callbacks: Any) -> list[Any]:
     if callbacks is None:
         return []
     return list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+
+
+@contextlib.contextmanager
+def renamed(name: str, given: str, values: Mapping[str, str]) -> Iterator[None]:
+    """Errors raised inside name the argument that the caller gave, not that of an inner function.
+
+    Args:
+        name: The argument of the inner function.
+        given: The argument of the caller.
+        values: What was passed on -> what was given.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, OSError) as error:
+        text = str(error)
+        if f"`{name}`" not in text:
+            raise
+        text = text.replace(f"`{name}`", f"`{given}`").replace(
+            f"Received: {name}=", f"Received: {given}="
+        )
+        for passed, value in values.items():
+            text = text.replace(repr(passed), repr(value))
+        raise type(error)(text) from error

@@ -71,6 +71,19 @@ def incoming(tensor: Any) -> list[Any]:
     return list(history.operation._inbound_nodes[history.node_index].input_tensors)
 
 
+def output_index(tensor: Any) -> int:
+    """Which of its operation's outputs a symbolic tensor is."""
+    return int(tensor._keras_history.tensor_index)
+
+
+def lists_its_layers(layer: keras.layers.Layer) -> bool:
+    """Whether its config holds those of its layers, with what of them is frozen.
+
+    Others, such as the backbones of KerasHub and composite layers, make their layers anew.
+    """
+    return type(layer) is Functional or isinstance(layer, keras.Sequential)
+
+
 def own_trainable_variables(layer: keras.layers.Layer) -> list[Any]:
     """The layer's own variables made with `trainable=True`, whatever their flag says now.
 
@@ -146,6 +159,16 @@ def safe_mode_of_loading() -> bool | None:
     """
     safe_mode = serialization_lib.in_safe_mode()
     return None if safe_mode is None else bool(safe_mode)
+
+
+@contextlib.contextmanager
+def safe_mode_scope(safe_mode: bool) -> Iterator[None]:
+    """Configs read inside are read as inside of `load_model` with this `safe_mode`.
+
+    Outside of a scope, a layer's own `from_config` reads a vocabulary from any path.
+    """
+    with serialization_lib.SafeModeScope(safe_mode):
+        yield
 
 
 @contextlib.contextmanager

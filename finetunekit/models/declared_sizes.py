@@ -1,17 +1,14 @@
 """Sizes that a file's configuration declares, checked before memory is taken."""
 
-import json
 import math
 import os
 import random
-import zipfile
-from collections.abc import Iterator
 from typing import Any
 
-import h5py
 import keras
 
-from finetunekit.foundation import archives, keras_internals
+from finetunekit.foundation import keras_internals
+from finetunekit.models import file_configs
 
 # A look at the config alone may be wrong by this much: kernels larger than a layer's inputs, say.
 _DOUBT = 16
@@ -39,7 +36,7 @@ def check(path: str, name: str, *, custom_objects: Any, safe_mode: bool) -> None
         ValueError: If the weights would take up far more than the file holds.
     """
     held = os.path.getsize(path)
-    config = _config(path)
+    config = file_configs.read(path)
     if config is None:
         return
     guess = _guess(config)
@@ -60,7 +57,7 @@ def _needed(config: dict[str, Any], custom_objects: Any, safe_mode: bool) -> int
     """The bytes of the weights; None if the model cannot be built, which Keras then says."""
     state = random.getstate()  # Building draws seeds; loading draws them again.
     try:
-        with keras_internals.deferred_variables():
+        with keras_internals.deferred_variables(), keras_internals.safe_mode_scope(safe_mode):
             model = _built(config, custom_objects, safe_mode)
         return sum(math.prod(v.shape) * _bytes(v.dtype) for v in model.variables)
     except Exception:  # A config may be wrong in any way.
@@ -80,20 +77,6 @@ def _built(config: dict[str, Any], custom_objects: Any, safe_mode: bool) -> Any:
     )
 
 
-def _config(path: str) -> dict[str, Any] | None:
-    """The model's config; None if it cannot be read, which Keras then says."""
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                config = json.loads(archive.read("config.json"))
-        else:
-            with h5py.File(path, "r") as file:
-                config = json.loads(file.attrs["model_config"])
-    except (*archives.DAMAGED, OSError, KeyError, TypeError):
-        return None
-    return config if isinstance(config, dict) else None
-
-
 def _bytes(dtype: str) -> int:
     return 8 if "64" in dtype else 4
 
@@ -102,8 +85,10 @@ def _guess(config: Any) -> int:
     """About how many numbers the layers hold, by the sizes in the config alone."""
     own: list[int] = []
     widest = 1
-    flattens = any(inner.get("class_name") in ("Flatten", "Reshape") for inner in _dicts(config))
-    for inner in _dicts(config):
+    flattens = any(
+        inner.get("class_name") in ("Flatten", "Reshape") for inner in file_configs.dicts(config)
+    )
+    for inner in file_configs.dicts(config):
         kernel = inner.get("kernel_size")
         factor = _product(kernel) if isinstance(kernel, (list, tuple)) else 1
         own += [_size(inner.get(key)) * factor for key in _SIZES]
@@ -113,17 +98,6 @@ def _guess(config: Any) -> int:
                 # All of a image meets one kernel only if it is flattened.
                 widest = max(widest, _product(shape if flattens else shape[-1:]))
     return sum(own) * max([widest, *own])
-
-
-def _dicts(config: Any) -> Iterator[dict[str, Any]]:
-    waiting = [config]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            yield value
-            waiting += value.values()
-        elif isinstance(value, list):
-            waiting += value
 
 
 def _size(value: Any) -> int:

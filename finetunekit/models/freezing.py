@@ -63,7 +63,8 @@ def unfreeze_layers(
     """Unfreezes layers in place; BatchNormalization stays as it is unless asked for.
 
     The layers around the chosen ones let them train again, and nothing else changes: variables
-    that were frozen one by one (the base of a LoRA layer, a bias) stay frozen.
+    that were frozen one by one (the base of a LoRA layer, a bias) stay frozen. So do layers that
+    the head makes no use of, such as BERT's pooler, unless nothing else is chosen.
 
     Args:
         model: A Keras model of any kind.
@@ -93,7 +94,7 @@ def unfreeze_layers(
     """
     chosen = list(find_layers(model, layers, params=params).values())
     targets = [
-        layer for layer in graph.with_descendants(chosen) if batch_norm or not _is_batch_norm(layer)
+        layer for layer in _without_idle(model, chosen) if batch_norm or not _is_batch_norm(layer)
     ]
     if not targets:
         raise ValueError(
@@ -145,7 +146,7 @@ def targets_of(
         ValueError: If the selector matches nothing that can train.
         TypeError: If the selector is of no known kind.
     """
-    chosen = graph.with_descendants(list(find_layers_for("trainable", model, layers).values()))
+    chosen = _without_idle(model, list(find_layers_for("trainable", model, layers).values()))
     head = metadata.roles(model).get("head")
     new = {id(layer) for layer in graph.with_descendants([head] if head is not None else [])}
     targets = [a for a in chosen if batch_norm or id(a) in new or not _is_batch_norm(a)]
@@ -155,6 +156,17 @@ def targets_of(
             f"frozen unless `batch_norm=True` is given. Received: trainable={layers!r}"
         )
     return targets
+
+
+def _without_idle(model: keras.Model, chosen: list[keras.layers.Layer]) -> list[keras.layers.Layer]:
+    """The chosen layers and all below, but for those that get no gradients, if others are there."""
+    every = graph.with_descendants(chosen)
+    tuned = metadata.models_on(model) or [model]
+    idle = [
+        {id(layer) for layer in graph.with_descendants(graph.idle_layers(whole))} for whole in tuned
+    ]
+    left = [layer for layer in every if not all(id(layer) in found for found in idle)]
+    return left if any(map(keras_internals.own_weights, left)) else every
 
 
 def _is_batch_norm(layer: keras.layers.Layer) -> bool:

@@ -183,6 +183,36 @@ def upstream(model: keras.Model, tensors: Iterable[Any] | None = None) -> list[A
     return list(found.values())
 
 
+def idle_layers(model: keras.Model, tensors: Iterable[Any] | None = None) -> list[Any]:
+    """The layers of a graph, nested ones included, that none of its outputs is made of.
+
+    Those of a nested model that has more outputs than are used, such as the pooler of BERT. They
+    get no gradients. Layers stand for all that is below them.
+
+    Args:
+        model: A model of any kind; one whose wiring cannot be read has no idle layers.
+        tensors: Some of its outputs, instead of all.
+    """
+    used: set[int] = set()
+    passed: list[Any] = []
+
+    def visit(inner: Any, outputs: Iterable[Any] | None) -> None:
+        wanted: dict[int, tuple[Any, set[int]]] = {}
+        for tensor in upstream(inner, outputs):
+            operation = keras_internals.producer(tensor)
+            used.add(id(operation))
+            if is_graph(operation) and operation is not inner:
+                row = wanted.setdefault(id(operation), (operation, set()))
+                row[1].add(keras_internals.output_index(tensor))
+        passed.extend(inner.layers)
+        for operation, indices in wanted.values():
+            visit(operation, [operation.outputs[index] for index in indices])
+
+    if is_graph(model):
+        visit(model, tensors)
+    return [layer for layer in passed if id(layer) not in used]
+
+
 def holds(operation: Any, wanted: set[int]) -> bool:
     """Whether it is a graph with one of the wanted operations in it, at any depth."""
     return is_graph(operation) and any(

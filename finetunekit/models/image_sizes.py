@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from finetunekit.models import graph, metadata
+from finetunekit.models import data_formats, graph, metadata
 from finetunekit.models.metadata import InputContract
 
 _DEFAULT = (224, 224)
@@ -31,7 +31,7 @@ def expected(model: keras.Model) -> tuple[int, int]:
             f"for it. Received: a model with input "
             f"{[tuple(tensor.shape) for tensor in known] if known else 'unknown'}"
         )
-    fixed = _sides(shape)
+    fixed = _sides(shape, model)
     if all(fixed):
         return int(fixed[0]), int(fixed[1])
     for contract in _contracts(model):
@@ -44,7 +44,7 @@ def expected(model: keras.Model) -> tuple[int, int]:
 def channels(model: keras.Model) -> int | None:
     """How many channels the images of a model have; None if it takes any number."""
     shape = _input_shape(model)
-    return None if shape is None else shape[3 if _channels_last() else 1]
+    return None if shape is None else shape[_channel_axis(model)]
 
 
 def doubt(model: keras.Model, shape: tuple[Any, ...], name: str = "x") -> str | None:
@@ -58,7 +58,7 @@ def doubt(model: keras.Model, shape: tuple[Any, ...], name: str = "x") -> str | 
     return (
         f"`{name}` holds images of {_text(_size(model, shape))} pixels, but {model.name!r} was "
         f"tuned on {_text(size)}, and is less accurate at another size. Resize them, "
-        f"`{resizing(size)}({name})`; `fit` on another size makes that the size of the model"
+        f"`{resizing(size, model)}({name})`; `fit` on another size makes that the size of the model"
     )
 
 
@@ -80,7 +80,7 @@ def doubt_between(
     return (
         f"`validation_data` holds images of {_text(other)} pixels, and {model.name!r} trains on "
         f"{_text(size)}: what is measured on them is not what it can do. Resize them, "
-        f"`{resizing(size)}(x)`"
+        f"`{resizing(size, model)}(x)`"
     )
 
 
@@ -102,12 +102,14 @@ def _size(model: keras.Model, shape: tuple[Any, ...]) -> tuple[int, int] | None:
     Spectrograms are as long as they are, and a model that labels pixels is at home at any size.
     """
     wanted = _input_shape(model)
-    if wanted is None or all(_sides(wanted)) or len(shape) != 4 or None in _sides(shape):
+    if wanted is None or len(shape) != 4:
+        return None
+    if all(_sides(wanted, model)) or None in _sides(shape, model):
         return None
     outputs = getattr(model, "outputs", None)
     if not outputs or any(len(tensor.shape) > 2 for tensor in outputs) or channels(model) != 3:
         return None
-    height, width = _sides(shape)
+    height, width = _sides(shape, model)
     return int(height), int(width)
 
 
@@ -115,10 +117,15 @@ def _text(size: tuple[int, int] | None) -> str:
     return "x".join(str(side) for side in size or ())
 
 
-def resizing(size: tuple[int, int]) -> str:
+def resizing(size: tuple[int, int], model: keras.Model | None = None) -> str:
     """The layer that fits images to a size as image files are, as code."""
     height, width = size
-    return f"keras.layers.Resizing({height}, {width}, crop_to_aspect_ratio=True, antialias=True)"
+    found = None if model is None else data_formats.of_input(model)
+    other = "" if found in (None, keras.config.image_data_format()) else f", data_format={found!r}"
+    return (
+        f"keras.layers.Resizing({height}, {width}, crop_to_aspect_ratio=True, "
+        f"antialias=True{other})"
+    )
 
 
 def _contracts(model: keras.Model) -> list[InputContract]:
@@ -135,9 +142,9 @@ def _input_shape(model: keras.Model) -> tuple[Any, ...] | None:
     return tuple(known[0].shape) if len(known) == 1 and len(known[0].shape) == 4 else None
 
 
-def _sides(shape: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(shape[1:3] if _channels_last() else shape[2:4])
+def _sides(shape: tuple[Any, ...], model: keras.Model) -> tuple[Any, ...]:
+    return tuple(shape[2:4] if _channel_axis(model) == 1 else shape[1:3])
 
 
-def _channels_last() -> bool:
-    return bool(keras.config.image_data_format() == "channels_last")
+def _channel_axis(model: keras.Model) -> int:
+    return 1 if data_formats.of_input(model) == data_formats.FIRST else 3

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from finetunekit.foundation.messages import closest, listed, say, warn
-from finetunekit.models import graph, image_sizes, metadata, tables
+from finetunekit.models import data_formats, graph, image_sizes, input_shapes, metadata, tables
 from finetunekit.models.metadata import InputContract
 from finetunekit.text import attach
 
@@ -48,7 +48,7 @@ def read(x: Any, model: keras.Model, name: str = "x", *, compare: bool = True) -
     for array, tensor in pairs:
         part = name if len(pairs) == 1 or tensor is None else f"{name}[{tensor.name!r}]"
         if tensor is not None:
-            _check_shape(array, tuple(tensor.shape), model, part)
+            input_shapes.check(array, tuple(tensor.shape), model, part)
         check_finite(array, part, columns)
     check_lengths(arrays, name)
     if compare and len(pairs) == 1:
@@ -140,11 +140,11 @@ def doubt_range(
     found += f"pixels that you have scaled to {start:.3g} to {end:.3g} before. "
     if high > end + width / 4 or low < start - width / 4:
         what = "These look raw. " if low >= 0 and high > 64 else ""
-        return f"{found}{what}{_scale(name, contract)}"
+        return f"{found}{what}{_scale(name, contract, model)}"
     if start < 0 <= low and high <= 1:
-        return f"{found}These look scaled to 0 to 1. {_scale(f'255 * {name}', contract)}"
+        return f"{found}These look scaled to 0 to 1. {_scale(f'255 * {name}', contract, model)}"
     if width > 64 and -3 <= low and high <= 3:
-        return f"{found}With these it sees next to nothing. {_scale('pixels', contract)}"
+        return f"{found}With these it sees next to nothing. {_scale('pixels', contract, model)}"
     return None
 
 
@@ -161,12 +161,15 @@ def _deep(high: float, name: str) -> str:
     )
 
 
-def _scale(pixels: str, contract: InputContract) -> str:
+def _scale(pixels: str, contract: InputContract, model: keras.Model) -> str:
     inside = "load the backbone with `preprocessing='inside'` and feed pixels of 0 to 255"
     if contract.mean is None or contract.std is None:
         return f"Scale them as the maker of the model did, or {inside}"
-    mean, std = ([round(float(v), 3) for v in row] for row in (contract.mean, contract.std))
+    mean, std = (str([round(float(v), 3) for v in row]) for row in (contract.mean, contract.std))
     order = "[..., ::-1]" if contract.channel_order == "bgr" else ""
+    if data_formats.of_input(model) == data_formats.FIRST:
+        mean, std = (f"np.reshape({row}, (-1, 1, 1))" for row in (mean, std))
+        order = order and "[:, ::-1]"
     parts = f"{pixels}{order}" if "*" not in pixels or order else f"({pixels})"
     return f"Scale RGB pixels of 0 to 255, `({parts} - {mean}) / {std}`, or {inside}"
 
@@ -283,18 +286,6 @@ def check_finite(array: np.ndarray, name: str, columns: Sequence[Any] = ()) -> N
             )
 
 
-def fits(found: tuple[Any, ...], wanted: tuple[Any, ...]) -> bool:
-    """Whether a batch of this shape can be fed; Keras adds or drops a last axis of length 1."""
-    if len(found) == len(wanted) - 1 and wanted[-1] == 1:
-        wanted = wanted[:-1]
-    elif len(found) == len(wanted) + 1 and found[-1] == 1:
-        found = found[:-1]
-    return len(found) == len(wanted) and all(
-        one is None or other is None or one == other
-        for one, other in zip(found[1:], wanted[1:], strict=True)
-    )
-
-
 def _wanted(model: keras.Model) -> Any:
     """The symbolic inputs as the model is called with them, or None if they are not known."""
     return graph.input_structure(model) if graph.is_graph(model) else None
@@ -361,39 +352,3 @@ def packing(part: Any) -> str:
 
 def _is_tensor(data: Any) -> bool:
     return not isinstance(data, np.ndarray) and bool(keras.ops.is_tensor(data))
-
-
-def _check_shape(x: np.ndarray, wanted: tuple[Any, ...], model: keras.Model, name: str) -> None:
-    if fits(x.shape, wanted):
-        return
-    raise ValueError(
-        f"`{name}` must have shape {shape_text(wanted)} for {model.name!r}. "
-        f"{remedy_for_shape(wanted, x.shape)}Received: {name} of shape {x.shape}"
-    )
-
-
-def remedy_for_shape(wanted: tuple[Any, ...], found: tuple[Any, ...]) -> str:
-    """What to do about inputs of a wrong shape, where it can be told."""
-    if len(found) == len(wanted) - 1 and fits((None, *found), wanted):
-        return "For a single sample, add the batch axis: `x[None]`; for a dataset, `.batch(32)`. "
-    if len(wanted) == 4 and wanted[-1] == 3 and (len(found) == 3 or found[-1] == 1):
-        return "Grey images become RGB with `np.repeat(x.reshape(*x.shape[:3], 1), 3, axis=-1)`. "
-    if len(wanted) == len(found) == 4:
-        if found[1] == wanted[-1] and found[-1] != wanted[-1]:
-            return "The channels come last in Keras: `np.moveaxis(x, 1, -1)`. "
-        if found[-1] == 4 and wanted[-1] == 3:
-            return "Drop the alpha channel: `x[..., :3]`. "
-        if found[-1] == wanted[-1]:
-            return (
-                f"Resize with `{image_sizes.resizing(wanted[1:3])}(x)`, or load the backbone with "
-                f"`input_shape={found[1:]}`. "
-            )
-    sizes = ", ".join("-1" if size is None else str(size) for size in wanted[1:])
-    return f"If the values are there in another form, `x.reshape(len(x), {sizes})`. "
-
-
-def shape_text(shape: tuple[Any, ...]) -> str:
-    """`(n, 96, 96, 3)` for `(None, 96, 96, 3)`."""
-    return (
-        "(" + ", ".join(["n", *("any" if size is None else str(size) for size in shape[1:])]) + ")"
-    )

@@ -164,6 +164,11 @@ def models_with(layers: list[keras.layers.Layer]) -> Iterator[keras.Model]:
             yield model
 
 
+def models_on(backbone: keras.layers.Layer) -> list[keras.Model]:
+    """The living models that `add_head` made of a backbone."""
+    return [model for model in list(state_tables.METADATA) if of(model).backbone is backbone]
+
+
 def frozen_variables(layer: keras.layers.Layer) -> frozenset[str]:
     """Names of the layer's own variables that stay frozen while the layer trains."""
     return state_tables.FROZEN_VARIABLES.get(layer, frozenset())

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from finetunekit.foundation import keras_internals
+from finetunekit.foundation.messages import warn
 from finetunekit.models import (
     compiled,
     graph,
@@ -64,6 +65,28 @@ class Known(Facet):
 
     def from_record(self, model: keras.Model, record: Record) -> None:
         metadata_record.from_record(model, record)
+
+
+class FrozenLayers(Facet):
+    """Which layers are frozen.
+
+    A plain graph keeps that in its config; models that make their layers anew, such as the
+    backbones of KerasHub, forget it, and so do composite layers.
+    """
+
+    def to_record(self, model: keras.Model) -> Record:
+        return {"layer_flags": _flags(model)}
+
+    def from_record(self, model: keras.Model, record: Record) -> None:
+        flags = record.get("layer_flags")
+        if flags is None or flags == _flags(model):
+            return
+        layers = _with_weights(model)
+        if len(flags) != len(layers):
+            warn(f"which layers of {model.name!r} were frozen cannot be told: look before you fit")
+            return
+        for place, trains in zip(layers, flags, strict=True):  # Outer ones first: they reach down.
+            place.layer.trainable = bool(trains)
 
 
 class FrozenVariables(Facet):
@@ -203,7 +226,7 @@ class Multipliers(Facet):
 
 
 class OptimizerState(Facet):
-    """The optimizer's state where variables are frozen one by one.
+    """The optimizer's state where variables are frozen in ways that Keras does not write down.
 
     Keras loads a file before it is known which those are, finds an optimizer for fewer variables
     than train, and drops its state.
@@ -214,8 +237,10 @@ class OptimizerState(Facet):
 
     def to_record(self, model: keras.Model) -> Record:
         optimizer = _optimizer(model)
-        one_by_one = any(_frozen_in(place.layer) for place in graph.leaves(model))
-        if optimizer is None or not optimizer.built or not one_by_one:
+        forgotten = _forgets_flags(model) or any(
+            _frozen_in(place.layer) for place in graph.leaves(model)
+        )
+        if optimizer is None or not optimizer.built or not forgotten:
             return {}
         values = [_values(variable) for variable in optimizer.variables]
         return {"optimizer": values, "fresh_optimizer": True}
@@ -267,6 +292,7 @@ class StashedSlots(Facet):
 # In this order: a later one may ask what an earlier one has put back.
 FACETS: tuple[Facet, ...] = (
     Known(),
+    FrozenLayers(),
     FrozenVariables(),
     RegularizersBefore(),
     Choices(),
@@ -309,6 +335,25 @@ def from_record(model: keras.Model, record: Record) -> None:
     """Puts back what `to_record` gave, on a model of the same layers."""
     for facet in FACETS:
         facet.from_record(model, record)
+
+
+def _flags(model: keras.Model) -> list[int]:
+    """Whether each layer trains, by its place: names inside of composite layers are no rule."""
+    return [int(place.layer.trainable) for place in _with_weights(model)]
+
+
+def _with_weights(model: keras.Model) -> list[graph.Place]:
+    return [place for place in graph.walk(model) if place.layer.weights]
+
+
+def _forgets_flags(model: keras.Model) -> bool:
+    """Whether something trains, in a model as Keras loads it, that is frozen now."""
+    return any(
+        not place.layer.trainable
+        and all(outer.trainable for outer in place.ancestors)
+        and not keras_internals.lists_its_layers(place.ancestors[-1])
+        for place in _with_weights(model)
+    )
 
 
 def _layers(model: keras.Model) -> dict[str, Any]:

@@ -1,15 +1,22 @@
 """The contents of `.keras` and HDF5 files, and the member that `save` adds."""
 
 import json
-import re
 import zipfile
 from typing import Any
 
 import keras
 
-from finetunekit.foundation import archives
+from finetunekit.foundation import archives, causes
 from finetunekit.foundation.messages import warn
-from finetunekit.models import declared_sizes, metadata, model_state, record_arrays
+from finetunekit.models import (
+    declared_sizes,
+    file_configs,
+    keras3_files,
+    load_errors,
+    metadata,
+    model_state,
+    record_arrays,
+)
 from finetunekit.text import tokenizer as tokenizers
 
 MEMBER = "finetunekit.json"
@@ -28,40 +35,30 @@ def read_model(
     compile: bool = True,
 ) -> keras.Model:
     """Keras' `load_model` with faults in words; a model whose compile() fails comes uncompiled."""
-    declared_sizes.check(path, name, custom_objects=custom_objects, safe_mode=safe_mode)
+    with (
+        keras3_files.readable(path, name) as target,
+        file_configs.with_given(target, name, custom_objects, safe_mode=safe_mode) as given,
+    ):
+        declared_sizes.check(target, name, custom_objects=given[1], safe_mode=safe_mode)
+        return _load(path, name, *given, safe_mode=safe_mode, compile=compile)
+
+
+def _load(
+    path: str, name: str, place: str, objects: dict[str, Any], *, safe_mode: bool, compile: bool
+) -> keras.Model:
+    """Loads the file at `place`; messages tell of the one at `path`."""
     try:
         return keras.saving.load_model(
-            path, custom_objects=custom_objects, safe_mode=safe_mode, compile=compile
+            place, custom_objects=objects, safe_mode=safe_mode, compile=compile
         )
     except Exception as error:  # Keras raises almost any type for a damaged or foreign file.
         if isinstance(error, PermissionError):
             raise
         if compile:
-            model = read_model(
-                path, name, custom_objects=custom_objects, safe_mode=safe_mode, compile=False
-            )
-            warn(f"{path}: loaded without its compile() settings ({_first_line(error)})")
+            model = _load(path, name, place, objects, safe_mode=safe_mode, compile=False)
+            warn(f"{path}: loaded without its compile() settings ({causes.cause_of(error)})")
             return model
-        raise ValueError(_explain(path, name, error)) from error
-
-
-def _explain(path: str, name: str, error: Exception) -> str:
-    text = _first_line(error)
-    if "Lambda" in str(error) or "safe_mode" in str(error):
-        remedy = "It holds code; if you trust its maker, load it with safe_mode=False. "
-    elif "custom_objects" in str(error) or "Could not locate" in str(error):
-        found = re.search(r"locate \w+ '(\w+)'", str(error))
-        missing = found[1] if found else "Name"
-        remedy = f"Give the class it needs: custom_objects={{{missing!r}: {missing}}}. "
-    else:
-        remedy = (
-            "It is damaged, cut short, or of another format: copy it again, or save it anew from "
-            "the program that made it. "
-        )
-    return (
-        f"`{name}` cannot be loaded as a Keras model. {remedy}Keras says: {text} "
-        f"Received: {name}={path!r}"
-    )
+        raise ValueError(load_errors.explain(path, name, error, objects, safe_mode)) from error
 
 
 def _first_line(error: Exception) -> str:

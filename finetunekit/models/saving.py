@@ -11,7 +11,7 @@ import keras
 from finetunekit.foundation import arguments, paths
 from finetunekit.foundation.messages import listed, obeys_verbose, say, warn
 from finetunekit.foundation.partial_files import partial_file
-from finetunekit.models import fresh_optimizer, graph, head_metrics, saved_files
+from finetunekit.models import fresh_optimizer, graph, head_metrics, lambdas, saved_files
 
 
 @obeys_verbose
@@ -75,13 +75,27 @@ def save(
     with partial_file(target, ".keras") as partial:
         left_out = _write(model, partial, optimizer=optimizer)
     say(f"saved {target} ({os.path.getsize(target) / 1e6:.1f} MB)", verbose)
+    _tell_what_is_not_in_it(model, target, left_out, verbose)
+    return target
+
+
+def _tell_what_is_not_in_it(
+    model: keras.Model, target: str, left_out: list[str], verbose: Any
+) -> None:
+    """What plain Keras, or anybody, does not get out of the file."""
+    functions = lambdas.needing_their_function(model) if verbose else []
+    if functions:
+        given = ", ".join(f"{name!r}: function" for name in functions)
+        warn(
+            f"{target} does not hold the functions of its Lambda layers {listed(functions)}: give "
+            f"them to open it, `ftk.load(path, custom_objects={{{given}}})`"
+        )
     if left_out:
         say(
             f"the metrics {listed(left_out)} come back with `finetunekit.load`; the file opens in "
             "plain Keras without them",
             verbose,
         )
-    return target
 
 
 def _write(model: keras.Model, path: str, *, optimizer: bool) -> list[str]:
@@ -149,7 +163,8 @@ def copy_model(model: keras.Model) -> keras.Model:
     Raises:
         ValueError: If the model cannot be saved.
     """
-    return from_bytes(*to_bytes(model))
+    content, classes = to_bytes(model)
+    return from_bytes(content, {**lambdas.given_by_name(model), **classes})
 
 
 def to_bytes(model: keras.Model) -> tuple[bytes, dict[str, type]]:
@@ -162,7 +177,7 @@ def to_bytes(model: keras.Model) -> tuple[bytes, dict[str, type]]:
             return file.read(), own
 
 
-def from_bytes(content: bytes, classes: dict[str, type]) -> keras.Model:
+def from_bytes(content: bytes, classes: dict[str, Any]) -> keras.Model:
     """The model that `to_bytes` gave; code in it is run, as Keras and pickle do."""
     with tempfile.TemporaryDirectory(prefix="finetunekit-") as folder:
         path = os.path.join(folder, "model.keras")
@@ -178,8 +193,10 @@ def load(
 
     Args:
         path: A file that `save` or plain Keras wrote.
-        custom_objects: Name -> class or function that the file needs.
-        safe_mode: Whether to refuse files that hold code (Lambda layers).
+        custom_objects: Name -> class or function that the file needs; the function of a Lambda
+            layer by the name of the layer.
+        safe_mode: Whether to refuse files that hold code (Lambda layers), or take a vocabulary
+            from another file.
 
     Returns:
         The model, compiled as it was saved.

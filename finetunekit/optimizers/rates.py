@@ -24,7 +24,8 @@ def trainable_part(model: keras.Model) -> str:
 
     In a model that was not made by `add_head`, the layers that train are its head if the frozen
     ones are whole models inside of it, or if they are Dense layers behind all that is frozen.
-    BatchNormalization does not count, since it may stay frozen for good.
+    BatchNormalization does not count, since it may stay frozen for good, nor do layers that the
+    output is not made of.
 
     Raises:
         ValueError: If nothing trains.
@@ -44,10 +45,12 @@ def trainable_part(model: keras.Model) -> str:
     if metadata.of(model).is_head:
         return "head"
     backbone = metadata.roles(model).get("backbone")
+    idle = {id(layer) for layer in graph.with_descendants(graph.idle_layers(model))}
     places = [
         place
         for place in graph.leaves(backbone if backbone is not None else model)
         if not isinstance(place.layer, keras.layers.BatchNormalization)
+        and id(place.layer) not in idle
     ]
     states = [any(id(v) in trains for v in place.layer.weights) for place in places]
     if backbone is not None and not any(states):

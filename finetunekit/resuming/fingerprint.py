@@ -19,6 +19,16 @@ _SETTINGS = {
     ),
     keras.callbacks.SwapEMAWeights: ("swap_on_epoch",),
 }
+# Keras' own that only watch: with them or without, the same numbers come out.
+WATCHERS = (
+    keras.callbacks.CSVLogger,
+    keras.callbacks.History,
+    keras.callbacks.LambdaCallback,
+    keras.callbacks.ProgbarLogger,
+    keras.callbacks.RemoteMonitor,
+    keras.callbacks.TensorBoard,
+)
+_WATCHERS = {kind.__name__ for kind in WATCHERS}
 _MANY = ("data", "callbacks", "metrics", "weights", "rates", "multipliers", "settings", "stages")
 
 
@@ -60,8 +70,24 @@ def _variables(model: keras.Model) -> dict[str, Any]:
 
 
 def describe_callbacks(callbacks: list[Any]) -> list[Any]:
-    """A row for each callback: its class, and what it says that it does to training."""
-    return [_callback(callback) for callback in callbacks]
+    """A row for each callback but watchers: its class, and what it does to training."""
+    return [_callback(callback) for callback in callbacks if type(callback) not in WATCHERS]
+
+
+def _without_watchers(facts: Any) -> Any:
+    """Facts of a file without rows of watchers, which files of earlier versions have."""
+    if isinstance(facts, list):
+        return [_without_watchers(part) for part in facts]
+    if not isinstance(facts, dict):
+        return facts
+    rows = {key: _without_watchers(part) for key, part in facts.items()}
+    if isinstance(rows.get("callbacks"), list):
+        rows["callbacks"] = [
+            row
+            for row in rows["callbacks"]
+            if not (isinstance(row, dict) and row.get("class") in _WATCHERS)
+        ]
+    return rows
 
 
 def _callback(callback: Any) -> dict[str, Any]:
@@ -100,6 +126,7 @@ def check_same(known: dict[str, Any], mine: dict[str, Any], name: str, of: Any) 
     Raises:
         ValueError: If anything differs; the message has what.
     """
+    known = _without_watchers(known)
     found = differences(known, mine)
     if not found:
         return

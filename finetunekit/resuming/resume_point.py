@@ -52,7 +52,7 @@ def read_checkpoint(path: Any) -> dict[str, Any] | None:
         )
     target = os.path.abspath(os.fspath(path))
     if not os.path.exists(target):
-        say(f"{target} is not there yet: the run begins at its beginning")
+        say(f"{target} does not exist yet: training starts from the beginning")
         return None
     return checkpoint_files.read(target, "resume")
 

@@ -199,7 +199,7 @@ class Run:
     def put_back(self) -> None:
         """What the callbacks and the generators of random numbers held."""
         if self.state is not None:
-            for callback, held in zip(self._callbacks, self.state["callbacks"], strict=True):
+            for callback, held in _paired(self._callbacks, self.state["callbacks"]):
                 # A copy, since callbacks change what they hold, and a plan may run again.
                 training_state.put_into_callback(callback, copy.deepcopy(held))
             random_states.put_into_random(self.state["random"], self._mixers)
@@ -215,6 +215,20 @@ class Run:
             for variable, value in pairs:
                 variable.assign(value)
             random_states.put_into_global(self.state["reached"])
+
+
+def _paired(callbacks: list[Any], states: list[Any]) -> list[tuple[Any, Any]]:
+    """The callbacks with their states, by class and order: those that only watch may be new."""
+    left = list(states)
+    pairs = []
+    for callback in callbacks:
+        name = type(callback).__name__
+        place = next((n for n, state in enumerate(left) if state["class"] == name), None)
+        if place is None:
+            say(f"the checkpoint holds no state of {name}, which starts anew")
+        else:
+            pairs.append((callback, left.pop(place)))
+    return pairs
 
 
 def _the_checkpoint(callbacks: list[Any]) -> Checkpoint | None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import keras
 
-from finetunekit.foundation import arguments, keras_internals
-from finetunekit.foundation.messages import listed, say
-from finetunekit.models import graph, metadata, model_state, value_ranges
+from finetunekit.foundation import arguments
+from finetunekit.foundation.messages import listed, say, warn
+from finetunekit.models import classifier, data_formats, graph, metadata, model_state, value_ranges
 from finetunekit.models.metadata import Task
 from finetunekit.tasks.families import family_of, make_task
 from finetunekit.tasks.heads import build_head
@@ -39,6 +39,7 @@ def add_head(
         task: `"binary"`, `"multiclass"`, `"multilabel"`, `"regression"`, or a `Task`.
         num_classes: How many outputs; 1 for binary and, unless said, for regression.
         class_names: One name a class, instead of `num_classes`; they travel with the saved model.
+            With neither, several classes are those of the head that a Hugging Face folder had.
         hidden_units: Units of Dense layers with ReLU before the output, such as `[128]`.
         dropout: Rate of a Dropout before each Dense layer of the head, 0 for none.
         l2: Strength of an L2 penalty on the head's kernels, 0 for none.
@@ -74,13 +75,12 @@ def add_head(
             "`backbone` has a head already. Use `replace_head(model, task)`, which puts another "
             f"one on its backbone. Received: backbone={backbone!r}"
         )
-    task = make_task(task, num_classes, class_names)
+    task = make_task(task, num_classes, _class_names(backbone, task, num_classes, class_names))
     inputs = graph.new_inputs(backbone)
     features = pick_output(backbone(_augmented(inputs, augmentation, backbone)), output, backbone)
-    _freeze_unused(backbone, output)
     # Outside of the head: a Sequential warns about a mask that its first layer uses well.
     pooling = family_of(task).pooling if pooling == "auto" else pooling
-    pooled = pool_features(features, pooling, backbone, inputs)
+    pooled = _pooled(features, pooling, backbone, inputs, output)
     head = build_head(
         pooled.shape[1:],
         task,
@@ -105,6 +105,14 @@ def add_head(
     return model
 
 
+def _pooled(features: Any, pooling: Any, backbone: keras.Model, inputs: Any, output: Any) -> Any:
+    """A vector of the output picked for each sample; what only other outputs need is frozen."""
+    _check_features(backbone, output)
+    _freeze_unused(backbone, output)
+    layout = pick_output(data_formats.output_layouts(backbone), output, backbone)
+    return pool_features(features, pooling, backbone, inputs, layout)
+
+
 def replace_head(
     model: keras.Model,
     task: str | Task,
@@ -113,7 +121,9 @@ def replace_head(
 ) -> keras.Model:
     """Returns a new model with another head on the same backbone; the old model stays valid.
 
-    A model that `add_head` did not make loses its last layer with weights and what follows it.
+    A model that `add_head` did not make loses its classifier: its last layer with weights, a Dense
+    layer or a convolution, and what follows it, also inside of a nested model. If it labelled each
+    pixel, so does the new one, unless `pooling` is given.
     If the task and its number of outputs stay the same, a compiled model keeps its compile
     configuration and the optimizer state of the backbone; else compile it anew.
 
@@ -141,7 +151,9 @@ def replace_head(
     """
     arguments.check_model(model)
     known = metadata.of(model)
-    backbone = known.backbone if known.backbone is not None else _without_last_layer(model)
+    backbone = known.backbone if known.backbone is not None else _without_classifier(model)
+    if known.backbone is None and len(model.outputs[0].shape) > 3:
+        head_options.setdefault("pooling", None)  # It labels each pixel, and so does the new head.
     if known.augmentation:
         head_options.setdefault("augmentation", known.augmentation)
     new = add_head(backbone, task, num_classes, **head_options)
@@ -161,6 +173,19 @@ def _keep_compilation(old: keras.Model, new: keras.Model) -> bool:
     metadata.remember(new, task=dataclasses.replace(after.task, one_hot=before.task.one_hot))
     model_state.carry_compilation(old, new)
     return True
+
+
+def _class_names(backbone: keras.Model, task: Any, num_classes: Any, class_names: Any) -> Any:
+    """The class names given, or where a number is needed, those of the head that the files had."""
+    given = num_classes is not None or class_names is not None
+    former = () if given else metadata.of(backbone).origin.get("class_names", ())
+    if not former or task not in ("multiclass", "multilabel"):
+        return class_names
+    say(
+        f"the head is for the {len(former)} classes that {backbone.name!r} was trained on, "
+        f"{listed(former, 6)}; `num_classes=` or `class_names=` gives others"
+    )
+    return tuple(former)
 
 
 def _check_backbone(backbone: Any) -> None:
@@ -190,6 +215,7 @@ def _augmented(inputs: Any, augmentation: Any, backbone: keras.Model) -> Any:
             f"Received: augmentation={augmentation!r}"
         )
     _check_ranges(layers, backbone)
+    _check_formats(layers, backbone)
     for layer in layers:
         inputs = keras.tree.map_structure(layer, inputs)
     return inputs
@@ -203,17 +229,31 @@ def _check_ranges(layers: Sequence[Any], backbone: keras.Model) -> None:
         raise ValueError(f"`augmentation` does not fit the inputs: {doubt}. Received: augmentation")
 
 
+def _check_formats(layers: Sequence[Any], backbone: keras.Model) -> None:
+    """Raises for layers that would take the rows of an image for its channels."""
+    if len(backbone.inputs[0].shape) != 4:
+        return
+    wanted = data_formats.of_input(backbone)
+    for layer in layers:
+        found = getattr(layer, "data_format", None)
+        if found not in (None, wanted):
+            raise ValueError(
+                f"`augmentation` must take images as {backbone.name!r} does, {wanted}, but "
+                f"{layer.name!r} takes them {found}. Give the layer `data_format={wanted!r}`. "
+                f"Received: augmentation={layer!r}"
+            )
+
+
 def _freeze_unused(backbone: keras.Model, output: Any) -> None:
     """Freezes what only other outputs are made of: it gets no gradients, which Keras warns of."""
     if len(backbone.outputs) == 1:
         return
     picked = pick_output(backbone.output, output, backbone)
-    used = {id(keras_internals.producer(tensor)) for tensor in graph.upstream(backbone, [picked])}
-    idle = [x for x in backbone.layers if x.trainable_weights and id(x) not in used]
+    idle = [x for x in graph.idle_layers(backbone, [picked]) if x.trainable_weights]
     for layer in idle:
         layer.trainable = False
     if idle:
-        say(f"froze {listed([x.name for x in idle], 4)}: the head does not use what they compute")
+        say(f"froze {listed([x.name for x in idle], 4)}, which the head makes no use of")
 
 
 def _as_layers(augmentation: Any) -> tuple[Any, ...]:
@@ -254,24 +294,35 @@ def pick_output(outputs: Any, wanted: Any, backbone: keras.Model) -> Any:
     )
 
 
-def _without_last_layer(model: keras.Model) -> keras.Model:
-    """The model up to the input of its last layer with weights."""
-    layer, is_chain = None, graph.is_graph(model) and len(model.outputs) == 1
-    tensor = model.outputs[0] if is_chain else None
-    while tensor is not None:
-        layer = keras_internals.producer(tensor)
-        before = keras_internals.incoming(tensor)
-        if len(before) != 1 or getattr(layer, "weights", None):
-            break
-        tensor = before[0]
-    if tensor is None or not isinstance(layer, keras.layers.Dense):
+def _without_classifier(model: keras.Model) -> keras.Model:
+    found = classifier.find(model)
+    if found is None:
         raise ValueError(
             f"`model`, {model.name!r}, was not made by `add_head`, and its head cannot be told "
-            "from the rest: it does not end in a Dense layer. Cut it yourself, "
+            "from the rest: it does not end in a Dense layer, or in a convolution of as many "
+            "channels as it has outputs, with a softmax or sigmoid. Cut it yourself, "
             "`backbone = keras.Model(model.inputs, model.get_layer(NAME).output)`, and use "
             f"`add_head`. Received: model={model!r}"
         )
-    say(f"{model.name!r} has no recorded head: layer {layer.name!r} and what follows is replaced")
-    backbone = keras.Model(graph.input_structure(model), before[0], name=f"{model.name}_backbone")
-    metadata.carry(model, backbone, task=None, backbone=None, head=None)
-    return backbone
+    return classifier.take_off(model, found)
+
+
+def _check_features(backbone: keras.Model, output: Any) -> None:
+    """Warns of class probabilities, which hold little of what the layers before them know."""
+    one = isinstance(backbone, keras.Sequential)
+    picked = pick_output(backbone.outputs[0] if one else backbone.output, output, backbone)
+    number = next(n for n, tensor in enumerate(backbone.outputs) if tensor is picked)
+    if not classifier.gives_probabilities(backbone, number):
+        return
+    found = classifier.find(backbone)
+    remedy = (
+        "`backbone = keras.Model(backbone.inputs, backbone.get_layer(NAME).output)`"
+        if found is None
+        else "`load_backbone(..., include_top=False)`, or `replace_head(backbone, task)` instead "
+        "of `add_head`"
+    )
+    warn(
+        f"{backbone.name!r} ends in the {classifier.activation(backbone, number)} of a classifier: "
+        f"the new head learns from its {picked.shape[-1]} probabilities, not from the features "
+        f"before them. Leave the classifier off: {remedy}"
+    )

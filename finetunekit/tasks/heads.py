@@ -8,7 +8,7 @@ import keras
 
 from finetunekit.foundation import arguments
 from finetunekit.foundation.messages import listed
-from finetunekit.models import metadata
+from finetunekit.models import data_formats, metadata
 from finetunekit.models.metadata import Task
 from finetunekit.tasks.families import family_of, make_task
 
@@ -37,6 +37,7 @@ def build_head(
     l2: float = 0.0,
     activation: str | None = "auto",
     pooling: str | None = "auto",
+    data_format: str | None = None,
     name: str = "head",
 ) -> keras.Sequential:
     """Builds a new model that turns features into the task's output: stock Keras layers only.
@@ -53,6 +54,8 @@ def build_head(
         activation: `"auto"` is the task's (sigmoid, softmax, none); None gives logits.
         pooling: `"auto"` averages over space or tokens where there are any; `"avg"`, `"max"`,
             `"flatten"`, or None to leave the features as they are.
+        data_format: `"channels_first"` for features such as `(1280, 7, 7)`; None is Keras' own
+            setting for images and volumes, and `"channels_last"` for tokens.
         name: The model's name.
 
     Returns:
@@ -72,12 +75,13 @@ def build_head(
         ```
     """
     task = make_task(task, num_classes, class_names)
-    feature_shape = _checked_shape(feature_shape)
+    feature_shape, data_format = _checked_shape(feature_shape, data_format)
     last = _output_activation(task, activation)
     units = _checked_units(hidden_units)
     rate, strength = checked_rate(dropout, "dropout"), _checked_strength(l2)
     chain: list[Any] = [keras.Input(feature_shape)]
-    pool = pooling_layer(feature_shape, family_of(task).pooling if pooling == "auto" else pooling)
+    pooling = family_of(task).pooling if pooling == "auto" else pooling
+    pool = pooling_layer(feature_shape, pooling, data_format)
     if pool is not None:
         chain.append(pool)
     for number in units:
@@ -108,22 +112,37 @@ def _scaled(task: Task, activation: Any) -> list[keras.layers.Layer]:
     return layers
 
 
-def _checked_shape(feature_shape: Any) -> tuple[int | None, ...]:
+def _checked_shape(feature_shape: Any, data_format: Any) -> tuple[tuple[int | None, ...], str]:
     if not isinstance(feature_shape, (list, tuple)) or not feature_shape:
         raise TypeError(
             "`feature_shape` must be the shape of one sample's features, such as (1280,) or "
             f"(7, 7, 1280). Received: feature_shape={feature_shape!r}"
         )
-    if feature_shape[-1] is None:
+    data_format = _checked_format(data_format, len(feature_shape))
+    number, which = (0, "first") if data_format == data_formats.FIRST else (-1, "last")
+    if feature_shape[number] is None:
         raise ValueError(
-            "`feature_shape` must say the number of features, its last entry, such as (1280,). "
+            f"`feature_shape` must say the number of features, its {which} entry, such as (1280,). "
             f"Received: feature_shape={feature_shape!r}"
         )
-    return tuple(feature_shape)
+    return tuple(feature_shape), data_format
+
+
+def _checked_format(data_format: Any, axes: int) -> str:
+    if data_format is None:
+        return str(keras.config.image_data_format()) if axes > 2 else data_formats.LAST
+    if data_format not in (data_formats.LAST, data_formats.FIRST):
+        raise ValueError(
+            "`data_format` must be 'channels_last', 'channels_first' or None. "
+            f"Received: data_format={data_format!r}"
+        )
+    return data_format if axes > 1 else data_formats.LAST
 
 
 def pooling_layer(
-    feature_shape: Sequence[int | None], pooling: str | None
+    feature_shape: Sequence[int | None],
+    pooling: str | None,
+    data_format: str = data_formats.LAST,
 ) -> keras.layers.Layer | None:
     """The layer that makes one vector of spatial or token features, or None if none is wanted."""
     rank = len(feature_shape) + 1
@@ -152,9 +171,10 @@ def pooling_layer(
                 "`input_shape=`, or use pooling='avg'. "
                 f"Received: features of shape {(None, *feature_shape)}"
             )
-        return keras.layers.Flatten(name="pooling")
+        return keras.layers.Flatten(data_format, name="pooling")
     kind = "avg" if pooling == "auto" else pooling
-    return _POOLING[kind][rank](name="pooling", dtype=_pooling_dtype(kind, rank))
+    dtype = _pooling_dtype(kind, rank)
+    return _POOLING[kind][rank](data_format=data_format, name="pooling", dtype=dtype)
 
 
 def _pooling_dtype(kind: str, rank: int) -> str | None:

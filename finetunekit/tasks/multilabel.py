@@ -43,6 +43,16 @@ class Multilabel(SigmoidFamily):
                 f"Received: y of shape {shape}"
             )
 
+    def count_in_labels(self, labels: np.ndarray) -> int | None:
+        """The columns of the labels."""
+        if labels.ndim < 2:
+            raise ValueError(
+                "Labels for task 'multilabel' must be a row of 0 and 1 for each sample, one column "
+                "a label. For one class a sample use task 'multiclass'. "
+                f"Received: labels of shape {labels.shape}"
+            )
+        return int(labels.shape[-1])
+
     def recognises_loss(self, loss: str, activation: str | None, width: int) -> bool:
         """Several outputs that are not a softmax, and a loss of yes or no for each."""
         return loss in self.losses and width > 1 and activation != "softmax"

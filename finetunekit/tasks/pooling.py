@@ -6,25 +6,32 @@ import keras
 from keras import ops
 
 from finetunekit.foundation import keras_internals
-from finetunekit.models import graph
+from finetunekit.models import data_formats, graph
+from finetunekit.models.data_formats import Layout
 from finetunekit.tasks.heads import pooling_layer
 from finetunekit.text import roles
 
 
-def pool_features(features: Any, pooling: Any, backbone: keras.Model, inputs: Any) -> Any:
+def pool_features(
+    features: Any, pooling: Any, backbone: keras.Model, inputs: Any, layout: Layout | None = None
+) -> Any:
     """One vector a sample, by stock layers and operations of Keras.
+
+    Where they are to stay as they are, their channels come last, which the head's layers expect.
 
     Args:
         features: A backbone's output.
         pooling: `"auto"`, `"avg"`, `"max"`, `"first"`, `"last"`, `"flatten"` or None.
         backbone: What has made them.
         inputs: What it was called on, a padding mask among them if it takes one.
+        layout: Which axis of the features counts the channels; None is the last one.
 
     Raises:
         ValueError: If features of this shape cannot be pooled so.
     """
+    features, data_format = _ordered(features, pooling, layout)
     if len(features.shape) != 3 or pooling in (None, "flatten"):
-        layer = pooling_layer(features.shape[1:], pooling)
+        layer = pooling_layer(features.shape[1:], pooling, data_format)
         return features if layer is None else layer(features)
     mask = roles.mask_of(backbone, inputs)
     if pooling == "auto" and mask is not None and roles.is_causal(backbone):
@@ -49,6 +56,20 @@ def pool_features(features: Any, pooling: Any, backbone: keras.Model, inputs: An
         # Over no token Keras divides by zero: a sample of padding only takes all of them.
         pooled = pool(features, mask=ops.logical_or(real, ops.logical_not(some)))
     return ops.where(some, pooled, 0.0)
+
+
+def _ordered(features: Any, pooling: Any, layout: Layout | None) -> tuple[Any, str]:
+    """The features in an order that the layers of Keras take, and its name."""
+    rank = len(features.shape)
+    channels = rank - 1 if layout is None or rank < 3 else layout.channel_axis()
+    if channels == rank - 1:
+        return features, data_formats.LAST
+    if channels == 1 and rank > 3 and pooling is not None:
+        return features, data_formats.FIRST
+    rest = [axis for axis in range(1, rank) if axis != channels]
+    return keras.layers.Permute((*rest, channels), name="channels_last")(
+        features
+    ), data_formats.LAST
 
 
 def _implied_mask(backbone: keras.Model, inputs: Any) -> Any:

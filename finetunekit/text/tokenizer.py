@@ -21,6 +21,15 @@ _CONFIG = "tokenizer.json"
 # Their texts come between <s> and </s>, and two </s> stand in a pair.
 _ROBERTA_LIKE = ("RobertaTokenizer", "XLMRobertaTokenizer", "BartTokenizer")
 
+HELD_IN_FILES = (
+    "language_tokens",
+    "merges",
+    "proto",
+    "special_tokens",
+    "vocabulary",
+)
+"""Options of KerasHub's tokenizers that may be paths, which a file of others must not name."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tokenizer:
@@ -78,7 +87,7 @@ class Tokenizer:
         else:
             config = self.encoder.get_config()
             options = {key: config[key] for key in sorted(config) if _is_plain(config[key])}
-            for held_in_files in ("vocabulary", "merges", "proto", "config_file"):
+            for held_in_files in (*HELD_IN_FILES, "config_file"):
                 options.pop(held_in_files, None)
             record |= {"class": type(self.encoder).__name__, "options": options}
             with tempfile.TemporaryDirectory() as folder:
@@ -113,6 +122,9 @@ def _from_kerashub(kind: str, options: dict[str, Any], files: dict[str, bytes]) 
     found = getattr(hub.models, kind, None)
     if not isinstance(found, type) or not issubclass(found, hub.models.Tokenizer):
         raise ValueError(f"the tokenizer's class is unknown: {kind!r}")
+    elsewhere = [key for key in HELD_IN_FILES if isinstance(options.get(key), str)]
+    if elsewhere:
+        raise ValueError(f"the tokenizer's {elsewhere[0]} is in another file, which is not read")
     encoder = found(**options)
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files.items():

@@ -91,7 +91,7 @@ def plan_fit(
         memory_limit: Bytes, or a text such as `"2 GB"`, that features may take in memory; beyond,
             they go to a temporary file. Defaults to half of what is free.
         resume: The file of a `callbacks.Checkpoint`, to go on where that run was interrupted, with
-            the same data and settings; if there is none yet, the run begins at its beginning.
+            the same data and settings; if there is none yet, training starts from the beginning.
         **unknown: Nothing else is an argument of `fit`; a misspelt one is an error.
 
     Returns:

@@ -56,6 +56,8 @@ class Datasets:
         train, validation_data, test_data = sources.parts(train, validation_data, test_data)
         known = sources.read(train, "train", backbone, options.image_size, names, labels=True)
         task, y, why = label_tasks.task_of_labels(known.y, options.task, names or known.class_names)
+        if known.of_files and options.task == "auto":
+            why = f"the folder has {len(known.class_names or ())} subfolders of images"
         choices = {"task": f"{task.name}, {why}"}
         kept, held_out = _divided(known, y, task, validation_data, options, choices)
         also = functools.partial(

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from finetunekit.backbones import load_backbone
+from finetunekit.backbones.loading import load_backbone
 from finetunekit.callbacks.early_stopping import EarlyStopping
 from finetunekit.callbacks.time_budget import seconds_of
 from finetunekit.foundation import arguments

@@ -8,6 +8,7 @@ import keras
 
 from finetunekit.callbacks.time_budget import TimeBudget
 from finetunekit.foundation.messages import plural
+from finetunekit.models import graph
 from finetunekit.optimizers import depth
 from finetunekit.training.stage import Stage
 from finetunekit.tuning.judge import Judge
@@ -30,26 +31,36 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "probe_epochs": Length.fixed(10, fewest_steps=70, most=50),
         "epochs": Length.fixed(10, fewest_steps=70, most=20),
         "top": 0.5,
-        "learning_rate": 1e-4,
+        "learning_rate": 3e-4,
         "layer_decay": 1.0,
     },
 }
+# Transformers diverge at rates that convolutions bear.
+_RATE_WITH_ATTENTION = 1e-4
 
 
-def with_defaults(options: Options, *, texts: bool, samples: int) -> Options:
+def with_defaults(options: Options, *, texts: bool, attention: bool, samples: int) -> Options:
     """The options with the rules of the kind of backbone where they say `"auto"`.
 
     Args:
         options: The options.
         texts: Whether the backbone takes texts.
+        attention: Whether there is attention in it.
         samples: How many samples train; few of them are seen more often by the probe.
     """
     rules = dict(_DEFAULTS["texts" if texts else "others"])
+    if attention:
+        rules["learning_rate"] = _RATE_WITH_ATTENTION
     rules["probe_epochs"] = rules["probe_epochs"].epochs(1.0, samples // options.batch_size)
     return dataclasses.replace(
         options,
         **{name: value for name, value in rules.items() if getattr(options, name) == "auto"},
     )
+
+
+def has_attention(model: keras.Model) -> bool:
+    """Whether a layer of the model, at any depth, is one of attention."""
+    return any("Attention" in type(place.layer).__name__ for place in graph.walk(model))
 
 
 def stages_of(
@@ -91,7 +102,7 @@ def _upper(
     decides = isinstance(options.epochs, Length)
     length = str(options.epochs) if decides else plural(options.epochs, "epoch")
     choices["fine-tune"] = (
-        f"the head and the last {count} of {len(found) - 1} blocks, {length} at a rate of "
+        f"the head and {_blocks(count, len(found) - 1)}, {length} at a rate of "
         f"{options.learning_rate:.2g} that falls along a cosine{_decay(options.layer_decay)}"
     )
     return Stage(
@@ -103,6 +114,12 @@ def _upper(
         callbacks=callbacks,
         name="fine-tune",
     )
+
+
+def _blocks(count: int, of: int) -> str:
+    if count == of:
+        return "the backbone, which is one block" if of == 1 else f"all {of} blocks"
+    return f"the last of {of} blocks" if count == 1 else f"the last {count} of {of} blocks"
 
 
 def _decay(decay: float) -> str:

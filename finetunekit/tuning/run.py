@@ -5,19 +5,20 @@ from typing import Any
 
 import keras
 
-from finetunekit.backbones import load_backbone
+from finetunekit.backbones.loading import load_backbone
 from finetunekit.data import image_files
 from finetunekit.foundation.messages import obeys_verbose, say
-from finetunekit.models import metadata
+from finetunekit.models import classifier, metadata
 from finetunekit.models.metadata import Task
 from finetunekit.tasks import add_head
 from finetunekit.training.compiling import compile_for_task
 from finetunekit.training.stages import fit_in_stages
 from finetunekit.tuning import options as given_options
+from finetunekit.tuning import own_names
 from finetunekit.tuning.datasets import Datasets
 from finetunekit.tuning.judge import Judge, measure
 from finetunekit.tuning.options import Options
-from finetunekit.tuning.recipe import HEAD_RATE, stages_of, with_defaults
+from finetunekit.tuning.recipe import HEAD_RATE, has_attention, stages_of, with_defaults
 from finetunekit.tuning.report import TuneReport
 
 
@@ -58,7 +59,7 @@ def fine_tune(
 
     Args:
         source: What `load_backbone` takes, or a model without a head, which is trained itself:
-            give a copy to keep it as it is.
+            give a copy to keep it as it is. A classifier at its end is left off.
         train: `(x, y)`: arrays, or a list of texts or a pair of lists `(first, second)`, with
             labels: integer labels, names, rows, or values; or a folder with a subfolder of
             images for each class, or with such folders in its subfolders `train`, `val` and
@@ -77,8 +78,8 @@ def fine_tune(
             texts, by what the head alone explains; more where samples are few.
         top: The share of the backbone's blocks that trains, up to 1; `"auto"` is 0.5, and 1 for
             texts.
-        learning_rate: The rate of the upper part; `"auto"` is 1e-4. The head's in the first stage
-            is 1e-3.
+        learning_rate: The rate of the upper part; `"auto"` is 3e-4, and 1e-4 for texts and for
+            backbones with attention. The head's in the first stage is 1e-3.
         layer_decay: As for `layerwise_optimizer`, in the upper part; `"auto"` is 1, and 0.9 for
             texts.
         budget: The time that training may take, in seconds or as a text such as `"2 min"`. The
@@ -137,8 +138,17 @@ def fine_tune(
     keras.utils.set_random_seed(options.seed)
     backbone = _load(source, load_options)
     data = Datasets.read(train, validation_data, test_data, backbone, options)
-    texts = metadata.of(backbone).tokenizer is not None
-    return _tuned(backbone, data, with_defaults(options, texts=texts, samples=len(data.y)))
+    return _tuned(backbone, data, _decided(options, backbone, data))
+
+
+def _decided(options: Options, backbone: keras.Model, data: Datasets) -> Options:
+    """The options without `"auto"`."""
+    return with_defaults(
+        options,
+        texts=metadata.of(backbone).tokenizer is not None,
+        attention=has_attention(backbone),
+        samples=len(data.y),
+    )
 
 
 def _load(source: Any, options: dict[str, Any]) -> keras.Model:
@@ -148,7 +158,8 @@ def _load(source: Any, options: dict[str, Any]) -> keras.Model:
             "`source` has a head already: train it with `fit` or `fit_in_stages`, or give its "
             f"backbone. Received: source={source!r}"
         )
-    return backbone
+    given = options.get("include_top", "auto")
+    return classifier.without_probabilities(backbone) if given == "auto" else backbone
 
 
 def _with_head(backbone: keras.Model, data: Datasets, dropout: float) -> keras.Model:
@@ -172,20 +183,28 @@ def _tuned(
     model = _with_head(backbone, data, options.dropout)
     compile_for_task(model, optimizer=keras.optimizers.AdamW(HEAD_RATE))
     judge = Judge(model, data.task, data.y, data.held_out, stages=2 if options.epochs else 1)
-    history = fit_in_stages(
-        model,
-        *data.train,
-        stages=stages_of(model, options, judge, data.choices),
-        batch_size=None if len(data.train) == 1 else options.batch_size,
-        validation_data=data.held_out,
-        validation_freq=_epochs_per_validation(data, options),
-        class_weight=options.class_weight,
-        seed=options.seed if len(data.train) == 2 else None,
-        verbose=options.verbose,
-        callbacks=options.callbacks,
-        resume=options.resume,
-    )
-    report = TuneReport(
+    pipeline = len(data.train) == 1
+    with own_names.errors_of_train(pipeline=pipeline):
+        history = fit_in_stages(
+            model,
+            *data.train,
+            stages=stages_of(model, options, judge, data.choices),
+            batch_size=None if pipeline else options.batch_size,
+            validation_data=data.held_out,
+            validation_freq=_epochs_per_validation(data, options),
+            class_weight=options.class_weight,
+            seed=None if pipeline else options.seed,
+            verbose=options.verbose,
+            callbacks=options.callbacks,
+            resume=options.resume,
+        )
+    report = _report(model, data, judge, history)
+    say(f"the {report.kept} weights are kept; print the report for all that was found")
+    return model, report
+
+
+def _report(model: keras.Model, data: Datasets, judge: Judge, history: Any) -> TuneReport:
+    return TuneReport(
         task=data.task,
         choices=data.choices,
         history=history,
@@ -197,5 +216,3 @@ def _tuned(
         test=measure(model, data.test),
         seconds=dict(judge.seconds),
     )
-    say(f"the {report.kept} weights are kept; print the report for all that was found")
-    return model, report

@@ -134,6 +134,14 @@ def _check_ends(given: Any, name: str) -> None:
             "`repeat()` out, or cut it with `take`. "
             f"Received: {name} of type {type(given).__name__}"
         )
+    what = pipelines.unknown_length(given)
+    if what and name == "train":
+        raise ValueError(
+            f"`train` is {what}, and Keras on TensorFlow runs one training step too many at the "
+            "end of each epoch of such data. Of a tf.data pipeline say the number of batches, "
+            "`train.apply(tf.data.experimental.assert_cardinality(batches))`; make one, or a "
+            f"PyDataset, of anything else. Received: train of type {type(given).__name__}"
+        )
 
 
 def _walked(given: Any) -> np.ndarray:
@@ -174,7 +182,7 @@ def _folder(
     y = [n for n, label in enumerate(classes) for _ in found.files.get(label, ())]
     read_in = image_files.read_files(files, size=wanted, bits=bits)
     read_in.report(path)
-    images = image_files.to_channels(read_in.images, image_sizes.channels(model))
+    images = image_files.as_fed(read_in.images, model)
     return Source(images, np.array(y), tuple(classes), False, True, read_in.bits)
 
 

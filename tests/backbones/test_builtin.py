@@ -122,6 +122,19 @@ def test_preprocessing_outside_takes_the_normalised_image(backbone, image):
     assert "preprocessing" not in [layer.name for layer in outside.layers]
 
 
+def test_with_the_channels_first_it_gives_the_same_features(backbone, image):
+    keras.config.set_image_data_format("channels_first")
+    try:
+        model = build_mobilenet_v2()
+        found = run(model, np.moveaxis(image, -1, 1))
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    assert model.input_shape == (None, 3, None, None)
+    assert relative_difference(np.moveaxis(found, 1, -1), run(backbone, image)) < 1e-5
+    # What is in the file does not depend on the setting under which it is opened.
+    assert np.array_equal(run(model, np.moveaxis(image, -1, 1)), found)
+
+
 def test_whole_number_pixels_give_the_same_features(backbone, image):
     pixels = np.rint(image).astype("uint8")
     assert np.array_equal(run(backbone, pixels), run(backbone, pixels.astype("float32")))

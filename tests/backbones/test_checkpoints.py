@@ -31,7 +31,7 @@ def test_views_are_what_torch_shows(tmp_path: Path, old: bool) -> None:
         "number": tensor(np.array(7), "2", old=old, size=(), stride=()),
     }
     write = torch.write_row if old else torch.write_zip
-    found = checkpoints.read(str(write(tmp_path / "a.pth", views)))
+    found = checkpoints.read(str(write(tmp_path / "a.pth", views))).arrays
     wanted = [A, A.T, A[1:, 2:], A[[0, 0]], A.astype("float16"), np.array(7)]
     assert list(found) == list(views)
     for array, expected in zip(found.values(), wanted, strict=True):
@@ -44,7 +44,7 @@ def test_a_state_dict_inside_of_a_checkpoint(tmp_path: Path) -> None:
     inner = {f"module.{name}": array for name, array in {"a": A, "b": A[0]}.items()}
     value = {"epoch": 3, "args": names, "state_dict": torch.state(inner), "optimizer": {"lr": 0.1}}
     value["args"] = None
-    found = checkpoints.read(str(torch.write_zip(tmp_path / "a.pt", value)))
+    found = checkpoints.read(str(torch.write_zip(tmp_path / "a.pt", value))).arrays
     assert list(found) == ["a", "b"]
     assert np.array_equal(found["a"], A)
 
@@ -100,7 +100,7 @@ def test_hostile_pickles_do_nothing(tmp_path: Path, kind: str, old: bool) -> Non
         with zipfile.ZipFile(path, "w") as file:
             file.writestr("archive/data.pkl", content)
     start = time.perf_counter()
-    with pytest.raises(ValueError, match="`source` cannot be read as a checkpoint"):
+    with pytest.raises(ValueError, match=r"`source` (cannot be read as a checkpoint|is empty)"):
         checkpoints.read(str(path))
     assert not witness.exists()
     assert time.perf_counter() - start < 5
@@ -178,7 +178,7 @@ def safetensors(path: Path, arrays: dict[str, np.ndarray], **changes: Any) -> Pa
 def test_safetensors(tmp_path: Path) -> None:
     bits = np.array([0x3F80, 0xC000], "uint16")  # 1 and -2 as bfloat16.
     path = safetensors(tmp_path / "a.safetensors", {"a": A, "b": np.arange(3), "c": bits})
-    found = checkpoints.read(str(path))
+    found = checkpoints.read(str(path)).arrays
     assert np.array_equal(found["a"], A)
     assert found["b"].dtype == np.int64
     assert found["c"].tolist() == [1.0, -2.0]
@@ -220,7 +220,7 @@ def test_damaged_safetensors(tmp_path: Path, change: dict[str, Any]) -> None:
 def test_damaged_headers(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.safetensors"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="checkpoint"):
+    with pytest.raises(ValueError, match=r"checkpoint|is empty"):
         checkpoints.read(str(path))
 
 
@@ -243,7 +243,7 @@ def test_random_damage_is_an_error_or_other_numbers(tmp_path: Path, kind: str) -
             damaged = damaged[: random.integers(len(whole))]
         path.write_bytes(damaged)
         try:
-            found = checkpoints.read(str(path))
+            found = checkpoints.read(str(path)).arrays
         except ValueError:
             continue
         assert all(isinstance(array, np.ndarray) for array in found.values())

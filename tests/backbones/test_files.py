@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
-import h5py
 import keras
 import numpy as np
 import pytest
@@ -32,23 +32,20 @@ def test_files(make: object, ending: str, tmp_path: Path) -> None:
     assert len(metadata.of(loaded).origin["sha256"]) == 64
 
 
-@pytest.mark.parametrize("ending", [".H5", ".KERAS", ".HDF5"])
-def test_endings_in_upper_case_are_told(ending: str, tmp_path: Path) -> None:
-    path = tmp_path / "model.h5"
-    if ending == ".KERAS":
-        path = path.with_suffix(".keras")
-    small_backbone().save(path)
-    path = path.rename(path.with_suffix(ending))
-    with pytest.raises(ValueError, match=f"must end in '{ending.lower()}'"):
-        ftk.load_backbone(path)
-
-
-def test_files_of_keras_1_are_told(tmp_path: Path) -> None:
-    small_backbone().save(tmp_path / "model.h5")
-    with h5py.File(tmp_path / "model.h5", "r+") as file:
-        file.attrs["keras_version"] = "1.2.2"
-    with pytest.raises(ValueError, match=r"written by Keras 1\.2\.2.*Keras 2\.2"):
-        ftk.load_backbone(tmp_path / "model.h5")
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (("a.npy",), "an archive of NumPy arrays. Build the model"),
+        (("m/saved_model.pb",), "a zip archive of a SavedModel. Unpack it"),
+        (("readme.txt",), "of a kind that is read here"),
+    ],
+)
+def test_other_archives_are_told(names: tuple[str, ...], words: str, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        for name in names:
+            file.writestr(name, "")
+    with pytest.raises(ValueError, match=words):
+        ftk.load_backbone(tmp_path / "a.zip")
 
 
 def test_a_lambda_layer_needs_trust(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 import finetunekit as ftk
 import torch_writer
 from parameters import often
-from torch_states import cropped, images, state
+from torch_states import cropped, images, small_resnet, state
 
 REFERENCES: dict[str, Any] = json.loads(
     (Path(__file__).parent / "torch_references.json").read_text("utf-8")
@@ -39,29 +39,6 @@ def test_outputs_are_those_of_torchvision(tmp_path: Path, name: str) -> None:
     assert np.abs(found - wanted).max() <= 1e-4 * max(1.0, float(np.abs(wanted).max()))
     kinds = {type(layer).__module__.split(".")[0] for layer in model.layers}
     assert kinds == {"keras"}
-
-
-def small_resnet(**changes: np.ndarray | None) -> dict[str, np.ndarray]:
-    """A ResNet of one narrow block a stage, with a classifier."""
-    wanted: dict[str, tuple[int, ...]] = {"conv1.weight": (8, 3, 7, 7)}
-
-    def norm(key: str, width: int) -> None:
-        for name in ("weight", "bias", "running_mean", "running_var"):
-            wanted[f"{key}.{name}"] = (width,)
-
-    norm("bn1", 8)
-    for stage, (inner, width) in enumerate([(8, 8), (8, 12), (12, 16), (16, 20)], 1):
-        key = f"layer{stage}.0"
-        wanted[f"{key}.conv1.weight"] = (width, inner, 3, 3)
-        norm(f"{key}.bn1", width)
-        wanted[f"{key}.conv2.weight"] = (width, width, 3, 3)
-        norm(f"{key}.bn2", width)
-        if inner != width:
-            wanted[f"{key}.downsample.0.weight"] = (width, inner, 1, 1)
-            norm(f"{key}.downsample.1", width)
-    wanted |= {"fc.weight": (5, 20), "fc.bias": (5,)}
-    found = state(wanted) | {key.replace("__", "."): v for key, v in changes.items()}  # type: ignore[operator]
-    return {key: array for key, array in found.items() if array is not None}
 
 
 def test_the_classifier_comes_if_it_is_there(tmp_path: Path) -> None:
@@ -115,6 +92,16 @@ def test_other_architectures_are_refused_with_a_remedy(tmp_path: Path) -> None:
     path = torch_writer.save(tmp_path / "net.pth", {"lin.weight": np.zeros((2, 3), "float32")})
     with pytest.raises(ValueError, match="load_weights_from_torch"):
         ftk.load_backbone(path)
+
+
+def test_it_is_not_rebuilt_with_the_channels_first(tmp_path: Path) -> None:
+    path = torch_writer.save(tmp_path / "net.pth", small_resnet())
+    keras.config.set_image_data_format("channels_first")
+    try:
+        with pytest.raises(ValueError, match="set_image_data_format"):
+            ftk.load_backbone(path)
+    finally:
+        keras.config.set_image_data_format("channels_last")
 
 
 def test_position_embeddings_are_resampled(tmp_path: Path) -> None:

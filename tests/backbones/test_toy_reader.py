@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,8 +85,19 @@ def test_unregistered_it_is_unknown_again(stored: Path) -> None:
     with pytest.raises(ValueError, match=r"already.*Received: reader.kind='a file of kernels'"):
         readers.register(TOY)
     readers.unregister(TOY.kind)
-    with pytest.raises(ValueError, match="a file of a kind that is not read here"):
+    with pytest.raises(ValueError, match="no file of a Keras model, but an archive of NumPy"):
         ftk.load_backbone(stored)
+
+
+def test_those_of_the_library_are_asked_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "_readers", {})
+    readers.register(TOY)
+    general = dataclasses.replace(TOY, kind="any file", accepts=lambda source: True)
+    readers.register(general, last=True)
+    readers.register(dataclasses.replace(TOY, kind="newer", accepts=lambda source: source == "b"))
+    asked = {source: readers.reader_of(source) for source in ("a.npz", "a.h5", "b")}
+    found = {source: reader and reader.kind for source, reader in asked.items()}
+    assert found == {"a.npz": "a file of kernels", "a.h5": "any file", "b": "newer"}
 
 
 def test_a_source_of_another_type(caplog: pytest.LogCaptureFixture) -> None:

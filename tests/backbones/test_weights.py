@@ -224,6 +224,7 @@ def test_subclassed_models_load_keras_3_files(tmp_path: Path) -> None:
     assert np.array_equal(model(images(2)), stored(images(2)))
     with h5py.File(tmp_path / "a.weights.h5", "r+") as file:
         file.move("last", "gone")
+        del file["gone/vars"].attrs["name"]
     with pytest.raises(ValueError, match=r"2 layers.*'last \(the file.*'gone \(in the file only"):
         load_weights(model, tmp_path / "a.weights.h5")
 
@@ -246,6 +247,21 @@ def test_normalization_computes_with_what_was_loaded(tmp_path: Path) -> None:
     loaded = model()
     load_weights(loaded, tmp_path / "a.weights.h5")
     assert np.array_equal(loaded(np.ones((2, 3))), stored(np.ones((2, 3))))
+
+
+def test_content_decides_not_the_ending(tmp_path: Path) -> None:
+    stored = dense_model(["a"])
+    Path(saved(stored, tmp_path, ".weights.h5")).rename(tmp_path / "a.keras")
+    model = fill(dense_model(["a"]), 9)
+    load_weights(model, tmp_path / "a.keras")
+    assert all(map(np.array_equal, model.get_weights(), stored.get_weights()))
+    stored.save(tmp_path / "b.keras")
+    (tmp_path / "b.keras").rename(tmp_path / "b.h5")
+    with pytest.raises(ValueError, match="is a whole model"):
+        load_weights(model, tmp_path / "b.h5")
+    np.savez(tmp_path / "c.npz", a=np.ones(2))
+    with pytest.raises(ValueError, match=r"NumPy arrays.*model\.set_weights"):
+        load_weights(model, tmp_path / "c.npz")
 
 
 def test_other_files_and_arguments_are_errors_in_words(tmp_path: Path) -> None:

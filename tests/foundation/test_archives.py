@@ -67,7 +67,7 @@ def test_what_is_not_an_archive(tmp_path: Path) -> None:
     content = Path(path).read_bytes()
     for damaged in (b"", b"no zip", content[:-30]):
         Path(path).write_bytes(damaged)
-        with pytest.raises(ValueError, match=r"`path` is .*archive.*Received: path="):
+        with pytest.raises(ValueError, match=r"`path` is (empty|.*archive).*Received: path="):
             archives.check(path, "path")
     with pytest.raises(OSError, match="missing"):
         archives.check(str(tmp_path / "missing.keras"), "path")

@@ -91,3 +91,23 @@ def test_a_layer_passes_where_any_layer_does() -> None:
     arguments.check_model(keras.layers.ReLU(), kind=keras.layers.Layer)
     with pytest.raises(TypeError, match="Make it first"):
         arguments.check_model(keras.layers.ReLU(), remedy="Make it first.")
+
+
+def test_data_in_the_place_of_the_model_are_not_printed() -> None:
+    for data in (np.zeros((3, 4)), keras.ops.zeros((3, 4))):
+        with pytest.raises(TypeError, match=r"model comes first.* and shape \(3, 4\)$"):
+            arguments.check_model(data)
+    with pytest.raises(TypeError) as caught:
+        arguments.check_int([0.5] * 10_000, "n", 1)
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("kind", [ValueError, TypeError, FileNotFoundError])
+def test_errors_name_what_the_caller_gave(kind: type[Exception]) -> None:
+    with (
+        pytest.raises(kind, match=r"^`source` is wrong\. Received: source='given'$"),
+        arguments.renamed("path", "source", {"passed": "given"}),
+    ):
+        raise kind("`path` is wrong. Received: path='passed'")
+    with pytest.raises(kind, match=r"^others$"), arguments.renamed("path", "source", {}):
+        raise kind("others")

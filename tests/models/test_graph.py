@@ -39,6 +39,22 @@ def test_which_models_are_graphs() -> None:
     assert not graph.is_graph(keras.Sequential([L.Dense(2)]))
 
 
+def test_layers_that_no_output_is_made_of() -> None:
+    inputs = keras.Input((4,))
+    x = L.Dense(3, name="low")(inputs)
+    outputs = {"used": L.Dense(3, name="high")(x), "other": L.Dense(2, name="side")(x)}
+    inner = keras.Model(inputs, outputs, name="inner")
+    again, last = keras.Input((4,)), keras.Input((4,))
+    found = inner(again)
+    middle = keras.Model(again, [found["other"], found["used"]], name="middle")
+    outer = keras.Model(last, L.Dense(1, name="head")(middle(last)[1]))
+    assert [layer.name for layer in graph.idle_layers(outer)] == ["side"]
+    assert graph.idle_layers(inner) == []
+    assert [x.name for x in graph.idle_layers(inner, [inner.output["other"]])] == ["high"]
+    assert graph.idle_layers(Subclassed()) == []
+    assert graph.idle_layers(small_sequential()) == []
+
+
 def test_insertion_keeps_call_arguments_and_several_calls() -> None:
     query, key = keras.Input((4, 8)), keras.Input((5, 8))
     attention = L.MultiHeadAttention(2, 4, name="attention")

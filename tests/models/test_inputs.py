@@ -69,13 +69,6 @@ def test_ragged_tensors_are_refused_with_what_to_do() -> None:
         inputs.read(tf.ragged.constant([[1.0], [2.0, 3.0]]), model)
 
 
-def test_a_missing_or_spare_last_axis_of_one_is_fine() -> None:
-    assert inputs.fits((8, 28, 28), (None, 28, 28, 1))
-    assert inputs.fits((8, 4, 1), (None, 4))
-    assert not inputs.fits((8, 28, 28), (None, 28, 28, 3))
-    assert inputs.fits((None, 28, 28, 3), (None, None, None, 3))
-
-
 @pytest.mark.parametrize("scaled", [lambda x: x / 255, lambda x: x / 127.5 - 1])
 def test_scaled_pixels_for_a_model_that_scales_are_said(
     scaled: object, caplog: pytest.LogCaptureFixture

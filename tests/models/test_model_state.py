@@ -105,6 +105,37 @@ def test_variables_frozen_one_by_one_keep_the_optimizer(way: str, tmp_path: Path
     assert_equal(model, other)
 
 
+@keras.saving.register_keras_serializable("test_model_state")
+class Composite(keras.layers.Layer):
+    """A layer that makes its own layers anew when it is loaded, as the blocks of KerasHub do."""
+
+    def __init__(self, **options: object) -> None:
+        super().__init__(**options)
+        self.low, self.high = L.Dense(4), L.Dense(4)  # Named by Keras' counters.
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        self.low.build(shape)
+        self.high.build(shape)
+
+    def call(self, x: object) -> object:
+        return self.high(self.low(x))
+
+
+def test_layers_frozen_inside_a_composite_layer_stay_frozen(tmp_path: Path) -> None:
+    inputs = keras.Input((4,))
+    backbone = keras.Model(inputs, Composite()(inputs), name="base")
+    model = ftk.add_head(backbone, "binary")
+    ftk.compile_for_task(model, optimizer=keras.optimizers.Adam(0.01), run_eagerly=True)
+    ftk.freeze_layers(model, backbone.layers[1].low)
+    train(model)
+    other = through_file(model, tmp_path)  # A warning about the optimizer would be an error.
+    assert [v.trainable for v in other.weights] == [v.trainable for v in model.weights]
+    assert not metadata.of(other).backbone.layers[1].low.trainable
+    for each in (model, other):
+        train(each)
+    assert_equal(model, other)
+
+
 @pytest.mark.parametrize("way", often(WAYS, ("file", "dropout", "pickle")))
 def test_every_facet_goes_along(way: str, tmp_path: Path) -> None:
     model = small()

@@ -305,13 +305,6 @@ def failing(monkeypatch: pytest.MonkeyPatch, *errors: Exception | None) -> list[
     return asked
 
 
-DAMAGED = (
-    "It is damaged, cut short, or of another format: copy it again, or save it anew from the "
-    "program that made it. "
-)
-CODE = "It holds code; if you trust its maker, load it with safe_mode=False. "
-
-
 class TestReadingAModel:
     @pytest.fixture
     def path(self, tmp_path: Path) -> str:
@@ -326,7 +319,7 @@ class TestReadingAModel:
             path, "model", custom_objects=objects, safe_mode=False, compile=False
         )
         assert asked == [
-            {"path": path, "custom_objects": None, "safe_mode": True, "compile": True},
+            {"path": path, "custom_objects": {}, "safe_mode": True, "compile": True},
             {"path": path, "custom_objects": objects, "safe_mode": False, "compile": False},
         ]
 
@@ -348,16 +341,14 @@ class TestReadingAModel:
         assert found == "a model"
         assert [row["compile"] for row in asked] == [True, False]
         assert asked[1] | {"compile": True} == asked[0]
-        assert caplog.messages == [
-            f"{path}: loaded without its compile() settings (TypeError: no such loss)"
-        ]
+        assert caplog.messages == [f"{path}: loaded without its compile() settings (no such loss)"]
 
     def test_nothing_is_said_of_compiling_if_it_cannot_be_loaded_at_all(
         self, path: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         last = OSError("second")
         failing(monkeypatch, OSError("first"), last)
-        with pytest.raises(ValueError, match="Keras says: OSError: second ") as error:
+        with pytest.raises(ValueError, match=r"Keras says: OSError: second\. ") as error:
             saved_files.read_model(path, "model")
         assert error.value.__cause__ is last
         assert caplog.messages == []
@@ -371,51 +362,23 @@ class TestReadingAModel:
         assert len(asked) == 1
 
     @pytest.mark.parametrize(
-        ("error", "remedy", "says"),
+        ("error", "says"),
         [
-            (ValueError("a Lambda layer"), CODE, "ValueError: a Lambda layer"),
-            (ValueError("pass safe_mode"), CODE, "ValueError: pass safe_mode"),
-            (
-                TypeError("Could not locate class 'Mine'. Name custom_objects."),
-                "Give the class it needs: custom_objects={'Mine': Mine}. ",
-                "TypeError: Could not locate class 'Mine'. Name custom_objects.",
-            ),
-            (
-                TypeError("Could not locate it"),
-                "Give the class it needs: custom_objects={'Name': Name}. ",
-                "TypeError: Could not locate it",
-            ),
-            (
-                TypeError("see `custom_objects`"),
-                "Give the class it needs: custom_objects={'Name': Name}. ",
-                "TypeError: see `custom_objects`",
-            ),
-            (KeyError(), DAMAGED, "KeyError: "),
-            (OSError("\n \n first \nsecond"), DAMAGED, "OSError: first"),
-            (
-                ValueError("A total of 2 objects\ncould not: 'x'"),
-                DAMAGED,
-                "ValueError: could not: 'x'",
-            ),
-            (ValueError("A total of 2 objects"), DAMAGED, "ValueError: A total of 2 objects"),
-            (ValueError("In A total of 2\nmore"), DAMAGED, "ValueError: In A total of 2"),
-            (ValueError("ab" * 300 + "c"), DAMAGED, "ValueError: " + "ab" * 300),
+            (KeyError(), "KeyError: KeyError"),
+            (OSError("\n \n first \nsecond"), "OSError: first"),
+            (ValueError("A total of 2 objects"), "ValueError: A total of 2 objects"),
+            (ValueError("ab" * 301), "ValueError: " + "ab" * 298 + "a..."),
         ],
     )
-    def test_the_error_says_what_to_do(
-        self,
-        error: Exception,
-        remedy: str,
-        says: str,
-        path: str,
-        monkeypatch: pytest.MonkeyPatch,
+    def test_the_error_shows_what_keras_says(
+        self, error: Exception, says: str, path: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         failing(monkeypatch, error)
         with pytest.raises(ValueError, match="cannot be loaded") as found:
             saved_files.read_model(path, "backbone", compile=False)
         assert str(found.value) == (
-            f"`backbone` cannot be loaded as a Keras model. {remedy}Keras says: {says} "
-            f"Received: backbone={path!r}"
+            "`backbone` cannot be loaded as a Keras model. It is damaged or truncated: copy or "
+            f"download it again. Keras says: {says}. Received: backbone={path!r}"
         )
 
 

@@ -229,7 +229,8 @@ def plateau(**options: Any) -> Any:
             keras.callbacks.EarlyStopping("val_loss"),
             "callbacks 1 monitor: 'val_loss' instead of 'loss'",
         ),
-        (keras.callbacks.TerminateOnNaN(), keras.callbacks.History(), "callbacks 1 class"),
+        (keras.callbacks.TerminateOnNaN(), plateau(), "callbacks 1 class"),
+        (keras.callbacks.TerminateOnNaN(), keras.callbacks.History(), "callbacks: "),
     ],
 )
 def test_each_change_of_a_callback_is_told(first: Any, second: Any, words: str) -> None:
@@ -237,6 +238,27 @@ def test_each_change_of_a_callback_is_told(first: Any, second: Any, words: str) 
     fingerprint.check_same(known, known, "resume", "a")
     with pytest.raises(ValueError, match=f"other callbacks.*{words}"):
         fingerprint.check_same(known, mine, "resume", "a")
+
+
+def test_callbacks_that_only_watch_may_come_and_go(tmp_path: Path) -> None:
+    stop = keras.callbacks.TerminateOnNaN()
+    watching = [
+        keras.callbacks.CSVLogger(tmp_path / "log.csv"),
+        keras.callbacks.LambdaCallback(),
+        keras.callbacks.TensorBoard(tmp_path),
+    ]
+    mine = {"callbacks": fingerprint.describe_callbacks([*watching, stop])}
+    assert mine == {"callbacks": fingerprint.describe_callbacks([stop])}
+    # Files of before have rows for them.
+    row = {"class": "History"}
+    stages = {"stages": [{"callbacks": [row, {"class": "TerminateOnNaN"}]}]}
+    fingerprint.check_same({"callbacks": [row, *mine["callbacks"]]}, mine, "resume", "a")
+    fingerprint.check_same(stages, {"stages": [mine]}, "resume", "a")
+
+    class Prints(keras.callbacks.LambdaCallback):
+        """It may do anything."""
+
+    assert fingerprint.describe_callbacks([Prints()]) == [{"class": "Prints"}]
 
 
 def test_what_does_not_train_may_change() -> None:

@@ -43,7 +43,7 @@ def test_a_file_that_is_not_there_yet_is_a_beginning(
     caplog.set_level("INFO", "finetunekit")
     assert resume_point.read_checkpoint("run.ckpt") is None
     target = os.path.join(os.getcwd(), "run.ckpt")
-    assert caplog.messages == [f"{target} is not there yet: the run begins at its beginning"]
+    assert caplog.messages == [f"{target} does not exist yet: training starts from the beginning"]
 
 
 def test_a_damaged_file_is_an_error_and_no_beginning(tmp_path: Path) -> None:

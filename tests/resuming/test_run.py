@@ -309,6 +309,21 @@ def test_a_run_that_has_ended_gives_its_end_again(tmp_path: Path) -> None:
         np.testing.assert_array_equal(one, other)
 
 
+def test_callbacks_that_only_watch_may_come_and_go(tmp_path: Path) -> None:
+    keep, seen = str(tmp_path / "run.ckpt"), []
+    first = [keras.callbacks.CSVLogger(str(tmp_path / "log.csv"))]
+    second = [keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(epoch))]
+    for epochs, watching in ((1, first), (2, second)):
+        keras.utils.set_random_seed(0)
+        slower = keras.callbacks.ReduceLROnPlateau("loss", patience=5, min_delta=100.0)
+        callbacks = [*watching, slower, ftk.callbacks.Checkpoint(keep)]
+        options: dict[str, Any] = {"callbacks": callbacks, "verbose": 0, "batch_size": 8}
+        ftk.fit(dropping(), images(), labels(), epochs=epochs, resume=keep, **options)
+    assert seen == [1]
+    # What the one that trains had counted before is back: no epoch was better than the first.
+    assert slower.wait == 1
+
+
 @pytest.mark.slow
 def test_more_epochs_go_on_as_if_they_had_been_asked_for_at_once(tmp_path: Path) -> None:
     keep, found = str(tmp_path / "run.ckpt"), []

@@ -484,7 +484,9 @@ def test_counts_in_labels_and_names() -> None:
 
     assert count("binary", [[0, 1]]) is None
     assert (count("multiclass", [0, 4]), count("multiclass", [[0, 1, 0]])) == (5, 3)
-    assert (count("multilabel", [[0, 1]]), count("multilabel", [0, 1])) == (2, None)
+    assert (count("multilabel", [[0, 1]]), count("multilabel", [[0], [1]])) == (2, 1)
+    with pytest.raises(ValueError, match="a row of 0 and 1 for each sample"):
+        count("multilabel", [0, 1])
     assert (count("regression", [[0.5, 1, 2]]), count("regression", [5])) == (3, None)
     assert (count("regression", [[5]]), count("multiclass", [[5]])) == (None, 6)
     for names, task in ((("a", "b"), "binary"), (("a", "b", "c"), "multiclass")):

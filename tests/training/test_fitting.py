@@ -239,4 +239,4 @@ def test_a_split_with_rare_classes_warns(caplog: pytest.LogCaptureFixture) -> No
     y[10:15] = 0
     y[3:10] = 0
     ftk.fit(seeded(), x, y, validation_split=0.25, verbose=0)
-    assert "have so few samples" in caplog.text
+    assert "so few samples of" in caplog.text

@@ -12,7 +12,7 @@ from finetunekit.optimizers import depth
 from finetunekit.training.stage import Stage
 from finetunekit.tuning.judge import Judge
 from finetunekit.tuning.options import Options
-from finetunekit.tuning.recipe import stages_of, with_defaults
+from finetunekit.tuning.recipe import _blocks, has_attention, stages_of, with_defaults
 from text_models import with_tokenizer
 from tuning_calls import Asked, backbone, samples, tune
 
@@ -53,7 +53,7 @@ def test_the_head_comes_first_then_the_upper_half(asked: Asked) -> None:
     assert told(upper) == {
         "name": "fine-tune",
         "epochs": upper.epochs,
-        "learning_rate": 1e-4,
+        "learning_rate": 3e-4,
         "schedule": "cosine",
         "layer_decay": 1.0,
         "batch_norm": False,
@@ -66,7 +66,7 @@ def test_the_head_comes_first_then_the_upper_half(asked: Asked) -> None:
         "`validation_data` or `validation_split`",
         "probe": "the head alone, 10 epochs at 0.001",
         "fine-tune": "the head and the last 2 of 4 blocks, 10 epochs (up to 20 until 70 steps are "
-        "done) at a rate of 0.0001 that falls along a cosine",
+        "done) at a rate of 0.0003 that falls along a cosine",
     }
 
 
@@ -82,7 +82,7 @@ def test_texts_are_probed_for_less_and_train_whole(asked: Asked) -> None:
     blocks = len(depth.groups(asked.model)) - 1
     assert report.choices["probe"] == "the head alone, 5 epochs at 0.001"
     assert report.choices["fine-tune"] == (
-        f"the head and the last {blocks} of {blocks} blocks, 1 to 3 epochs by what the head "
+        f"the head and all {blocks} blocks, 1 to 3 epochs by what the head "
         "explains (up to 10 until 50 steps are done) at a rate of 0.0001 that falls along a "
         "cosine, each block at 0.9 times the rate of the one above"
     )
@@ -105,7 +105,7 @@ def test_what_is_given_goes_before_the_defaults(asked: Asked) -> None:
     assert names_of(upper) == ["block1", "block2", "block3", "block4", "dense"]
     assert report.choices["probe"] == "the head alone, 1 epoch at 0.001"
     assert report.choices["fine-tune"] == (
-        "the head and the last 4 of 4 blocks, 3 epochs at a rate of 0.025 that falls along "
+        "the head and all 4 blocks, 3 epochs at a rate of 0.025 that falls along "
         "a cosine, each block at 0.75 times the rate of the one above"
     )
 
@@ -114,7 +114,7 @@ def test_the_share_of_the_blocks_is_rounded_and_one_at_least(asked: Asked) -> No
     model, _ = tune(source=backbone(4))
     shares = ((1e-9, 1), (0.37, 1), (0.38, 2), (0.5, 2), (0.63, 3), (0.87, 3), (1.0, 4))
     for top, count in shares:
-        options = with_defaults(Options(top=top), texts=False, samples=960)
+        options = with_defaults(Options(top=top), texts=False, attention=False, samples=960)
         stages = stages_of(model, options, asked.judge, {})
         wanted = ["block1", "block2", "block3", "block4"][-count:]
         assert names_of(stages[1]) == [*wanted, "dense"], top
@@ -142,6 +142,29 @@ def test_few_samples_are_seen_more_often_by_the_probe() -> None:
         (False, ((128, 18), (8, 50), (240, 10), (4_800, 10))),
     ):
         for count, epochs in rows:
-            found = with_defaults(Options(), texts=texts, samples=count)
+            found = with_defaults(Options(), texts=texts, attention=texts, samples=count)
             assert found.probe_epochs == epochs, (texts, count)
-    assert with_defaults(Options(probe_epochs=2), texts=True, samples=8).probe_epochs == 2
+    found = with_defaults(Options(probe_epochs=2), texts=True, attention=True, samples=8)
+    assert found.probe_epochs == 2
+
+
+def test_a_backbone_with_attention_takes_smaller_steps() -> None:
+    x = inputs = keras.Input((4, 8))
+    x = keras.Model(inputs, L.MultiHeadAttention(2, 4)(x, x), name="inner")(inputs)
+    for model, there, rate in (
+        (keras.Model(inputs, x), True, 1e-4),
+        (backbone(4), False, 3e-4),
+    ):
+        assert has_attention(model) is there
+        found = with_defaults(Options(), texts=False, attention=there, samples=960)
+        assert found.learning_rate == rate
+
+
+def test_blocks_are_told_in_words() -> None:
+    told = {pair: _blocks(*pair) for pair in ((1, 1), (3, 3), (1, 3), (2, 3))}
+    assert told == {
+        (1, 1): "the backbone, which is one block",
+        (3, 3): "all 3 blocks",
+        (1, 3): "the last of 3 blocks",
+        (2, 3): "the last 2 of 3 blocks",
+    }

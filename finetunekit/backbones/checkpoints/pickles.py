@@ -149,6 +149,9 @@ _GLOBALS: dict[tuple[str, str], Any] = {
     ("torch", "Size"): _Call(lambda *numbers: tuple(*numbers)),
     ("torch", "device"): _IGNORED,
     ("argparse", "Namespace"): _Nothing,
+    ("collections", "Counter"): _IGNORED,  # Of a learning-rate scheduler.
+    ("pathlib", "PosixPath"): _IGNORED,
+    ("pathlib", "WindowsPath"): _IGNORED,
     ("numpy.core.multiarray", "scalar"): _IGNORED,
     ("numpy._core.multiarray", "scalar"): _IGNORED,
     ("numpy", "dtype"): _IGNORED,

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from finetunekit.backbones.handles import cache, download, hub, unpack
-from finetunekit.foundation import hashing, paths
+from finetunekit.foundation import file_kinds, hashing, paths
 from finetunekit.foundation.messages import listed, say
 
 SAVED_MODEL = "saved_model.pb"
@@ -22,11 +22,11 @@ class Resolved:
 
 
 def is_handle(source: str) -> bool:
-    """Whether it is an http(s) URL, a `kaggle://` handle, or the name of a local tar archive."""
+    """Whether it is an http(s) URL, a `kaggle://` handle, or a local tar archive."""
     scheme, is_url, _ = source.partition("://")
     if is_url:
         return scheme.lower() in ("http", "https", "kaggle")
-    return source.lower().endswith(_ARCHIVES)
+    return source.lower().endswith(_ARCHIVES) or file_kinds.kind_of(source) == file_kinds.TAR
 
 
 def resolve(source: str, name: str = "source") -> Resolved:

@@ -1,6 +1,5 @@
 """Weights of a Keras 2 `.keras` file, which are stored under class names."""
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,8 +7,9 @@ import h5py
 import keras
 
 from finetunekit.backbones import hdf5
-from finetunekit.backbones.keras2 import weights
-from finetunekit.backbones.keras2.context import Built, Context
+from finetunekit.backbones.keras2 import cudnn, weights
+from finetunekit.backbones.keras2.context import Built, Context, snake_case
+from finetunekit.backbones.keras2.stored import Array
 from finetunekit.foundation import keras_internals
 
 
@@ -36,16 +36,10 @@ def _layers(built: Built, root: h5py.Group) -> Iterator[tuple[Built, h5py.Group 
     groups = root.get("layers")
     taken: dict[str, int] = {}
     for part in built.below:
-        key = _snake_case(part.saved_class.split(">")[-1])
+        key = snake_case(part.saved_class.split(">")[-1])
         number = taken[key] = taken.get(key, -1) + 1
         found = groups.get(f"{key}_{number}" if number else key) if groups is not None else None
         yield part, found if isinstance(found, h5py.Group) else None
-
-
-def _snake_case(name: str) -> str:
-    name = re.sub(r"\W+", "", name)
-    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
-    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def _holds_numbers(group: h5py.Group) -> bool:
@@ -70,16 +64,25 @@ def _load_layer(layer: Any, name: str, group: h5py.Group, context: Context) -> N
     if all(key.isdecimal() for key in keys):
         keys.sort(key=int)
     shapes = [hdf5.shape_of(group["vars"], key, name=context.name) for key in keys]
+    if cudnn.pairs(layer, shapes):
+        _load_cudnn(layer, name, group["vars"], shapes, context)
+        return
     if shapes != [tuple(v.shape) for v in variables]:
         raise weights.disagreement(layer, name, keys, shapes, context)
     for variable, key in zip(variables, keys, strict=True):
         shape = tuple(variable.shape)
         value = hdf5.array(group["vars"], key, shape=shape, name=context.name)
         keras_internals.initialize(variable, value)
+    _load_inner(layer, name, group, context)
+
+
+def _load_inner(layer: Any, name: str, group: h5py.Group, context: Context) -> None:
     for key, inner in group.items():
         if key == "vars" or not isinstance(inner, h5py.Group) or not _holds_numbers(inner):
             continue
         found = getattr(layer, key, None)
+        if isinstance(found, dict):
+            found = list(found.values())
         if isinstance(found, (list, tuple)):
             _load_list(list(found), f"{name}/{key}", inner, context)
         elif isinstance(found, keras.layers.Layer):
@@ -92,10 +95,19 @@ def _load_layer(layer: Any, name: str, group: h5py.Group, context: Context) -> N
             )
 
 
+def _load_cudnn(
+    layer: Any, name: str, group: h5py.Group, shapes: list[Any], context: Context
+) -> None:
+    for number, (variable, way) in enumerate(cudnn.pairs(layer, shapes)):
+        array = Array(str(number), (str(number),), (shapes[number],), (way,))
+        keras_internals.initialize(variable, array.read(group, way, context.name))
+    context.convert(f"{name}: {cudnn.NOTE}")
+
+
 def _load_list(layers: list[Any], name: str, group: h5py.Group, context: Context) -> None:
     taken: dict[str, int] = {}
     for layer in layers:
-        key = _snake_case(type(layer).__name__)
+        key = snake_case(type(layer).__name__)
         number = taken[key] = taken.get(key, -1) + 1
         place = f"{key}_{number}" if number else key
         _load_layer(layer, f"{name}/{place}", hdf5.child(group, place, name=context.name), context)

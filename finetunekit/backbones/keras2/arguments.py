@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from finetunekit.backbones.keras2 import vocabularies
 from finetunekit.backbones.keras2.context import Context
 
 # What every layer of Keras 3 takes, besides the arguments of its own class.
@@ -16,7 +17,6 @@ _OF_ALL = {"name", "trainable", "dtype", "activity_regularizer"}
 _WITHOUT_EFFECT: dict[str, tuple[Any, ...] | None] = {
     "adjustment": (None,),
     "autocast": None,
-    "batch_input_shape": None,
     "batch_size": None,
     "causal": (False,),
     "trainable": None,  # Of layers without weights, which do not take it.
@@ -56,10 +56,16 @@ _DEPTHWISE = ("DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "Separabl
 CLASSES: dict[str, tuple[str, dict[str, Any]]] = {
     "BatchNormalizationV1": ("BatchNormalization", {}),
     "BatchNormalizationV2": ("BatchNormalization", {}),
+    "FixedDropout": (
+        "Dropout",
+        {},
+    ),  # Of the package efficientnet: None stands for an input's size.
     "Convolution1D": ("Conv1D", {}),
     "Convolution2D": ("Conv2D", {}),
     "Convolution3D": ("Conv3D", {}),
     "Convolution2DTranspose": ("Conv2DTranspose", {}),
+    "CuDNNGRU": ("GRU", {"reset_after": True}),
+    "CuDNNLSTM": ("LSTM", {}),
     "GRUV2": ("GRU", {}),
     "LSTMV2": ("LSTM", {}),
     "SeparableConvolution2D": ("SeparableConv2D", {}),
@@ -83,9 +89,11 @@ def fit_arguments(
             f"layer {layer!r} interpolates by {config['interpolation']!r}, which Keras 3 cannot",
             f"Give a class of your own that does: custom_objects={{{class_name!r}: ...}}.",
         )
-    known = _known(cls)
+    known = _known(cls) | ({"vocabulary_size"} if class_name in vocabularies.LAYERS else set())
     for key in [key for key in config if key not in known]:
         value = config.pop(key)
+        if key == "batch_input_shape":  # The first layer's is the model's input; others repeat it.
+            continue
         if class_name in _DEPTHWISE and key in _INHERITED:
             continue
         harmless = _WITHOUT_EFFECT.get(key, ())

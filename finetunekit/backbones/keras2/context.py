@@ -1,5 +1,6 @@
 """The context of reading one Keras 2 file, with the conversions made on the way."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,21 +15,38 @@ class Unreadable(ValueError):
 
 @dataclass
 class Context:
-    """One file being read: its path, what the caller allows, and the list for the report."""
+    """One file being read: its path, what the caller allows, and the list for the report.
+
+    `output_shapes` are those that layers must give, by name, where Keras 1 was told so.
+    `missing` are the classes of layers, and `bytecode` the Lambda layers, that the caller must
+    give: an error about one of them names all.
+    """
 
     path: str
     name: str
     custom_objects: dict[str, Any]
     safe_mode: bool
     keras_version: str = ""
+    keras1: bool = False
+    by_theano: bool = False
+    # Version and backend, where the file of the weights may be without them.
+    written: tuple[str, str | None] = ("", None)
+    output_shapes: dict[str, tuple[int | None, ...]] = field(default_factory=dict)
     dropped: list[str] = field(default_factory=list)
     converted: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    bytecode: list[str] = field(default_factory=list)
+
+    @property
+    def generation(self) -> int:
+        """The first number of the version that wrote the file."""
+        return 1 if self.keras1 else 2
 
     def error(self, fault: str, remedy: str) -> Unreadable:
         """An error about this file, in the library's shape."""
         return Unreadable(
-            f"`{self.name}` is a Keras 2 file that cannot be rebuilt: {fault}. {remedy} "
-            f"Received: {self.name}={self.path!r}"
+            f"`{self.name}` is a Keras {self.generation} file that cannot be rebuilt: {fault}. "
+            f"{remedy} Received: {self.name}={self.path!r}"
         )
 
     def convert(self, what: str) -> None:
@@ -62,12 +80,23 @@ class Built:
     frozen: bool = False
 
 
+def snake_case(name: str) -> str:
+    """What tf_keras calls the layers of a class inside an archive."""
+    name = re.sub(r"\W+", "", name)
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
 def unknown(context: Context, kind: str, class_name: str, layer: str) -> Unreadable:
-    """The error about a class that neither Keras 3 nor the caller has."""
-    short = class_name.split(">")[-1]
+    """The error about a class that neither Keras 3 nor the caller has, and all such of the file."""
+    short = class_name.rpartition(">")[2]
+    names = [short, *(name for name in context.missing if name != short)]
     known = listed(context.custom_objects) if context.custom_objects else "nothing"
+    wanted = ", ".join(f"{name!r}: {name}" for name in names)
+    more = f"; neither are {listed(names[1:])}" if len(names) > 1 else ""
     return context.error(
-        f"{kind} {layer!r} is of the class {short!r}, which Keras 3 does not have",
-        f"Give a Keras 3 class of that name: custom_objects={{{short!r}: {short}}} (given: "
-        f"{known}).",
+        f"{kind} {layer!r} is of the class {short!r}, which Keras 3 does not have{more}",
+        f"Give Keras 3 classes of that name: custom_objects={{{wanted}}} (given: {known})."
+        if len(names) > 1
+        else f"Give a Keras 3 class of that name: custom_objects={{{wanted}}} (given: {known}).",
     )

@@ -1,5 +1,6 @@
 """Graphs of Functional and Sequential models of Keras 2, rebuilt by calling their layers."""
 
+import inspect
 from typing import Any
 
 import keras
@@ -7,6 +8,7 @@ import keras
 from finetunekit.backbones.keras2 import layers, nodes, operations
 from finetunekit.backbones.keras2.context import Built, Context, Unreadable
 from finetunekit.foundation import keras_internals
+from finetunekit.foundation.causes import cause_of
 from finetunekit.foundation.messages import listed
 
 _DEEPEST = 50
@@ -24,7 +26,8 @@ def build_model(config: dict[str, Any], context: Context, depth: int = 0) -> Bui
     """
     if depth > _DEEPEST:
         raise context.error(
-            f"its models are nested more than {_DEEPEST} deep", "The file is damaged: get it again."
+            f"its models are nested more than {_DEEPEST} deep",
+            "The file was changed, or is not of Keras: get it from its maker again.",
         )
 
     def inner(inner_config: dict[str, Any], inner_context: Context) -> Built:
@@ -45,7 +48,7 @@ def build_model(config: dict[str, Any], context: Context, depth: int = 0) -> Bui
 def _chain(config: dict[str, Any], context: Context, inner: Any) -> Built:
     stored = config["config"]
     named = isinstance(stored, dict)
-    name = stored.get("name", "sequential") if named else "sequential"
+    name = (stored.get("name") if named else config.get("name")) or "sequential"
     configs = stored["layers"] if named else stored
     if not isinstance(configs, list) or not configs:
         raise context.error(f"the chain {name!r} holds no layers", "Save it again with tf_keras.")
@@ -73,17 +76,23 @@ def _input_dtype(class_name: str, config: dict[str, Any]) -> str | None:
 
 def _connected(chain: list[Any], name: str, context: Context) -> Any:
     try:
-        return keras.Sequential(chain, name=layers.plain_name(name))
+        model = keras.Sequential(chain, name=layers.plain_name(name))
+        if getattr(model, "inputs", None) or not isinstance(chain[0], keras.layers.InputLayer):
+            return model
+        # Keras passes over a layer that it cannot call; called by itself, it says why.
+        tensor = chain[0].output
+        for layer in chain[1:]:
+            tensor = _called(
+                Built(layer.name, type(layer).__name__, layer), ([tensor], {}), context
+            )
+        return model
+    except Unreadable:
+        raise
     except Exception as error:  # A layer's build may raise anything.
         raise context.error(
-            f"the layers of the chain {name!r} do not fit each other ({_first_line(error)})",
-            "The file is damaged, or a class given for it is another one.",
+            f"the layers of the chain {name!r} do not fit each other ({cause_of(error)})",
+            "The file was changed, or a class given for it is another one.",
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:300]
 
 
 def _graph(config: dict[str, Any], context: Context, inner: Any) -> Built:
@@ -173,7 +182,7 @@ def _wired(
             names = listed(dict.fromkeys(saved_name for saved_name, _, _ in left), 6)
             raise context.error(
                 f"the inputs of these layers come from nowhere: {names}",
-                "The file is damaged: get it again.",
+                "The file was changed, or is not of Keras: get it from its maker again.",
             )
         waiting = left
     return tensors
@@ -212,8 +221,31 @@ def _called(built: Built, arguments: tuple[list[Any], dict[str, Any]], context: 
     except Unreadable:
         raise
     except Exception as error:  # A layer's call may raise anything.
+        given = built.saved_name if built.saved_class == "Lambda" else built.saved_class
         raise context.error(
-            f"layer {built.saved_name!r}, a {built.saved_class}, cannot be called as it was "
-            f"({_first_line(error)})",
-            f"Give a class or function for it: custom_objects={{{built.saved_class!r}: ...}}.",
+            f"layer {built.saved_name!r}, a {built.saved_class}, cannot be called as it was, on "
+            f"{_shapes(positional)} ({_cause(built.layer, positional, error)})",
+            f"Give a class or function for it: custom_objects={{{given!r}: ...}}.",
         ) from error
+
+
+def _shapes(positional: Any) -> str:
+    """The shapes of what a layer was called on."""
+    tensors = [t for t in keras.tree.flatten(positional) if isinstance(t, keras.KerasTensor)]
+    return " and ".join(str(tuple(tensor.shape)) for tensor in tensors) or "no tensor"
+
+
+def _cause(layer: Any, positional: list[Any], error: Exception) -> str:
+    """Why a call failed; Keras does not tell of a Lambda whose function takes other arguments."""
+    if isinstance(layer, keras.layers.Lambda):
+        try:
+            inspect.signature(layer.function).bind(*positional[:1], **layer.arguments)
+        except TypeError as mismatch:
+            return f"its function, given one input, fails with: {mismatch}"
+        except ValueError:  # Some functions have no signature.
+            pass
+        try:
+            layer.function(*positional[:1], **layer.arguments)
+        except Exception as inner:  # It may raise anything.
+            return f"{type(inner).__name__}: {cause_of(inner)}"
+    return cause_of(error)

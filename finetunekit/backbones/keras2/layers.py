@@ -1,13 +1,16 @@
 """Layers of Keras 2 as layers of Keras 3: one config in, one layer out."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 
-from finetunekit.backbones.keras2 import objects
+from finetunekit.backbones.keras2 import objects, theano_padding, vocabularies
 from finetunekit.backbones.keras2.arguments import CLASSES, fit_arguments
 from finetunekit.backbones.keras2.context import Built, Context, unknown
+from finetunekit.foundation.causes import cause_of
+from finetunekit.models import file_configs
 
 MODELS = ("Functional", "Model", "Sequential")
 OPERATIONS = ("TFOpLambda", "SlicingOpLambda", "ClassMethod", "InstanceMethod", "InstanceProperty")
@@ -16,8 +19,6 @@ _INNER = ("layer", "forward_layer", "backward_layer", "cell")
 _GONE = {
     "RandomCrop": "It cuts out the middle there and does not cut here: build the model in tf_keras "
     "with a CenterCrop in its place, and save that.",
-    "CuDNNGRU": "Load it with tf_keras, put its weights into a GRU there, and save that.",
-    "CuDNNLSTM": "Load it with tf_keras, put its weights into an LSTM there, and save that.",
     "TensorFlowOpLayer": "It is a node of a TensorFlow graph, written before TensorFlow 2.4: save "
     "the model there as a SavedModel and load that, or build it with Keras layers in its place.",
 }
@@ -55,6 +56,35 @@ def build_layer(
     return _ordinary(class_name, name, arguments, context, build_model)
 
 
+def missing(config: Any, context: Context) -> list[str]:
+    """The short names of the classes of layers that neither Keras 3 nor the caller has."""
+    found = [
+        entry["class_name"]
+        for entry in _entries(config)
+        if not (
+            entry["class_name"] in (*OPERATIONS, *CLASSES, *_GONE, "Lambda", "InputLayer")
+            or is_model(entry, context)
+            or context.find(entry["class_name"])
+            or hasattr(keras.layers, entry["class_name"])
+        )
+    ]
+    return list(dict.fromkeys(name.rpartition(">")[2] for name in found))
+
+
+def _entries(config: Any) -> Iterator[dict[str, Any]]:
+    """The configs of the layers in a model's config, wherever they are nested."""
+    for value in file_configs.dicts(config):
+        inner = [*_listed(value.get("layers")), *_listed(value.get("cells"))]
+        inner += [value[key] for key in _INNER if key in value]
+        for entry in inner:
+            if isinstance(entry, dict) and isinstance(entry.get("class_name"), str):
+                yield entry
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _parts(config: Any, context: Context) -> tuple[str, dict[str, Any]]:
     if (
         not isinstance(config, dict)
@@ -62,7 +92,8 @@ def _parts(config: Any, context: Context) -> tuple[str, dict[str, Any]]:
         or not isinstance(config.get("config"), dict | list)
     ):
         raise context.error(
-            "its configuration is not that of a Keras model", "The file is damaged: get it again."
+            "its configuration is not that of a Keras model",
+            "The file was changed, or is not of Keras: get it from its maker again.",
         )
     inner = config["config"]
     return config["class_name"], inner if isinstance(inner, dict) else {}
@@ -89,6 +120,7 @@ def _input_layer(arguments: dict[str, Any], context: Context, name: str) -> Any:
 def _lambda_layer(arguments: dict[str, Any], context: Context, name: str) -> Any:
     stored = arguments.get("function")
     given = context.custom_objects.get(name)
+    given = None if isinstance(given, type) else given
     if given is None and isinstance(stored, str):
         given = context.find(stored)
         if given is None:
@@ -99,14 +131,19 @@ def _lambda_layer(arguments: dict[str, Any], context: Context, name: str) -> Any
     if given is None:
         code = stored.get("config", stored) if isinstance(stored, dict) else stored
         given = objects.function_from(code, context, name)
-    shape = arguments.get("output_shape")
     return keras.layers.Lambda(
         given,
-        output_shape=tuple(shape) if isinstance(shape, list) else None,
+        output_shape=_shape(arguments.get("output_shape")),
         arguments=arguments.get("arguments") or {},
         name=plain_name(name),
         dtype=objects.modern(arguments.get("dtype"), context, name),
     )
+
+
+def _shape(value: Any) -> Any:
+    """A stored output shape; of one that is bytecode, or a name, Keras finds out the result."""
+    whole = isinstance(value, list) and all(size is None or isinstance(size, int) for size in value)
+    return tuple(value) if whole else None
 
 
 def _ordinary(
@@ -126,18 +163,14 @@ def _ordinary(
     arguments = dict(arguments)
     below = [] if own else _inner_layers(arguments, context, build_model)
     if own is None and _is_layer(arguments.get("activation"), context):
-        activation = build_layer(arguments["activation"], context, build_model)
-        arguments["activation"] = activation.layer
-        if activation.saved_class == "PReLU":
-            raise context.error(
-                f"layer {name!r} has a PReLU, which has weights, as its activation",
-                "Put it behind the layer in tf_keras and save the model again.",
-            )
+        arguments["activation"] = _activation_layer(arguments, name, context, build_model)
     arguments = objects.modern(arguments, context, name) | extra
     for key in ("activation", "recurrent_activation"):
         if key in arguments and own is None:
             arguments[key] = objects.activation(arguments[key], context, name)
     if own is None:
+        objects.replace_unknown_initializers(arguments, context, name)
+        vocabularies.check(class_name, name, arguments, context)
         arguments = fit_arguments(class_name, cls, arguments, context)
     if "name" in arguments:
         arguments["name"] = plain_name(name)
@@ -145,6 +178,18 @@ def _ordinary(
             context.convert(f"{name}: named {arguments['name']}, as Keras 3 allows no slash")
     layer = _made(cls, arguments, below, class_name, name, context)
     return Built(name, class_name, layer, below, arguments.get("trainable") is False)
+
+
+def _activation_layer(
+    arguments: dict[str, Any], name: str, context: Context, build_model: Callable[..., Built]
+) -> Any:
+    activation = build_layer(arguments["activation"], context, build_model)
+    if activation.saved_class == "PReLU":
+        raise context.error(
+            f"layer {name!r} has a PReLU, which has weights, as its activation",
+            "Put it behind the layer in tf_keras and save the model again.",
+        )
+    return activation.layer
 
 
 def _is_layer(value: Any, context: Context) -> bool:
@@ -181,13 +226,24 @@ def _made(
     """The layer; `from_config` of a wrapper would read its inner layers again."""
     try:
         with keras.saving.custom_object_scope(context.custom_objects):
-            if not below:
-                return cls.from_config(arguments)
-            return cls(**arguments)
+            layer = cls(**arguments) if below else cls.from_config(arguments)
+            return theano_padding.explicit(layer, context)
     except Exception as error:  # Keras and a class of the caller's may raise anything.
-        lines = str(error).strip().splitlines() or [type(error).__name__]
         raise context.error(
             f"layer {name!r}, a {class_name}, cannot be made of its configuration "
-            f"({lines[0][:300]})",
-            f"Give a class that takes it: custom_objects={{{class_name!r}: ...}}.",
+            f"({cause_of(error)})",
+            _remedy(class_name, arguments, error, context),
         ) from error
+
+
+_IDENTIFIER = re.compile(r"identifier: '?([\w>]+)'?$")
+
+
+def _remedy(class_name: str, arguments: dict[str, Any], error: Exception, context: Context) -> str:
+    """What to give for a layer that cannot be made: what its config names, or its own class."""
+    names = file_configs.unknown(arguments, context.custom_objects)
+    if not names and (found := _IDENTIFIER.search(cause_of(error))):
+        names = [found[1]]
+    if names:
+        return f"Give it: custom_objects={{{', '.join(f'{name!r}: {name}' for name in names)}}}."
+    return f"Give a class that takes it: custom_objects={{{class_name!r}: ...}}."

@@ -15,7 +15,10 @@ def name_of(entry: dict[str, Any], context: Context) -> str:
     config = entry.get("config")
     name = entry.get("name") or (config.get("name") if isinstance(config, dict) else None)
     if not isinstance(name, str):
-        raise context.error("a layer of it has no name", "The file is damaged: get it again.")
+        raise context.error(
+            "a layer of it has no name",
+            "The file was changed, or is not of Keras: get it from its maker again.",
+        )
     return name
 
 
@@ -91,7 +94,7 @@ class Tensors:
         if not 0 <= reference[2] < len(outputs):
             raise self.context.error(
                 f"layer {reference[0]!r} has no output {reference[2]} of call {reference[1]}",
-                "The file is damaged: get it again.",
+                "The file was changed, or is not of Keras: get it from its maker again.",
             )
         return outputs[reference[2]]
 
@@ -121,7 +124,8 @@ def _structured(value: Any, tensors: Tensors) -> Any:
     if isinstance(value, list):
         return [_structured(part, tensors) for part in value]
     raise tensors.context.error(
-        f"{value!r} is in the place of a tensor", "The file is damaged: get it again."
+        f"{value!r} is in the place of a tensor",
+        "The file was changed, or is not of Keras: get it from its maker again.",
     )
 
 

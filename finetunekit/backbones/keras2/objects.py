@@ -1,15 +1,13 @@
 """Objects inside a layer's config: initializers, dtype policies, functions."""
 
-import base64
-import binascii
-import marshal
-import types
 from typing import Any
 
 import keras
-import numpy as np
 
 from finetunekit.backbones.keras2.context import Context
+from finetunekit.foundation import bytecode
+from finetunekit.foundation.messages import listed
+from finetunekit.models import lambdas
 
 _POLICIES = ("Policy", "PolicyV1")
 
@@ -40,6 +38,23 @@ def modern(value: Any, context: Context, layer: str) -> Any:
         )
         return {key: modern(part, context, layer) for key, part in kept.items()}
     return {key: modern(part, context, layer) for key, part in value.items()}
+
+
+def replace_unknown_initializers(arguments: dict[str, Any], context: Context, layer: str) -> None:
+    """Puts zeros in place of initializers that are not known: the file has all the weights."""
+    for key, value in arguments.items():
+        if not key.endswith("initializer") or value is None:
+            continue
+        try:
+            with keras.saving.custom_object_scope(context.custom_objects):
+                keras.initializers.get(value)
+        except Exception:  # A class of others may raise anything.
+            shown = value.get("class_name") if isinstance(value, dict) else value
+            arguments[key] = "zeros"
+            context.convert(
+                f"{layer}: its {key} {shown!r} is not known and became 'zeros'; its weights are "
+                "those of the file"
+            )
 
 
 def _policy(value: dict[str, Any], context: Context, layer: str) -> str:
@@ -79,28 +94,18 @@ def activation(value: Any, context: Context, layer: str) -> Any:
 def function_from(config: Any, context: Context, layer: str) -> Any:
     """A Python function from its stored bytecode; only of files that the caller trusts."""
     if context.safe_mode:
+        names = [layer, *(name for name in context.bytecode if name != layer)]
+        wanted = ", ".join(f"{name!r}: lambda x: ..." for name in names)
+        more = f", and so are {listed(names[1:])}" if len(names) > 1 else ""
         raise context.error(
-            f"layer {layer!r} is Python bytecode (a Lambda), which could do anything",
-            f"Give the function, custom_objects={{{layer!r}: lambda x: ...}}; or, if you trust the "
-            "file's maker and have their Python version, safe_mode=False.",
+            f"layer {layer!r} is Python bytecode (a Lambda){more}, which could do anything",
+            f"Give {'each' if more else 'the'} function, custom_objects={{{wanted}}}; or, if you "
+            "trust the file's maker and have their Python version, safe_mode=False.",
         )
-    if isinstance(config, list):
-        config = dict(zip(("code", "defaults", "closure"), config, strict=False))
     try:
-        code = marshal.loads(base64.b64decode(config["code"]))
-        defaults = tuple(config["defaults"]) if config.get("defaults") else None
-        cells = tuple(types.CellType(value) for value in config.get("closure") or ()) or None
-        names = {"keras": keras, "np": np, "tf": _tensorflow(), **context.custom_objects}
-        return types.FunctionType(code, names, "lambda_", defaults, cells)
-    except (ValueError, TypeError, EOFError, KeyError, binascii.Error) as error:
+        return lambdas.function_from(config, context.custom_objects)
+    except bytecode.Foreign as error:
         raise context.error(
-            f"the bytecode of layer {layer!r} was written by another version of Python ({error})",
-            f"Give the function: custom_objects={{{layer!r}: lambda x: ...}}.",
+            f"the bytecode of layer {layer!r}, a Lambda, cannot be run: {error}",
+            f"Give the function by the layer's name: custom_objects={{{layer!r}: lambda x: ...}}.",
         ) from error
-
-
-def _tensorflow() -> Any:
-    """The module that most Lambda functions of Keras 2 call."""
-    import tensorflow as tf
-
-    return tf

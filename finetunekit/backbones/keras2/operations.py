@@ -8,6 +8,7 @@ import keras
 from finetunekit.backbones.keras2 import table
 from finetunekit.backbones.keras2.context import Context, Unreadable
 from finetunekit.foundation import keras_internals
+from finetunekit.foundation.causes import cause_of
 
 _IGNORED = {"name"}
 # They also take the sizes that tf.shape gives, which are plain numbers here. All else would be
@@ -53,8 +54,7 @@ class Operation:
         except Unreadable:
             raise
         except Exception as error:  # keras.ops may raise anything for arguments it does not take.
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise self._error(f"cannot be called as it was ({lines[0][:200]})") from error
+            raise self._error(f"cannot be called as it was ({cause_of(error)})") from error
         self._name(outputs, {id(tensor) for tensor in given})
         return outputs
 

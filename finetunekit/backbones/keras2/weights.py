@@ -1,14 +1,17 @@
 """Stored arrays paired with variables, by names and shapes, never by shape alone."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import h5py
 import keras
 import numpy as np
 
-from finetunekit.backbones import hdf5
+from finetunekit.backbones import hdf5, weights_nested
 from finetunekit.backbones.keras2.context import Built, Context
+from finetunekit.backbones.keras2.conversions import LayerArrays, Written
+from finetunekit.backbones.weights_nested import Pairs
 from finetunekit.foundation import keras_internals
 
 # What a weight was called in Keras 2 -> what it is called today.
@@ -30,17 +33,26 @@ def is_count(variable: Any) -> bool:
 
 
 def match_layer(
-    layer: keras.layers.Layer, names: Sequence[str], shapes: Sequence[tuple[int, ...]]
-) -> list[tuple[Any, int]] | None:
+    layer: keras.layers.Layer,
+    names: Sequence[str],
+    shapes: Sequence[tuple[int, ...]],
+    fits: Callable[[Any, int], bool] | None = None,
+    *,
+    renumbered: bool = False,
+) -> weights_nested.Match | None:
     """Pairs a layer's variables with stored arrays, each by its position.
 
     Args:
         layer: A built layer or model.
         names: The stored names, such as `"conv1/kernel:0"`.
         shapes: The stored shapes.
+        fits: Whether an array, by its position, has or takes the shape of a variable.
+        renumbered: Whether Keras may have numbered the names of the file from elsewhere than
+            those of the layer, as in a file of weights alone.
 
     Returns:
-        One pair for each variable; None if they do not agree in number, name and shape.
+        A pair for each variable; None if they do not agree in number, name and shape, or names
+        and shapes leave several ways.
     """
     stored = [
         number
@@ -48,25 +60,57 @@ def match_layer(
         if _last(name) not in _STATE
         and not (_last(name) == "count" and tuple(shapes[number]) == ())
     ]
+    fits = fits or (lambda variable, number: tuple(variable.shape) == tuple(shapes[number]))
+
+    def match_one(inner: keras.layers.Layer, numbers: Sequence[int]) -> Pairs | None:
+        found = _by_names(inner, names, numbers, fits)
+        return _in_order(inner, names, numbers, fits) if found is None else found
+
+    if not weights_nested.holds_models(layer):
+        found = match_one(layer, stored)
+        return None if found is None else weights_nested.Match(found)
+    found = _by_names(layer, names, stored, fits)
+    if found is not None:
+        return weights_nested.Match(found)
+    own = {number: names[number] for number in stored}
+    match = weights_nested.match(layer, own, match_one, renumbered=renumbered)
+    if match is not None:
+        return match
+    found = _in_order(layer, names, stored, fits)
+    if found is None or not weights_nested.certain(layer, found, own, renumbered=renumbered):
+        return None
+    return weights_nested.Match(found, by_order=True)
+
+
+def _by_names(layer: Any, names: Sequence[str], numbers: Sequence[int], fits: Any) -> Pairs | None:
+    """Pairs of equal names; those of the models around may differ."""
     variables = variables_of(layer)
-    if len(stored) != len(variables):
+    if len(numbers) != len(variables):
         return None
     for parts in (None, 3, 2):
-        found = {_tail(names[number], parts): number for number in stored}
-        if len(found) < len(stored):
+        found = {_tail(names[number], parts): number for number in numbers}
+        if len(found) < len(numbers):
             continue
         keys = [_tail(variable.path, parts) for variable in variables]
         if set(keys) == set(found):
             pairs = [(v, found[key]) for v, key in zip(variables, keys, strict=True)]
-            return pairs if _agree(pairs, names, shapes) else None
-    pairs = list(zip(variables, stored, strict=True))
-    return pairs if _agree(pairs, names, shapes) else None
+            return pairs if _agree(pairs, names, fits) else None
+    return None
 
 
-def _agree(pairs: Any, names: Sequence[str], shapes: Sequence[tuple[int, ...]]) -> bool:
+def _in_order(layer: Any, names: Sequence[str], numbers: Sequence[int], fits: Any) -> Pairs | None:
+    variables = variables_of(layer)
+    if len(numbers) != len(variables):
+        return None
+    pairs = list(zip(variables, numbers, strict=True))
+    return pairs if _agree(pairs, names, fits) else None
+
+
+def _agree(pairs: Pairs, names: Sequence[str], fits: Callable[[Any, int], bool]) -> bool:
     return all(
-        _last(names[number]) == _last(variable.name)
-        and tuple(variable.shape) == tuple(shapes[number])
+        # TensorFlow 1 numbered the second kernel of a scope, as of stacked cells: `kernel_1`.
+        _last(variable.name) in (_last(names[number]), re.sub(r"_\d+$", "", _last(names[number])))
+        and fits(variable, number)
         for variable, number in pairs
     )
 
@@ -89,6 +133,7 @@ def load_hdf5(built: Built, group: h5py.Group, context: Context) -> None:
     Raises:
         ValueError: If a layer's weights and the file's do not agree, with the layer's name.
     """
+    written = Written.read([group, group.file], context.name, context.written)
     by_name = {part.saved_name: part for part in (built.below or [built])}
     left = {name for name, part in by_name.items() if variables_of(part.layer)}
     for name in hdf5.attribute_list(group, "layer_names", name=context.name):
@@ -97,7 +142,7 @@ def load_hdf5(built: Built, group: h5py.Group, context: Context) -> None:
         inner = hdf5.child(group, name, name=context.name)
         names = hdf5.attribute_list(inner, "weight_names", name=context.name)
         if name in by_name:
-            _load_layer(by_name[name].layer, name, inner, names, context)
+            _load_layer(by_name[name].layer, name, inner, names, written, context)
             left.discard(name)
         elif names:
             raise context.error(
@@ -111,7 +156,12 @@ def load_hdf5(built: Built, group: h5py.Group, context: Context) -> None:
 
 
 def _load_layer(
-    layer: Any, name: str, group: h5py.Group, names: list[str], context: Context
+    layer: Any,
+    name: str,
+    group: h5py.Group,
+    names: list[str],
+    written: Written,
+    context: Context,
 ) -> None:
     if isinstance(layer, keras.layers.Normalization):
         values = {
@@ -120,12 +170,14 @@ def _load_layer(
         set_normalization(layer, values, name, context)
         return
     shapes = [hdf5.shape_of(group, key, name=context.name) for key in names]
-    pairs = match_layer(layer, names, shapes)
-    if pairs is None:
+    arrays = LayerArrays(layer, names, shapes, written)
+    found = match_layer(layer, arrays.names, arrays.shapes, arrays.fits)
+    if found is None:
         raise disagreement(layer, name, names, shapes, context)
-    for variable, number in pairs:
-        value = hdf5.array(group, names[number], shape=tuple(variable.shape), name=context.name)
-        keras_internals.initialize(variable, value)
+    for variable, number in found.pairs:
+        keras_internals.initialize(variable, arrays.read(variable, number, group, context.name))
+    for note in dict.fromkeys(note for pair in found.pairs for note in arrays.notes(*pair)):
+        context.convert(f"{name}: {note}")
 
 
 def disagreement(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from finetunekit.backbones.saved_model import safety
+from finetunekit.foundation import contents
 from finetunekit.foundation.messages import listed
 
 _GRAPH = "saved_model.pb"
@@ -95,11 +96,12 @@ def _read_graph(path: str) -> tuple[Any, bytes]:
             f"`path` must be a SavedModel folder, with a file {_GRAPH} in it; there are "
             f"{listed(there, 6) or 'no files'}. Received: path={path!r}"
         )
+    fault = contents.mistaken(str(file))
     damaged = (
-        f"`path` is a folder whose {_GRAPH} is damaged or truncated. Copy it again. "
+        f"`path` is a folder whose {_GRAPH} {fault or 'is damaged or truncated. Copy it again'}. "
         f"Received: path={path!r}"
     )
-    if file.stat().st_size > _LARGEST_GRAPH:
+    if fault or file.stat().st_size > _LARGEST_GRAPH:
         raise ValueError(damaged)
     message = saved_model_pb2.SavedModel()
     graph = file.read_bytes()

@@ -250,6 +250,12 @@ class SavedModelLayer(keras.layers.Layer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "SavedModelLayer":
         """A layer whose SavedModel is loaded later, unless this process already has it."""
+        if config.get("described") is None:
+            raise ValueError(  # Else a file could have any SavedModel of this computer packed.
+                f"The config of layer {config.get('name')!r} does not describe its SavedModel: "
+                "the file is damaged or malicious. Save the model again. "
+                f"Received: config keys={sorted(config)}"
+            )
         return cls(**config, safe_mode=keras_internals.safe_mode_of_loading() is not False)
 
     def save_assets(self, dir_path: str) -> None:

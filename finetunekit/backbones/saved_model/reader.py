@@ -9,6 +9,7 @@ import keras
 from finetunekit.backbones import handles, report, saved_model
 from finetunekit.backbones.handles import download
 from finetunekit.backbones.readers import LoadOptions, SourceReader
+from finetunekit.foundation import arguments
 
 
 def read(source: str, options: LoadOptions) -> keras.Model:
@@ -19,12 +20,13 @@ def read(source: str, options: LoadOptions) -> keras.Model:
         OSError: If it is not there, or cannot be downloaded.
     """
     found = handles.resolve(source, "source")
-    model = saved_model.read(
-        found.folder,
-        safe_mode=options.safe_mode,
-        signature=options.signature,
-        name=_short_name(source),
-    )
+    with arguments.renamed("path", "source", {found.folder: source}):
+        model = saved_model.read(
+            found.folder,
+            safe_mode=options.safe_mode,
+            signature=options.signature,
+            name=_short_name(source),
+        )
     shown = download.shown(source) if "://" in source else os.path.basename(source.rstrip("/"))
     report.note(model, source=shown, format="SavedModel")
     if found.sha256:

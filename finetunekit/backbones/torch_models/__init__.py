@@ -7,7 +7,14 @@ import keras
 import numpy as np
 
 from finetunekit.backbones import applications
-from finetunekit.backbones.torch_models import efficientnet, mobilenet_v2, resnet, vgg, vit
+from finetunekit.backbones.torch_models import (
+    efficientnet,
+    mobilenet_v2,
+    prefixes,
+    resnet,
+    vgg,
+    vit,
+)
 from finetunekit.backbones.torch_models.builder import Builder, Unfit
 from finetunekit.foundation.messages import listed
 from finetunekit.models.metadata import InputContract
@@ -46,6 +53,22 @@ def contract(state: dict[str, np.ndarray], preprocessing: str) -> InputContract:
     return dataclasses.replace(known, mean=mean, std=std, value_range=(-1.0, 1.0), note=note)
 
 
+def locate(state: dict[str, np.ndarray], source: str, key: str) -> prefixes.Located:
+    """The part of a state dict that is of a known architecture; all of it, if none is.
+
+    Raises:
+        ValueError: If it is not clear which part is meant.
+    """
+
+    def recognises(part: dict[str, np.ndarray]) -> bool:
+        return any(family.recognises(Builder(part)) for family in _FAMILIES)
+
+    try:
+        return prefixes.locate(state, recognises, key)
+    except prefixes.Unclear as fault:
+        raise ValueError(f"`source` {fault}. Received: source={source!r}") from fault
+
+
 def build(
     state: dict[str, np.ndarray],
     source: str,
@@ -53,8 +76,8 @@ def build(
     include_top: Any,
     input_shape: tuple[int | None, ...] | None,
     preprocessing: str,
-) -> tuple[keras.Model, str]:
-    """A new model with a checkpoint's weights, and the name of its architecture.
+) -> tuple[keras.Model, str, list[str]]:
+    """A new model with a checkpoint's weights, the name of its architecture, and what is left out.
 
     Args:
         state: The state dict.
@@ -92,11 +115,11 @@ def build(
             x = preprocess(builder, image)
         outputs, name = family.build(builder, x, top)
         model = keras.Model(image, outputs, name=name)
-        builder.assign_weights(skipped=() if top else family.TOP)
+        left = builder.assign_weights(skipped=() if top else family.TOP)
     except (Unfit, ValueError, TypeError, ArithmeticError, LookupError) as fault:
         # Keras, too, finds sizes that cannot be.
         raise _unfit(family, fault, source) from fault
-    return model, name
+    return model, name, left if include_top == "auto" else []
 
 
 def _unfit(family: Any, fault: Exception, source: str) -> ValueError:

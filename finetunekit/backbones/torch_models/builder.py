@@ -115,26 +115,27 @@ class Builder:
         self.later(layer, arrays + ([self.take(f"{key}.bias", 1)] if bias else []))
         return layer(x)
 
-    def assign_weights(self, skipped: Iterable[str] = ()) -> None:
+    def assign_weights(self, skipped: Iterable[str] = ()) -> list[str]:
         """Gives each layer its weights; what is left over must be of the parts skipped.
+
+        Returns:
+            The keys that are left over.
 
         Raises:
             Unfit: If shapes differ, or weights are left over.
         """
         parts = tuple(f"{part}." for part in skipped)
-        left = [
-            key
-            for key in self.state
-            if key not in self._used and not key.startswith(parts) and not key.endswith(_IGNORED)
-        ]
-        if left:
-            raise Unfit(f"nothing takes {listed(left, 4)}")
+        left = [key for key in self.state if key not in self._used and not key.endswith(_IGNORED)]
+        foreign = [key for key in left if not key.startswith(parts)]
+        if foreign:
+            raise Unfit(f"nothing takes {listed(foreign, 4)}")
         for layer, arrays in self._poured:
             shapes = [tuple(variable.shape) for variable in layer.weights]
             if shapes != [array.shape for array in arrays]:
                 raise Unfit(f"the weights of {layer.name!r} have other shapes than {shapes}")
         for layer, arrays in self._poured:
             layer.set_weights(arrays)
+        return left
 
 
 def named(key: str) -> str:

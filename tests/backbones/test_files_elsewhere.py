@@ -1,0 +1,168 @@
+"""Does any reader open a file that another file names?"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import keras
+import pytest
+import tensorflow as tf
+
+import finetunekit as ftk
+import keras2_models
+from finetunekit.backbones import hub_checks
+from finetunekit.backbones.saved_model.layer import SavedModelLayer
+from finetunekit.foundation import keras_internals
+from finetunekit.models import declared_sizes
+from finetunekit.text import tokenizer
+from keras2_files import layer, write_chain
+
+LOOKUPS = {"StringLookup": "string", "IntegerLookup": "int64", "TextVectorization": "string"}
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> str:
+    """A file of the user's that a model file of somebody else's names."""
+    path = tmp_path / "secret.txt"
+    path.write_text("11\n12\n")
+    return str(path)
+
+
+def chain_of(class_name: str, where: str, vocabulary: Any) -> list[dict[str, Any]]:
+    dtype = LOOKUPS[class_name]
+    first = layer("InputLayer", name="in", batch_input_shape=[None, 1], dtype=dtype)
+    lookup = layer(class_name, name="lookup", vocabulary=vocabulary)
+    if where == "wrapped":
+        lookup = layer("TimeDistributed", name="wrapper", layer=lookup)
+    if where == "nested":
+        lookup = layer("Sequential", name="inner", layers=[first, lookup])
+    return [first, lookup]
+
+
+@pytest.mark.parametrize("where", ["flat", "nested", "wrapped"])
+@pytest.mark.parametrize("class_name", LOOKUPS)
+def test_a_vocabulary_elsewhere_is_refused(
+    class_name: str, where: str, secret: str, tmp_path: Path
+) -> None:
+    path = write_chain(tmp_path / "m.h5", chain_of(class_name, where, secret))
+    with pytest.raises(ValueError, match=r"'lookup'.*another file.*safe_mode=False") as caught:
+        ftk.load_backbone(path)
+    assert secret in str(caught.value)
+
+
+def test_it_is_read_where_the_file_is_trusted(secret: str, tmp_path: Path) -> None:
+    path = write_chain(tmp_path / "m.h5", chain_of("IntegerLookup", "flat", secret))
+    loaded = ftk.load_backbone(path, safe_mode=False)
+    assert loaded(tf.constant([[12], [5], [11]])).numpy().ravel().tolist() == [2, 0, 1]
+    Path(secret).unlink()
+    with pytest.raises(ValueError, match=r"secret\.txt', which is not there.*Put it there"):
+        ftk.load_backbone(path, safe_mode=False)
+
+
+def test_a_class_of_the_users_own_reads_none_either(secret: str, tmp_path: Path) -> None:
+    class Lookup(keras.layers.StringLookup):
+        pass
+
+    layers = chain_of("StringLookup", "flat", secret)
+    layers[1]["class_name"] = "Lookup"
+    path = write_chain(tmp_path / "m.h5", layers)
+    with pytest.raises(ValueError, match="vocabulary file"):
+        ftk.load_backbone(path, custom_objects={"Lookup": Lookup})
+
+
+def test_a_lookup_of_a_file_without_words_is_announced(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    loaded = ftk.load_backbone(
+        write_chain(tmp_path / "m.h5", chain_of("StringLookup", "flat", None))
+    )
+    assert "'lookup', a StringLookup, has no vocabulary" in caplog.text
+    loaded.get_layer("lookup").set_vocabulary(["a", "b"])
+    assert loaded(tf.constant([["b"]])).numpy().item() == 2
+
+
+def test_adapted_vocabularies_of_a_keras_2_archive(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with keras2_models.quiet():
+        import tf_keras
+
+        layers = tf_keras.layers
+        inner = tf_keras.Sequential([layers.TextVectorization(output_mode="multi_hot")])
+        inner.layers[0].adapt(["p q", "r q"])
+        second = layers.StringLookup()
+        second.adapt(["p", "q q"])
+        inputs = tf_keras.Input((1,), dtype="string")
+        made = tf_keras.Model(
+            inputs, [inner(inputs), layers.StringLookup(vocabulary=["z"])(inputs), second(inputs)]
+        )
+        made.save(tmp_path / "m.keras")
+    words = tf.constant([["p"], ["q q"], ["z"]])
+    loaded = ftk.load_backbone(tmp_path / "m.keras")
+    for found, wanted in zip(loaded(words), made(words), strict=True):
+        assert found.numpy().tolist() == wanted.numpy().tolist()
+    assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
+
+
+def test_counting_sizes_reads_no_vocabulary(
+    secret: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = {
+        "class_name": "Sequential",
+        "config": {
+            "name": "chain",
+            "layers": [
+                layer("StringLookup", name="lookup", vocabulary=secret),
+                layer("Dense", name="large", units=10**9),
+            ],
+        },
+    }
+    read = []
+    original = keras.layers.StringLookup.set_vocabulary
+    monkeypatch.setattr(
+        keras.layers.StringLookup,
+        "set_vocabulary",
+        lambda *args: original(*args) or read.append(args),
+    )
+    declared_sizes._needed(config, None, True)
+    assert not read
+    declared_sizes._needed(config, None, False)
+    assert read  # What the safe mode has kept away.
+
+
+def test_a_saved_model_elsewhere_is_not_packed() -> None:
+    with pytest.raises(ValueError, match="damaged or malicious"):
+        SavedModelLayer.from_config({"name": "it", "path": "/somewhere"})
+
+
+@pytest.mark.parametrize("key", ["vocabulary", "special_tokens"])
+def test_a_tokenizer_record_names_no_file(key: str, secret: str) -> None:
+    pytest.importorskip("keras_hub")
+    layout = {"start": 0, "end": 1, "pad": 2, "between": [], "empty": None}
+    record = {"class": "BertTokenizer", "options": {key: secret}, "layout": layout}
+    files = {"tokenizer.json": json.dumps({**record, "max_length": None}).encode()}
+    with pytest.raises(ValueError, match=f"{key} is in another file"):
+        tokenizer.from_files(files)
+
+
+def test_a_hub_folder_names_no_file(secret: str, tmp_path: Path) -> None:
+    config = {
+        "module": "keras_hub.src.models.parseq.parseq_tokenizer",
+        "class_name": "PARSeqTokenizer",
+        "config": {"vocabulary": secret},
+    }
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"config": {"tokenizer": config}}))
+    with pytest.raises(ValueError, match=r"tokenizer\.json that asks for another file"):
+        hub_checks.check(str(tmp_path), {})
+
+
+def test_outside_of_a_scope_keras_reads_any_file(secret: str) -> None:
+    """Why the scope is needed."""
+    config = {"name": "lookup", "vocabulary": secret}
+    keras.layers.StringLookup.from_config(dict(config))
+    with keras_internals.safe_mode_scope(True), pytest.raises(TypeError, match="disallowed"):
+        keras.layers.StringLookup.from_config(dict(config))
+    assert keras_internals.safe_mode_of_loading() is None
