@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 import finetunekit as ftk
-from models import images, labels, small_backbone, values
+from models import images, labels, tiny_backbone, values
 
 
 class Script(keras.callbacks.Callback):
@@ -26,7 +26,7 @@ class Script(keras.callbacks.Callback):
 
 
 def run(task: str, name: str, course: list[float], callback: object, **options: object) -> Script:
-    model = ftk.compile_for_task(ftk.add_head(small_backbone(), task), learning_rate=1e-2)
+    model = ftk.compile_for_task(ftk.add_head(tiny_backbone(), task), learning_rate=1e-2)
     script = Script(name, course)
     y = labels().astype("float32")
     ftk.fit(

@@ -23,6 +23,14 @@ def small_backbone(name: str = "small") -> keras.Model:
     return keras.Model(inputs, L.Dense(8, activation="relu", name="features")(x), name=name)
 
 
+def tiny_backbone(name: str = "tiny") -> keras.Model:
+    """Functional, 16x16x3 -> 8 features, quick to trace: one convolution and a dense layer."""
+    inputs = keras.Input((16, 16, 3), name="image")
+    x = L.Conv2D(4, 3, activation="relu", name="conv1")(inputs)
+    x = L.GlobalAveragePooling2D(name="pool")(x)
+    return keras.Model(inputs, L.Dense(8, activation="relu", name="features")(x), name=name)
+
+
 def split_of(backbone: keras.Model) -> cut.FrozenSplit:
     """A model of this backbone, frozen, and a head, cut between them."""
     backbone.trainable = False

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 
 import finetunekit as ftk
-import snippets
+from models import images, labels, tiny_backbone
 
 NAMES = ("<dark>", "bright & wide")
-X, Y = snippets.examples(16, seed=1)
+X, Y = images(16), labels(16)
 
 
 @pytest.fixture(scope="module")
 def model() -> keras.Model:
-    backbone = ftk.freeze_layers(snippets.pretrained_model())
+    backbone = ftk.freeze_layers(tiny_backbone())
     return ftk.compile_for_task(ftk.add_head(backbone, "binary", class_names=NAMES))
 
 
@@ -28,15 +28,15 @@ def model() -> keras.Model:
 def tuned() -> ftk.TuneReport:
     y = np.array(NAMES)[Y]
     data: dict[str, Any] = {"validation_data": (X, y), "verbose": 0}
-    backbone = snippets.pretrained_model()
+    backbone = tiny_backbone()
     return ftk.fine_tune(backbone, (X, y), probe_epochs=1, epochs=1, **data)[1]
 
 
 def loaded(folder: Any) -> keras.Model:
     path = folder / "<b>.h5"
     if not path.exists():
-        snippets.pretrained_model().save_weights(folder / "<b>.weights.h5")
-        snippets.pretrained_model().save(path)
+        tiny_backbone().save_weights(folder / "<b>.weights.h5")
+        tiny_backbone().save(path)
     return ftk.load_backbone(path)
 
 
@@ -124,6 +124,6 @@ def test_reports_use_the_names_of_classes(model: keras.Model, tuned: ftk.TuneRep
 def test_where_a_model_is_cut_is_one_line(model: keras.Model) -> None:
     line = repr(ftk.split_frozen(model))
     assert line == (
-        "<FrozenSplit of 'pretrained_binary': 7 layers with weights before the cut, features of "
-        "(None, 16)>"
+        "<FrozenSplit of 'tiny_binary': 2 layers with weights before the cut, features of "
+        "(None, 8)>"
     )

@@ -7,6 +7,8 @@ inside Keras or TensorFlow, and leaves the models, the data and the files as the
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import hashlib
 import io
 import re
@@ -1166,11 +1168,28 @@ def model_state(model: keras.Model) -> dict[str, object]:
     return found
 
 
+# What those without a file on the desk have is made once: a mistake leaves it as it was.
+MADE_ONCE = {images, binary, multiclass, multilabel, regression, two_targets, one_hot, backbone}
+MADE_ONCE |= {features, with_pixels, without_conv1, nested, plain, unbuilt, subclassed, frozen}
+MADE_ONCE |= {normalisation_only, attention, two_outputs, two_inputs, uncompiled, reducing}
+
+
+@functools.cache
+def made_once(given: Callable[[Path], Desk]) -> Desk:
+    return given(Path())
+
+
+def desk_of(case: Case, folder: Path) -> Desk:
+    if case.given in MADE_ONCE:
+        return dataclasses.replace(made_once(case.given), folder=folder)
+    return case.given(folder)
+
+
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in TABLE])
 def test_a_wrong_input_is_named_with_its_remedy_and_harms_nothing(
     case: Case, tmp_path: Path
 ) -> None:
-    desk = case.given(tmp_path)
+    desk = desk_of(case, tmp_path)
     before = state(desk)
     with pytest.raises((ValueError, TypeError, OSError)) as caught:
         case.mistake(desk)
@@ -1185,7 +1204,10 @@ def test_a_wrong_input_is_named_with_its_remedy_and_harms_nothing(
     assert received, f"not said what was given: {message}"
     assert len(message) < LONGEST_MESSAGE
     after = state(desk)
-    assert [key for key in before | after if before.get(key) != after.get(key)] == []
+    harmed = [key for key in before | after if before.get(key) != after.get(key)]
+    if harmed:  # No other case is to begin with it.
+        made_once.cache_clear()
+    assert harmed == []
 
 
 def test_every_case_has_a_name_of_its_own() -> None:

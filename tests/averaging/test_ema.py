@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import finetunekit as ftk
-from models import images, labels, small_backbone, values
+from models import images, labels, small_sequential, values
 
 
 def averaged(seed: int = 0) -> keras.Model:
     keras.utils.set_random_seed(seed)
-    model = ftk.add_head(small_backbone(), "binary")
+    model = ftk.add_head(small_sequential(), "binary")
     return ftk.compile_for_task(model, learning_rate=1e-2, ema_momentum=0.9)
 
 
@@ -94,12 +94,12 @@ def test_keras_own_callback_is_left_to_its_work() -> None:
     ],
 )
 def test_wrong_settings_are_told(options: dict, message: str) -> None:
-    model = ftk.add_head(small_backbone(), "binary")
+    model = ftk.add_head(small_sequential(), "binary")
     with pytest.raises(ValueError, match=message):
         ftk.compile_for_task(model, **options)
 
 
 def test_numbers_are_not_smoothed() -> None:
-    model = ftk.add_head(small_backbone(), "regression")
+    model = ftk.add_head(small_sequential(), "regression")
     with pytest.raises(ValueError, match="is for classes"):
         ftk.compile_for_task(model, label_smoothing=0.1)

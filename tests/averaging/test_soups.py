@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -9,12 +10,18 @@ import numpy as np
 import pytest
 
 import finetunekit as ftk
-from models import images, labels, same, small_backbone, values
+from models import images, labels, same, small_backbone, small_sequential, values
 
 
-def tuned_model(seed: int = 0, *, epochs: int = 2, batch_norm: bool = False) -> keras.Model:
+def tuned_model(
+    seed: int = 0,
+    *,
+    epochs: int = 2,
+    batch_norm: bool = False,
+    backbone: Callable[[], keras.Model] = small_sequential,
+) -> keras.Model:
     keras.utils.set_random_seed(0)
-    model = ftk.add_head(small_backbone(), "binary")
+    model = ftk.add_head(backbone(), "binary")
     if not batch_norm:
         ftk.freeze_layers(model, "bn.*")
     ftk.compile_for_task(model, learning_rate=3e-3)
@@ -46,12 +53,12 @@ def test_a_number_is_the_formula_and_changes_neither_model(alpha: float) -> None
 
 def test_a_start_of_a_backbone_leaves_the_head_as_it_was_tuned() -> None:
     tuned = tuned_model()
-    backbone = small_backbone()
+    backbone = small_sequential()
     model, _ = ftk.interpolate(backbone, tuned, 0.0)
     head, own = model.get_layer("head"), tuned.get_layer("head")
     for one, other in zip(head.get_weights(), own.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
-    inner = model.get_layer("small").get_weights()
+    inner = model.get_layer("chain").get_weights()
     for one, other in zip(inner, backbone.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -77,7 +84,8 @@ def test_the_best_on_the_validation_data_is_taken() -> None:
 
 def test_statistics_are_estimated_anew_where_they_have_trained() -> None:
     """Reference: the mean over batches of what each layer gets, by hand for the first."""
-    start, tuned = tuned_model(epochs=0), tuned_model(batch_norm=True)
+    start = tuned_model(epochs=0, backbone=small_backbone)
+    tuned = tuned_model(batch_norm=True, backbone=small_backbone)
     with pytest.raises(ValueError, match=r"2 BatchNormalization layers have trained.*x=x_train"):
         ftk.interpolate(start, tuned, 0.5)
     x = images(24, seed=3)
@@ -143,7 +151,7 @@ class TestSoup:
         model = tuned_model(epochs=0)
         with pytest.raises(TypeError, match="at least two"):
             ftk.greedy_soup([model], validation_data=held_out())
-        other = ftk.add_head(small_backbone(), "multiclass", 3)
+        other = ftk.add_head(small_sequential(), "multiclass", 3)
         with pytest.raises(ValueError, match="`models` must be a model of the same layers"):
             ftk.greedy_soup([model, other], validation_data=held_out())
         with pytest.raises(ValueError, match="`validation_data` is missing"):

@@ -13,6 +13,7 @@ import finetunekit as ftk
 from finetunekit.backbones.taps import backbone_features
 from finetunekit.models import graph, metadata
 from models import L, Subclassed, images, small_backbone, small_sequential, values
+from parameters import often
 
 
 def plain(model: keras.Model, names: list[str]) -> keras.Model:
@@ -208,7 +209,7 @@ def sizes(features: keras.Model) -> list[int]:
     return [tensor.shape[1] for tensor in features.output.values()]
 
 
-@pytest.mark.parametrize("size", [None, 64])
+@pytest.mark.parametrize("size", often([None, 64], (None,)))
 def test_levels_are_the_last_maps_of_the_strides(size: int | None) -> None:
     model = keras.applications.MobileNetV2(
         weights=None, include_top=False, input_shape=(size, size, 3), alpha=0.35

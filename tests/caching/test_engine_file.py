@@ -12,7 +12,7 @@ import pytest
 import finetunekit as ftk
 from finetunekit.caching import engine_file, identity, prepared_engines
 from finetunekit.caching.cut import split_frozen
-from models import images, small_backbone
+from models import images, tiny_backbone
 
 L = keras.layers
 X, Y = images(24), np.arange(24) % 2
@@ -30,7 +30,7 @@ def kept_engines(folder: Path) -> list[Path]:
 
 
 def test_new_data_on_the_same_backbone_need_no_conversion(tmp_path: Path, made: list[str]) -> None:
-    backbone = small_backbone()
+    backbone = tiny_backbone()
     backbone.save(tmp_path / "backbone.keras")
     ftk.fit(model_of(backbone), X, Y, cache=tmp_path / "a.h5", engine="litert", **OPTIONS)
     (file,) = kept_engines(tmp_path)
@@ -44,7 +44,7 @@ def test_new_data_on_the_same_backbone_need_no_conversion(tmp_path: Path, made: 
     assert np.allclose(found, again.predict(others, verbose=0), atol=1e-5)
     assert not np.allclose(found, ftk.load_features(tmp_path / "a.h5").features, atol=1e-2)
     # Other weights have an engine of their own.
-    again.get_layer("features").kernel.assign_add(np.ones((8, 8), "float32"))
+    again.get_layer("features").kernel.assign_add(np.ones((4, 8), "float32"))
     ftk.fit(model_of(again), others, Y, cache=tmp_path / "c.h5", engine="litert", **OPTIONS)
     assert made == ["keras", "litert"]
     found = ftk.load_features(tmp_path / "c.h5").features
@@ -57,7 +57,7 @@ def test_new_data_on_the_same_backbone_need_no_conversion(tmp_path: Path, made: 
 
 
 def test_exported_features_keep_and_find_it_too(tmp_path: Path, made: list[str]) -> None:
-    backbone = small_backbone()
+    backbone = tiny_backbone()
     first = ftk.cache_features(
         backbone, X, tmp_path / "a.h5", engine="litert", batch_size=8, verbose=0
     )
@@ -71,7 +71,7 @@ def test_exported_features_keep_and_find_it_too(tmp_path: Path, made: list[str])
 
 
 def test_a_damaged_one_is_made_anew(tmp_path: Path, made: list[str]) -> None:
-    backbone = small_backbone()
+    backbone = tiny_backbone()
     whole = None
     for name in ("a.h5", "b.h5", "c.h5"):
         ftk.fit(model_of(backbone), X, Y, cache=tmp_path / name, engine="litert", **OPTIONS)
@@ -88,7 +88,7 @@ def test_there_is_none_without_a_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    model = model_of(small_backbone())
+    model = model_of(tiny_backbone())
     checkpoint = ftk.callbacks.Checkpoint(tmp_path / "run.ckpt")
     ftk.fit(model, X, Y, engine="litert", **OPTIONS)
     prepared_engines.drop_all()
@@ -108,7 +108,7 @@ def test_a_folder_that_cannot_be_written_is_said(
 def test_another_version_of_litert_makes_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backbone = small_backbone()
+    backbone = tiny_backbone()
     ftk.fit(model_of(backbone), X, Y, cache=tmp_path / "a.h5", engine="litert", **OPTIONS)
     key = identity.prefix_key(split_frozen(model_of(backbone), like=X))
     (batch,) = engine_file.read(str(tmp_path), key) or ()

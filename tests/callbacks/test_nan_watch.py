@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 import finetunekit as ftk
 from finetunekit.callbacks import nan_diagnosis
-from models import L, images, labels, small_backbone, values
+from models import L, images, labels, tiny_backbone, values
 from parameters import often
 
 
@@ -39,8 +40,10 @@ def numbers(bad: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     return x, x.sum(axis=1, keepdims=True)
 
 
-@pytest.mark.parametrize("shuffle", [True, False])
-@pytest.mark.parametrize("frozen", [False, True], ids=["whole", "cached"])
+@pytest.mark.parametrize(
+    ("shuffle", "frozen"),
+    often(itertools.product([True, False], repeat=2), ((True, False), (False, True))),
+)
 def test_layer_batch_and_sample_are_named(
     shuffle: bool, frozen: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -96,7 +99,7 @@ def test_a_run_without_nan_is_the_same_with_it(cache: Any) -> None:
     found = []
     for callbacks in ([], [ftk.callbacks.NaNWatch()]):
         keras.utils.set_random_seed(0)
-        model = ftk.add_head(small_backbone(), "binary", hidden_units=[4], dropout=0.2)
+        model = ftk.add_head(tiny_backbone(), "binary", hidden_units=[4], dropout=0.2)
         ftk.freeze_layers(model, "backbone")
         ftk.compile_for_task(model, optimizer="adamw")
         options = {"epochs": 3, "seed": 0, "verbose": 0, "cache": cache, "engine": "keras"}
@@ -141,7 +144,7 @@ def test_a_loss_of_ones_own() -> None:
 
 
 def test_a_rate_that_is_much_too_large() -> None:
-    model = ftk.add_head(small_backbone(), "regression")
+    model = ftk.add_head(tiny_backbone(), "regression")
     ftk.compile_for_task(model, optimizer=keras.optimizers.SGD(1e12))
     watch = ftk.callbacks.NaNWatch()
     x, y = images(), images().mean(axis=(1, 2, 3))[:, None]

@@ -11,7 +11,7 @@ import pytest
 
 import finetunekit as ftk
 from finetunekit.models import rate_multipliers
-from models import images, labels, same, small_backbone
+from models import images, labels, same, tiny_backbone
 from parameters import often
 
 Schedule = ftk.callbacks.Schedule
@@ -19,7 +19,7 @@ Schedule = ftk.callbacks.Schedule
 
 def built(optimizer: Any, *, frozen: bool = False) -> keras.Model:
     keras.utils.set_random_seed(0)
-    backbone = small_backbone()
+    backbone = tiny_backbone()
     model = ftk.add_head(ftk.freeze_layers(backbone) if frozen else backbone, "binary")
     model.compile(optimizer, "binary_crossentropy")
     return model

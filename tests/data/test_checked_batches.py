@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -109,11 +111,25 @@ def among_good(labels: np.ndarray) -> np.ndarray:
     return np.concatenate([good, labels, good])
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("case", LABELS)
+@functools.cache
+def model_of_case(case: str) -> keras.Model:
+    """That of the labels of this name; no test trains it."""
+    task, outputs, options, _ = LABELS[case]
+    return model_for(task, outputs, **options)
+
+
+# Each case in a pipeline that TensorFlow checks, and the other kinds of data in turn.
+OTHERS = [kind for kind in KINDS if kind != "tf.data"]
+BY_DEFAULT = tuple(
+    pair
+    for number, case in enumerate(LABELS)
+    for pair in ((case, "tf.data"), (case, OTHERS[number % len(OTHERS)]))
+)
+
+
+@pytest.mark.parametrize(("case", "kind"), often(itertools.product(LABELS, KINDS), BY_DEFAULT))
 def test_what_is_refused_in_arrays_is_refused_in_a_batch(case: str, kind: str) -> None:
-    task, outputs, options, labels = LABELS[case]
-    model = model_for(task, outputs, **options)
+    labels, model = LABELS[case][-1], model_of_case(case)
     wanted = ""
     try:
         label_checks.check_labels(labels, model, known_task(model))

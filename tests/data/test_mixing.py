@@ -9,12 +9,12 @@ import pytest
 import finetunekit as ftk
 from finetunekit.data.array_batches import Cutting, MixedArrayBatches
 from finetunekit.data.arrays import Arrays
-from models import L, images, labels, small_backbone
+from models import L, images, labels, tiny_backbone
 
 
 def classifier(task: str = "multiclass", classes: int | None = 3) -> keras.Model:
     keras.utils.set_random_seed(0)
-    model = ftk.add_head(small_backbone(), task, classes)
+    model = ftk.add_head(tiny_backbone(), task, classes)
     ftk.freeze_layers(model, "backbone")
     return ftk.compile_for_task(model)
 

@@ -19,7 +19,7 @@ import finetunekit as ftk
 from finetunekit.caching import engines, hdf5_table
 from finetunekit.caching.store import FeatureStore
 from finetunekit.execution import fused_adam, tail
-from models import images, labels, same, small_backbone, values
+from models import images, labels, same, tiny_backbone, values
 from parameters import often
 from topologies import ROWS, TOPOLOGIES, Made
 
@@ -41,7 +41,7 @@ def small(policy: str = "float32", **options: Any) -> keras.Model:
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
     keras.config.set_dtype_policy(policy)
-    backbone = small_backbone()
+    backbone = tiny_backbone()
     backbone.trainable = False
     head = L.Dense(2, activation="softmax", name="head")
     model = keras.Sequential([keras.Input((16, 16, 3)), backbone, L.Dropout(0.2, seed=1), head])
@@ -166,7 +166,7 @@ def close(one: dict[str, Any], other: dict[str, Any]) -> bool:
 @pytest.mark.parametrize("kind", often(KINDS, OFTEN))
 def test_all_kinds_of_data(kind: str, rows_run: list[int]) -> None:
     """As without a cache; each sample goes through the prefix once."""
-    plain, ours = small(), small()
+    plain = small()
     wanted = ftk.fit(plain, **KINDS[kind](), epochs=3, verbose=0, cache=False)
     ours = small()
     found = ftk.fit(ours, **KINDS[kind](), epochs=3, verbose=0, engine="keras")
@@ -410,8 +410,8 @@ CALLBACKS: dict[str, Callable[[], Any]] = {
     "early stopping": lambda: ftk.callbacks.EarlyStopping(patience=1),
     "rates": lambda: keras.callbacks.LearningRateScheduler(lambda epoch: 0.1 / (epoch + 1)),
     "plateau": lambda: keras.callbacks.ReduceLROnPlateau(patience=1, min_delta=10),
-    "dropout": lambda: ftk.callbacks.DropoutInjection(0.3, after="small", seed=1),
-    "dropout inside": lambda: ftk.callbacks.DropoutInjection(0.3, after="conv2", seed=1),
+    "dropout": lambda: ftk.callbacks.DropoutInjection(0.3, after="tiny", seed=1),
+    "dropout inside": lambda: ftk.callbacks.DropoutInjection(0.3, after="conv1", seed=1),
     "penalty": lambda: ftk.callbacks.L1L2Injection(l2=0.1),
     "guard": lambda: ftk.callbacks.FrozenGuard(),
 }
@@ -494,7 +494,7 @@ def test_the_bar_shows_every_step(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_features_are_kept_between_fits_and_heads(rows_run: list[int]) -> None:
-    backbone = ftk.freeze_layers(small_backbone())
+    backbone = ftk.freeze_layers(tiny_backbone())
     for number in range(3):
         model = ftk.add_head(backbone, "binary", hidden_units=[4] * number)
         ftk.compile_for_task(model)
@@ -639,7 +639,7 @@ def test_models_of_their_own_steps_are_left_alone(caplog: pytest.LogCaptureFixtu
         def train_step(self, data: Any) -> Any:
             return super().train_step(data)
 
-    backbone = ftk.freeze_layers(small_backbone())
+    backbone = ftk.freeze_layers(tiny_backbone())
     inputs = keras.Input((16, 16, 3))
     model = Own(inputs, L.Dense(1)(backbone(inputs)))
     model.compile("sgd", "mse")
@@ -653,12 +653,12 @@ def test_models_of_their_own_steps_are_left_alone(caplog: pytest.LogCaptureFixtu
 def test_what_was_done_is_said(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     ftk.fit(small(), X, Y, verbose=2, validation_split=0.2)
-    assert "computed once: 5 layers with weights up to 'small/features'" in caplog.text
+    assert "computed once: 2 layers with weights up to 'tiny/features'" in caplog.text
     assert "16 samples: 512 bytes in memory; engine keras" in caplog.text
     caplog.clear()
     ftk.fit(small(), X, Y, verbose=0)
     assert "computed once" not in caplog.text
-    unfrozen = small_backbone()
+    unfrozen = tiny_backbone()
     model = keras.Sequential([unfrozen, L.Dense(1)])
     model.compile("sgd", "mse")
     ftk.fit(model, X, Y.astype("float32"), verbose=2)

@@ -68,13 +68,15 @@ WHERE: dict[str, Callable[[Path], dict[str, Any]]] = {
     "a file": lambda folder: {"cache": folder / "features.h5"},
     "little memory": lambda folder: {"memory_limit": 900},  # 45 samples.
 }
-CASES = [(run, "memory") for run in RUNS]
-CASES += [(run, where) for run in ("grown data", "old and new in one batch") for where in WHERE]
-BY_DEFAULT = (("grown data", "a file"), ("old and new in one batch", "little memory"))
+PLACES = [(run, "memory") for run in RUNS]
+PLACES += [(run, where) for run in ("grown data", "old and new in one batch") for where in WHERE]
+CASES = [
+    (*case, deterministic) for case in dict.fromkeys(PLACES) for deterministic in (True, False)
+]
+BY_DEFAULT = (("grown data", "a file", False), ("old and new in one batch", "little memory", True))
 
 
-@pytest.mark.parametrize("deterministic", [True, False])
-@pytest.mark.parametrize(("run", "where"), often(dict.fromkeys(CASES), BY_DEFAULT))
+@pytest.mark.parametrize(("run", "where", "deterministic"), often(CASES, BY_DEFAULT))
 def test_each_fit_trains_on_all_its_batches(
     run: str, where: str, deterministic: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -150,7 +152,7 @@ def test_a_pass_that_was_cut_short_is_not_repeated() -> None:
     assert histories[0] == histories[1]
 
 
-@pytest.mark.parametrize("repeated", [False, True])
+@pytest.mark.parametrize("repeated", often([False, True], (True,)))
 def test_a_pass_that_ends_within_an_execution(repeated: bool) -> None:
     models = []
     data, epochs = pipeline(20), {"epochs": 3, "verbose": 0}  # Three batches.

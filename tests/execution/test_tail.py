@@ -72,7 +72,7 @@ def with_sizes() -> tuple[keras.Model, Sizes]:
 
 
 @pytest.mark.filterwarnings("ignore:`shuffle=True` was passed")
-@pytest.mark.parametrize("kind", often(DATA, ("arrays", "arrays and a rest", "tf.data and a rest")))
+@pytest.mark.parametrize("kind", often(DATA, ("arrays and a rest", "tf.data and a rest")))
 def test_the_size_of_a_batch_is_known_where_keras_knows_it(kind: str) -> None:
     (plain, wanted), (ours, found) = with_sizes(), with_sizes()
     plain.fit(**DATA[kind], verbose=0)

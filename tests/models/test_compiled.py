@@ -8,11 +8,11 @@ import pytest
 
 import finetunekit as ftk
 from finetunekit.models import compiled, model_state
-from models import images, labels, small_backbone
+from models import images, labels, tiny_backbone
 
 
 def fitted() -> keras.Model:
-    model = ftk.add_head(small_backbone(), "binary")
+    model = ftk.add_head(tiny_backbone(), "binary")
     model.compile(
         keras.optimizers.Adam(1e-2),
         keras.losses.BinaryCrossentropy(),
@@ -25,7 +25,7 @@ def fitted() -> keras.Model:
 
 
 def test_nothing_changed_nothing_is_renewed() -> None:
-    model = ftk.compile_for_task(ftk.add_head(small_backbone(), "binary"))
+    model = ftk.compile_for_task(ftk.add_head(tiny_backbone(), "binary"))
     ftk.fit(model, images(), labels(), verbose=0)
     function = model.train_function
     ftk.fit(model, images(), labels(), verbose=0)
@@ -35,7 +35,7 @@ def test_nothing_changed_nothing_is_renewed() -> None:
 def test_renewing_drops_what_was_traced() -> None:
     model = fitted()
     before = model.train_function
-    model.get_layer("small").get_layer("conv1").trainable = False
+    model.get_layer("tiny").get_layer("conv1").trainable = False
     assert compiled.renew_if_stale(model)
     assert model.train_function is not before
     assert len(model.optimizer.variables) == 2 + 2 * len(model.trainable_variables)

@@ -10,13 +10,13 @@ import pytest
 
 import finetunekit as ftk
 from finetunekit.models import freezing
-from models import L, Subclassed, images, labels, same, small_backbone, values
+from models import L, Subclassed, images, labels, same, small_backbone, tiny_backbone, values
 from parameters import often
 
 
 def tuned_model(task: str = "binary") -> keras.Model:
     return ftk.compile_for_task(
-        ftk.add_head(small_backbone(), task), optimizer=keras.optimizers.Adam(1e-2)
+        ftk.add_head(small_backbone(), task), optimizer=keras.optimizers.SGD(1e-2)
     )
 
 
@@ -138,7 +138,7 @@ OPTIMIZERS = {
 
 @pytest.mark.parametrize("name", often(OPTIMIZERS, ("Adam", "scaled")))
 def test_the_optimizer_keeps_its_state(name: str) -> None:
-    model = ftk.add_head(small_backbone(), "binary")
+    model = ftk.add_head(tiny_backbone(), "binary")
     ftk.compile_for_task(model, optimizer=OPTIMIZERS[name]())
     train(model, epochs=2)
     handle, before, state = model.optimizer, values(model), slots(model)
@@ -165,7 +165,7 @@ def test_the_optimizer_keeps_its_state(name: str) -> None:
 def test_the_state_of_a_partly_frozen_model_survives_save_and_load(
     name: str, tmp_path: Path
 ) -> None:
-    model = ftk.add_head(small_backbone(), "binary")
+    model = ftk.add_head(tiny_backbone(), "binary")
     ftk.compile_for_task(model, optimizer=OPTIMIZERS[name]())
     train(model)
     ftk.freeze_layers(model, "backbone")
@@ -177,7 +177,7 @@ def test_the_state_of_a_partly_frozen_model_survives_save_and_load(
 
 
 def test_thawed_weights_start_their_average_at_their_own_value() -> None:
-    model = ftk.add_head(ftk.freeze_layers(small_backbone()), "binary")
+    model = ftk.add_head(ftk.freeze_layers(tiny_backbone()), "binary")
     ftk.compile_for_task(model, optimizer=keras.optimizers.SGD(0.0, use_ema=True))
     train(model, epochs=2)
     ftk.unfreeze_layers(model, "features")
@@ -187,7 +187,7 @@ def test_thawed_weights_start_their_average_at_their_own_value() -> None:
 
 
 def test_an_optimizer_of_several_is_refused_before_anything_changes() -> None:
-    model = ftk.add_head(small_backbone(), "binary")
+    model = ftk.add_head(tiny_backbone(), "binary")
     several = keras.optimizers.MultiOptimizer(
         keras.optimizers.OptimizerMap(keras.optimizers.Adam(1e-3))
     )
@@ -195,11 +195,11 @@ def test_an_optimizer_of_several_is_refused_before_anything_changes() -> None:
     train(model)
     with pytest.raises(ValueError, match="compile again"):
         ftk.freeze_layers(model, "backbone")
-    assert model.get_layer("small").trainable
+    assert model.get_layer("tiny").trainable
 
     # Nor is it fitted to flags that were set by hand.
     ftk.fit(model, images(), labels(), verbose=0)
-    model.get_layer("small").trainable = False
+    model.get_layer("tiny").trainable = False
     with pytest.raises(ValueError, match="compile again"):
         ftk.fit(model, images(), labels(), verbose=0)
 
@@ -229,15 +229,15 @@ def test_thawing_a_lora_layer_keeps_its_base_frozen(freeze_first: bool) -> None:
 
 
 def test_variables_frozen_one_by_one_survive_save_and_load(tmp_path: Path) -> None:
-    model = ftk.add_head(small_backbone(), "binary")
-    for layer in (model.get_layer("small").get_layer("conv1"), model.get_layer("head").layers[0]):
+    model = ftk.add_head(tiny_backbone(), "binary")
+    for layer in (model.get_layer("tiny").get_layer("conv1"), model.get_layer("head").layers[0]):
         layer.bias.trainable = False
     ftk.freeze_layers(model, "conv1")
     loaded = ftk.load(ftk.save(model, tmp_path / "model.keras"))
     assert not loaded.get_layer("head").layers[0].bias.trainable
     ftk.unfreeze_layers(loaded)
-    assert not loaded.get_layer("small").get_layer("conv1").bias.trainable
-    assert loaded.get_layer("small").get_layer("conv1").kernel.trainable
+    assert not loaded.get_layer("tiny").get_layer("conv1").bias.trainable
+    assert loaded.get_layer("tiny").get_layer("conv1").kernel.trainable
 
 
 def test_the_summary_counts() -> None:

@@ -100,10 +100,10 @@ def text_model() -> keras.Model:
 @pytest.mark.parametrize("form", often([list, np.array, keras.ops.convert_to_tensor], (list,)))
 def test_texts_for_a_model_that_takes_texts(form: object) -> None:
     model = text_model()
-    ftk.compile_for_task(model, learning_rate=0.1)
+    ftk.compile_for_task(model, learning_rate=0.2)
     texts, y = form(["good", "bad", "a good one", "bad, bad"]), np.array([1, 0, 1, 0])
     assert ftk.check_batch(model, texts, y) == ()
-    ftk.fit(model, texts, y, epochs=20, validation_data=(texts, y), verbose=0)
+    ftk.fit(model, texts, y, epochs=10, validation_data=(texts, y), verbose=0)
     found = model.predict(np.array(["good", "bad"], dtype=object), verbose=0)[:, 0]
     assert found[0] > 0.5 > found[1]
     assert len(ftk.predict(model, texts)) == 4

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import finetunekit as ftk
-from models import images, labels, small_backbone
+from models import images, labels, tiny_backbone
 
 
 def smoothed(task: str = "multiclass", activation: str | None = "softmax") -> keras.Model:
@@ -20,7 +20,7 @@ def smoothed(task: str = "multiclass", activation: str | None = "softmax") -> ke
     head = keras.Sequential(
         [keras.Input((8,)), keras.layers.Dense(classes, activation=activation)], name="head"
     )
-    backbone = small_backbone()
+    backbone = tiny_backbone()
     model = keras.Model(backbone.input, head(backbone.output))
     return ftk.compile_for_task(
         model,
@@ -64,7 +64,7 @@ def test_labels_of_the_other_form_are_smoothed_too() -> None:
 
 
 def test_yes_or_no_is_keras_own() -> None:
-    model = ftk.compile_for_task(ftk.add_head(small_backbone(), "binary"), label_smoothing=0.2)
+    model = ftk.compile_for_task(ftk.add_head(tiny_backbone(), "binary"), label_smoothing=0.2)
     assert model.loss.get_config()["label_smoothing"] == 0.2
 
 

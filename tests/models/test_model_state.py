@@ -137,7 +137,7 @@ def test_layers_frozen_inside_a_composite_layer_stay_frozen(whole: bool, tmp_pat
     assert_equal(model, other)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", often(WAYS, ("file", "dropout", "pickle")))
 def test_every_facet_goes_along(way: str, tmp_path: Path) -> None:
     model = small()
     optimizer = ftk.layerwise_optimizer(model, keras.optimizers.AdamW(0.01), layer_decay=0.5)

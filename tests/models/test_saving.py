@@ -15,7 +15,16 @@ import pytest
 
 import finetunekit as ftk
 from finetunekit.models import metadata
-from models import L, images, labels, same, small_backbone, small_sequential, values
+from models import (
+    L,
+    images,
+    labels,
+    same,
+    small_backbone,
+    small_sequential,
+    tiny_backbone,
+    values,
+)
 
 PLAIN = """
 import sys
@@ -78,7 +87,7 @@ def test_what_is_known_comes_back(tmp_path: Path) -> None:
 
 
 def test_training_goes_on_bit_for_bit(tmp_path: Path) -> None:
-    model = ftk.add_head(small_backbone(), "binary")
+    model = ftk.add_head(small_sequential(), "binary")
     ftk.compile_for_task(model)
     ftk.fit(model, images(), labels(), verbose=0)
     loaded = ftk.load(ftk.save(model, tmp_path / "model.keras"))
@@ -162,7 +171,7 @@ def test_a_failed_save_leaves_the_old_file(
     ],
 )
 def test_a_damaged_member_is_an_error_with_a_remedy(change: object, tmp_path: Path) -> None:
-    model = ftk.add_head(small_backbone(), "binary")
+    model = ftk.add_head(tiny_backbone(), "binary")
     path = Path(ftk.save(model, tmp_path / "model.keras"))
     with zipfile.ZipFile(path) as file:
         members = {name: file.read(name) for name in file.namelist()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -9,18 +10,18 @@ import numpy as np
 import pytest
 
 import finetunekit as ftk
-from models import L, images, labels, small_backbone, values
+from models import L, images, labels, small_backbone, tiny_backbone, values
 
 
-def tuned_model() -> keras.Model:
-    model = ftk.add_head(small_backbone(), "binary", hidden_units=[4])
+def tuned_model(backbone: Callable[[], keras.Model] = tiny_backbone) -> keras.Model:
+    model = ftk.add_head(backbone(), "binary", hidden_units=[4])
     ftk.compile_for_task(model, learning_rate=1e-2)
     return model
 
 
 def moved(model: keras.Model, start: keras.Model) -> float:
     """The sum of squared differences of the backbone's kernels, by hand."""
-    pairs = zip(model.get_layer("small").weights, start.weights, strict=True)
+    pairs = zip(model.get_layer(start.name).weights, start.weights, strict=True)
     return sum(
         float(np.sum((a.numpy() - b.numpy()) ** 2)) for a, b in pairs if a.path.endswith("kernel")
     )
@@ -29,10 +30,10 @@ def moved(model: keras.Model, start: keras.Model) -> float:
 def test_the_formula_on_a_trained_model() -> None:
     keras.utils.set_random_seed(0)
     model = tuned_model()
-    start = small_backbone()
-    start.set_weights(model.get_layer("small").get_weights())
+    start = tiny_backbone()
+    start.set_weights(model.get_layer("tiny").get_weights())
     ftk.inject_regularizer(model, l2_sp=0.5)
-    assert len(model.losses) == 3
+    assert len(model.losses) == 2
     assert float(sum(model.losses)) == 0.0
     ftk.fit(model, images(), labels(), epochs=3, verbose=0, seed=0)
     assert moved(model, start) > 1e-3
@@ -44,7 +45,7 @@ def test_a_strong_pull_keeps_the_backbone_where_it_was() -> None:
     distances = []
     for strength in (None, 10.0):
         keras.utils.set_random_seed(0)
-        model = tuned_model()
+        model = tuned_model(small_backbone)
         start = small_backbone()
         start.set_weights(model.get_layer("small").get_weights())
         if strength:
@@ -60,7 +61,7 @@ def test_in_a_cached_fit_it_counts_too() -> None:
     for cache in (True, False):
         keras.utils.set_random_seed(0)
         model = tuned_model()
-        ftk.freeze_layers(model, "small/conv1")
+        ftk.freeze_layers(model, "tiny/conv1")
         ftk.inject_regularizer(model, l2_sp=1.0)
         found = ftk.fit(
             model, images(), labels(), epochs=3, verbose=0, seed=0, cache=cache, engine="keras"
@@ -75,14 +76,14 @@ def test_the_head_gets_the_plain_penalty() -> None:
     head = [v for v in model.get_layer("head").weights if v.name == "kernel"]
     expected = 0.1 * sum(float(keras.ops.sum(v**2)) for v in head)
     assert len(head) == 2
-    assert len(model.losses) == 5
+    assert len(model.losses) == 4
     assert float(sum(model.losses)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_no_file_holds_it_and_it_is_put_back_on_the_loaded_model(tmp_path: Path) -> None:
     model = tuned_model()
-    start = small_backbone("other_name")
-    start.set_weights(model.get_layer("small").get_weights())
+    start = tiny_backbone("other_name")
+    start.set_weights(model.get_layer("tiny").get_weights())
     ftk.inject_regularizer(model, l2_sp=1.0)
     ftk.fit(model, images(), labels(), verbose=0, seed=0)
     penalty = float(sum(model.losses))
@@ -108,8 +109,8 @@ def test_takes_the_place_of_l2_and_is_taken_out() -> None:
     config = model.get_config()
     ftk.inject_regularizer(model, l2=0.1)
     ftk.inject_regularizer(model, l2_sp=1.0, layers="backbone")
-    assert float(sum(model.losses[:3])) == 0.0
-    assert model.get_layer("small").get_layer("conv1").kernel_regularizer is None
+    assert float(sum(model.losses[:2])) == 0.0
+    assert model.get_layer("tiny").get_layer("conv1").kernel_regularizer is None
     ftk.remove_regularizer(model)
     assert model.losses == []
     assert model.get_config() == config

@@ -14,6 +14,7 @@ import finetunekit as ftk
 from finetunekit.models import optimizer_state, rate_multipliers
 from interruptions import Cut, CutAt, ends
 from models import L
+from parameters import often
 from text_models import letters, with_tokenizer
 
 
@@ -61,7 +62,10 @@ def network(*layers: keras.layers.Layer) -> keras.Model:
     return ftk.add_head(keras.Model(inputs, x, name="network"), "binary")
 
 
-def test_stages_with_stashed_and_warming_variables(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cuts", often([[(19, 58)], [19, (58, 61)]], ([(19, 58)],)))
+def test_stages_with_stashed_and_warming_variables(
+    cuts: list[int | tuple[int, ...]], tmp_path: Path
+) -> None:
     """16 steps a stage; `dense2` warms up in the second, is frozen in the third, and comes back."""
     seen = []
 
@@ -86,7 +90,7 @@ def test_stages_with_stashed_and_warming_variables(tmp_path: Path) -> None:
         given = {"stages": stages, "batch_size": 2, "engine": "keras", **options}
         return model, ftk.fit_in_stages(model, X, Y, callbacks=[Sees(), *callbacks], **given)
 
-    check(train, tmp_path, [19, (58, 61)], every=2)
+    check(train, tmp_path, cuts, every=2)
     assert seen[18][0] == (16, 3)
     assert not seen[18][1]
     assert seen[57][1]
@@ -222,8 +226,8 @@ def test_what_callbacks_hold(tmp_path: Path) -> None:
     held = []
 
     def train(callbacks: list[Any], resume: str | None, **options: Any) -> Any:
-        model = network()
-        ftk.compile_for_task(model)
+        model = ftk.add_head(keras.Sequential([keras.Input((6,)), L.Dense(4)]), "binary")
+        ftk.compile_for_task(model, optimizer="sgd")
         held.append(Holds([], unchanged=3 if resume else 2))
         given = {"epochs": 2, "batch_size": 8, "resume": resume, **options}
         return model, ftk.fit(model, X, Y, callbacks=[held[-1], *callbacks], **given)

@@ -20,13 +20,13 @@ import finetunekit as ftk
 from finetunekit.caching import memory
 from finetunekit.foundation import keras_internals
 from interruptions import Cut, CutAt, ends
-from models import L, images, labels, small_backbone
+from models import L, images, labels, tiny_backbone
 
 CHILD = Path(__file__).with_name("resume_child.py")
 
 
-def dropping(optimizer: str = "adam", **options: Any) -> keras.Model:
-    model = ftk.add_head(small_backbone(), "binary", hidden_units=[4], dropout=0.3)
+def dropping(optimizer: str = "sgd", **options: Any) -> keras.Model:
+    model = ftk.add_head(tiny_backbone(), "binary", hidden_units=[4], dropout=0.3)
     return ftk.compile_for_task(model, optimizer=optimizer, learning_rate=1e-2, **options)
 
 
@@ -70,7 +70,7 @@ def check(
 )
 def test_arrays(cut: int, frozen: bool, tmp_path: Path) -> None:
     def train(callbacks: list[Any], resume: str | None) -> Any:
-        model = dropping()
+        model = dropping("adam")
         if frozen:
             ftk.freeze_layers(model, "backbone")
         early = ftk.callbacks.EarlyStopping(monitor="val_loss", patience=2)
@@ -99,7 +99,7 @@ def test_arrays(cut: int, frozen: bool, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_watch_for_nan_and_accumulated_gradients(tmp_path: Path) -> None:
     def train(callbacks: list[Any], resume: str | None) -> Any:
-        model = ftk.add_head(small_backbone(), "binary", hidden_units=[4], dropout=0.3)
+        model = ftk.add_head(tiny_backbone(), "binary", hidden_units=[4], dropout=0.3)
         optimizer = keras.optimizers.Nadam(1e-3, gradient_accumulation_steps=3)
         ftk.compile_for_task(model, optimizer=optimizer)
         x, y = images(), labels()
@@ -124,7 +124,7 @@ def test_arrays_as_they_come(tmp_path: Path) -> None:
     """With a schedule, which asks for the number of steps."""
 
     def train(callbacks: list[Any], resume: str | None) -> Any:
-        model = dropping("sgd")
+        model = dropping()
         options = {"epochs": 3, "batch_size": 8, "shuffle": False, "verbose": 0}
         callbacks = [ftk.callbacks.Schedule("linear"), *callbacks]
         return model, ftk.fit(
@@ -193,7 +193,7 @@ class Own(keras.utils.PyDataset):
 @pytest.mark.parametrize("cut", [7, pytest.param(8, marks=pytest.mark.slow)])
 def test_a_pydataset_that_shuffles_itself_and_is_shuffled(cut: int, tmp_path: Path) -> None:
     def train(callbacks: list[Any], resume: str | None) -> Any:
-        model = dropping("sgd")
+        model = dropping()
         return model, ftk.fit(model, Own(), epochs=3, callbacks=callbacks, resume=resume, verbose=0)
 
     check(train, tmp_path, cut)
@@ -279,8 +279,8 @@ def test_interrupted_while_it_is_fast_forwarded_the_model_skips_nothing_later(
     options = {"batch_size": 8, "cache": False, "verbose": 0}
     callbacks = [CutAt(3), ftk.callbacks.Checkpoint(keep, every=2)]
     with pytest.raises(Cut):
-        ftk.fit(dropping("sgd"), *data, callbacks=callbacks, **options)
-    model = dropping("sgd")
+        ftk.fit(dropping(), *data, callbacks=callbacks, **options)
+    model = dropping()
     with monkeypatch.context() as patched:
         patched.setattr(keras_internals, "build_metrics", cut)  # After the first step.
         with pytest.raises(Cut):
@@ -387,11 +387,11 @@ class TestRefusals:
         assert Path(keep).read_bytes() == kept
 
     def test_another_model_or_optimizer(self, keep: str) -> None:
-        other = ftk.compile_for_task(ftk.add_head(small_backbone(), "binary", hidden_units=[5]))
+        other = ftk.compile_for_task(ftk.add_head(tiny_backbone(), "binary", hidden_units=[5]))
         with pytest.raises(ValueError, match=r"another model.*\(8, 5\)"):
             tried(other, keep, resume=keep)
         with pytest.raises(ValueError, match="other optimizer"):
-            tried(dropping("sgd"), keep, resume=keep)
+            tried(dropping("adam"), keep, resume=keep)
         with pytest.raises(ValueError, match="`epochs` must be"):
             tried(dropping(), keep, resume=keep, epochs=0)
 

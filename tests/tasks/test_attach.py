@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 
 import finetunekit as ftk
-from models import L, images, labels, same, small_backbone, small_sequential, values
+from models import (
+    L,
+    images,
+    labels,
+    same,
+    small_backbone,
+    small_sequential,
+    tiny_backbone,
+    values,
+)
 
 
 @pytest.mark.parametrize("make", [small_backbone, small_sequential])
@@ -88,7 +97,7 @@ class TestReplaceHead:
         assert not new.compiled
 
     def test_same_task_keeps_compilation_and_the_backbones_moments(self) -> None:
-        old = ftk.compile_for_task(ftk.add_head(small_backbone(), "binary"))
+        old = ftk.compile_for_task(ftk.add_head(tiny_backbone(), "binary"))
         old.fit(images(), labels(), verbose=0)
         new = ftk.replace_head(old, "binary", hidden_units=[6])
         assert type(new.loss) is type(old.loss)
@@ -100,11 +109,11 @@ class TestReplaceHead:
         old.fit(images(), labels(), verbose=0)
 
     def test_another_output_needs_another_loss(self) -> None:
-        old = ftk.compile_for_task(ftk.add_head(small_backbone(), "binary"))
+        old = ftk.compile_for_task(ftk.add_head(tiny_backbone(), "binary"))
         assert not ftk.replace_head(old, "binary", activation=None).compiled
 
     def test_after_one_hot_training_class_numbers_are_understood(self) -> None:
-        old = ftk.compile_for_task(ftk.add_head(small_backbone(), "multiclass", 3))
+        old = ftk.compile_for_task(ftk.add_head(tiny_backbone(), "multiclass", 3))
         y = labels(classes=3)
         ftk.fit(old, images(), np.eye(3)[y], verbose=0)
         new = ftk.replace_head(old, "multiclass", 3)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import finetunekit as ftk
-from models import images, labels, small_backbone
+from models import images, labels, tiny_backbone
 
+PIXELS = images() / 255
 TARGETS = {
     "binary": (labels(), ["accuracy", "auc"]),
     "multiclass": (labels(classes=3), ["accuracy"]),
@@ -21,14 +22,14 @@ COUNT = {"multiclass": 3, "multilabel": 3}
 @pytest.mark.parametrize("task", TARGETS)
 def test_probabilities_and_logits_are_judged_alike(task: str) -> None:
     y, names = TARGETS[task]
-    backbone = small_backbone()
+    backbone = tiny_backbone()
     models = [
         ftk.add_head(backbone, task, COUNT.get(task), activation=activation)
         for activation in ("auto", None)
     ]
     models[1].set_weights(models[0].get_weights())
     results = [
-        ftk.compile_for_task(model).evaluate(images(), y, verbose=0, return_dict=True)
+        ftk.compile_for_task(model).evaluate(PIXELS, y, verbose=0, return_dict=True)
         for model in models
     ]
     assert sorted(results[0]) == sorted(["loss", *names])
@@ -38,15 +39,15 @@ def test_probabilities_and_logits_are_judged_alike(task: str) -> None:
 
 
 def test_losses_by_formula() -> None:
-    x, y = images(), labels(classes=3)
-    model = ftk.compile_for_task(ftk.add_head(small_backbone(), "multiclass", 3))
+    x, y = PIXELS, labels(classes=3)
+    model = ftk.compile_for_task(ftk.add_head(tiny_backbone(), "multiclass", 3))
     p = model.predict(x, verbose=0)
     expected = -np.log(p[np.arange(32), y]).mean()
     assert model.evaluate(x, y, verbose=0)[0] == pytest.approx(expected, rel=1e-5)
 
 
 def test_everything_can_be_overridden() -> None:
-    model = ftk.add_head(small_backbone(), "binary")
+    model = ftk.add_head(tiny_backbone(), "binary")
     ftk.compile_for_task(
         model, loss="mse", metrics=["mae"], optimizer="sgd", learning_rate=0.5, run_eagerly=True
     )
@@ -59,17 +60,17 @@ def test_everything_can_be_overridden() -> None:
 def test_one_optimizer_object_serves_one_model() -> None:
     keras.config.set_dtype_policy("mixed_float16")
     optimizer = keras.optimizers.Adam(1e-3)
-    model = ftk.add_head(small_backbone(), "binary")
+    model = ftk.add_head(tiny_backbone(), "binary")
     ftk.compile_for_task(model, optimizer=optimizer)
     ftk.fit(model, images(), labels(), verbose=0)
     ftk.compile_for_task(model, optimizer=optimizer, metrics=None)
     ftk.fit(model, images(), labels(), verbose=0)
     with pytest.raises(ValueError, match="belongs to another model"):
-        ftk.compile_for_task(ftk.add_head(small_backbone(), "binary"), optimizer=optimizer)
+        ftk.compile_for_task(ftk.add_head(tiny_backbone(), "binary"), optimizer=optimizer)
 
 
 def test_no_metrics_means_none_on_a_compiled_model_too() -> None:
-    model = ftk.compile_for_task(ftk.add_head(small_backbone(), "binary"))
+    model = ftk.compile_for_task(ftk.add_head(tiny_backbone(), "binary"))
     ftk.compile_for_task(model, metrics=None)
     assert ftk.fit(model, images(), labels(), verbose=0).history.keys() == {"loss"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -9,19 +10,33 @@ import numpy as np
 import pytest
 
 import finetunekit as ftk
-from models import L, Subclassed, images, labels, same, small_backbone, values
+from models import (
+    L,
+    Subclassed,
+    images,
+    labels,
+    same,
+    small_backbone,
+    tiny_backbone,
+    values,
+)
 from parameters import often
 
 
-def seeded(task: str = "binary", *arguments: object, **options: object) -> keras.Model:
+def seeded(
+    task: str = "binary",
+    *arguments: object,
+    backbone: Callable[[], keras.Model] = tiny_backbone,
+    **options: object,
+) -> keras.Model:
     keras.utils.set_random_seed(1)
-    model = ftk.add_head(small_backbone(), task, *arguments, **options)
+    model = ftk.add_head(backbone(), task, *arguments, **options)
     return ftk.compile_for_task(model, optimizer=keras.optimizers.Adam(1e-2))
 
 
 def test_unshuffled_it_is_model_fit_to_the_bit() -> None:
     x, y = images(40), labels(40)
-    one, other = seeded(), seeded()
+    one, other = seeded(backbone=small_backbone), seeded(backbone=small_backbone)
     options = {
         "epochs": 2,
         "batch_size": 8,
@@ -125,7 +140,7 @@ def test_the_optimizer_survives_a_change_of_label_form() -> None:
 
 
 def test_what_the_user_gave_survives_a_change_of_label_form() -> None:
-    model = ftk.add_head(small_backbone(), "multiclass", 3)
+    model = ftk.add_head(tiny_backbone(), "multiclass", 3)
     metrics = [keras.metrics.MeanAbsoluteError(name="mine")]
     ftk.compile_for_task(model, metrics=metrics, loss_weights=[5.0])
     rows = np.eye(3, dtype="float32")[labels(24, 3)]
@@ -139,7 +154,7 @@ def test_what_the_user_gave_survives_a_change_of_label_form() -> None:
 def test_a_model_compiled_by_hand_since_keeps_its_loss_and_rate(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    model = ftk.compile_for_task(ftk.add_head(small_backbone(), "multiclass", 3))
+    model = ftk.compile_for_task(ftk.add_head(tiny_backbone(), "multiclass", 3))
     loss = keras.losses.CategoricalFocalCrossentropy()
     model.compile(keras.optimizers.SGD(0.1), loss, metrics=["accuracy"])
     ftk.freeze_layers(model, "backbone")
@@ -160,7 +175,7 @@ def test_a_checkpoint_of_every_epoch_needs_no_validation(tmp_path: Path) -> None
 
 
 def test_a_rate_for_another_part_is_said(caplog: pytest.LogCaptureFixture) -> None:
-    model = ftk.compile_for_task(ftk.add_head(ftk.freeze_layers(small_backbone()), "binary"))
+    model = ftk.compile_for_task(ftk.add_head(ftk.freeze_layers(tiny_backbone()), "binary"))
     ftk.fit(model, images(), labels(), verbose=0)
     assert "was picked when" not in caplog.text
     ftk.unfreeze_layers(model)
@@ -180,13 +195,13 @@ def test_the_task_of_a_model_made_elsewhere_is_told_from_its_loss() -> None:
 def test_a_flag_set_by_hand_after_compile_takes_effect() -> None:
     model = seeded()
     ftk.fit(model, images(), labels(), verbose=0)
-    model.get_layer("small").get_layer("conv1").trainable = False
-    before = values(model.get_layer("small").get_layer("conv1"))
+    model.get_layer("tiny").get_layer("conv1").trainable = False
+    before = values(model.get_layer("tiny").get_layer("conv1"))
     ftk.fit(model, images(), labels(), verbose=0)
-    assert same(before, values(model.get_layer("small").get_layer("conv1")))
-    model.get_layer("small").get_layer("conv1").trainable = True
+    assert same(before, values(model.get_layer("tiny").get_layer("conv1")))
+    model.get_layer("tiny").get_layer("conv1").trainable = True
     ftk.fit(model, images(), labels(), verbose=0)
-    assert not same(before, values(model.get_layer("small").get_layer("conv1")))
+    assert not same(before, values(model.get_layer("tiny").get_layer("conv1")))
 
 
 def test_a_dropout_rate_set_by_hand_takes_effect() -> None:

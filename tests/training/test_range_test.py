@@ -14,7 +14,7 @@ import tensorflow as tf
 import finetunekit as ftk
 from finetunekit.models import rate_multipliers
 from finetunekit.training import range_test
-from models import images, labels, small_backbone
+from models import images, labels, tiny_backbone
 
 L = keras.layers
 # The others take half a minute.
@@ -23,7 +23,7 @@ BY_DEFAULT = {("cached", True)}
 
 def built(kind: str) -> keras.Model:
     keras.utils.set_random_seed(0)
-    backbone = small_backbone()
+    backbone = tiny_backbone()
     if kind == "cached":
         ftk.freeze_layers(backbone)
     model = ftk.add_head(backbone, "binary", hidden_units=[8], dropout=0.3)
@@ -144,7 +144,7 @@ def test_each_loss_is_that_of_its_batch_at_its_rate() -> None:
 
 
 def test_the_suggestion_follows_the_rule_and_can_be_plotted(tmp_path: Path) -> None:
-    found = ftk.find_learning_rate(built("plain"), images(16), labels(16), batch_size=16)
+    found = ftk.find_learning_rate(built("plain"), images(16), labels(16), steps=40, batch_size=16)
     start, least = np.median(found.losses[: len(found.losses) // 10]), found.smoothed.argmin()
     after = found.rates[: least + 1][
         found.smoothed[: least + 1] <= (start + found.smoothed[least]) / 2
@@ -170,7 +170,7 @@ def test_wrong_uses_are_named() -> None:
         with pytest.raises((TypeError, ValueError), match=words):
             ftk.find_learning_rate(model, images(8), labels(8), **options)
     with pytest.raises(ValueError, match="not compiled"):
-        ftk.find_learning_rate(small_backbone(), images(8), labels(8))
+        ftk.find_learning_rate(tiny_backbone(), images(8), labels(8))
     broken = images(8) * np.inf
     with pytest.raises(ValueError, match="`x`"):
         ftk.find_learning_rate(model, broken, labels(8))

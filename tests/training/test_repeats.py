@@ -8,7 +8,7 @@ import pytest
 
 import finetunekit as ftk
 from finetunekit.caching import extract
-from models import images, labels, small_backbone
+from models import images, labels, tiny_backbone
 
 
 def test_mean_and_spread_by_the_formula() -> None:
@@ -32,7 +32,7 @@ def test_what_is_frozen_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> Non
     calls: list[int] = []
     fill = extract.fill
     monkeypatch.setattr(extract, "fill", lambda *a, **k: (calls.append(1), fill(*a, **k))[1])
-    backbone, x, y = ftk.freeze_layers(small_backbone()), images(), labels()
+    backbone, x, y = ftk.freeze_layers(tiny_backbone()), images(), labels()
 
     def run(seed: int) -> keras.callbacks.History:
         model = ftk.compile_for_task(ftk.add_head(backbone, "binary"))
