@@ -125,3 +125,12 @@ def is_worse(task: Task, report: EvaluationReport, before: dict[str, float]) -> 
         return False
     low, high = report.intervals[name]
     return before[name] < low if direction(name) == "min" else before[name] > high
+
+
+def is_no_better_than_baseline(task: Task, report: EvaluationReport) -> bool:
+    """Whether a prediction that ignores its input has at least as good a figure of the task."""
+    name = family_of(task).monitor
+    if name not in report.baseline:
+        return False
+    figure, baseline = report.metrics[name], report.baseline[name]
+    return figure >= baseline if direction(name) == "min" else figure <= baseline

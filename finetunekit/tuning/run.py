@@ -7,7 +7,7 @@ import keras
 
 from finetunekit.backbones.loading import load_backbone
 from finetunekit.data import image_files
-from finetunekit.foundation.messages import obeys_verbose, say
+from finetunekit.foundation.messages import obeys_verbose, say, warn
 from finetunekit.models import classifier, metadata
 from finetunekit.models.metadata import Task
 from finetunekit.tasks import add_head
@@ -16,7 +16,7 @@ from finetunekit.training.stages import fit_in_stages
 from finetunekit.tuning import options as given_options
 from finetunekit.tuning import own_names
 from finetunekit.tuning.datasets import Datasets
-from finetunekit.tuning.judge import Judge, measure
+from finetunekit.tuning.judge import Judge, is_no_better_than_baseline, measure
 from finetunekit.tuning.options import Options
 from finetunekit.tuning.recipe import HEAD_RATE, has_attention, stages_of, with_defaults
 from finetunekit.tuning.report import TuneReport
@@ -199,8 +199,20 @@ def _tuned(
             resume=options.resume,
         )
     report = _report(model, data, judge, history)
+    _warn_of_baseline(report)
     say(f"the {report.kept} weights are kept; print the report for all that was found")
     return model, report
+
+
+def _warn_of_baseline(report: TuneReport) -> None:
+    """Warns of a model that has learned nothing that counts."""
+    parts = (("held-out samples", report.validation), ("the test data", report.test))
+    for name, found in parts:
+        if found is not None and is_no_better_than_baseline(report.task, found):
+            warn(
+                f"on {name} the model is no better than the baseline, {found.baseline_is}: check "
+                "that the labels belong to the samples, or give more samples or epochs"
+            )
 
 
 def _report(model: keras.Model, data: Datasets, judge: Judge, history: Any) -> TuneReport:

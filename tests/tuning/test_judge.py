@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -11,8 +12,9 @@ import pytest
 import tensorflow as tf
 
 import finetunekit as ftk
+from finetunekit.models.metadata import Task
 from finetunekit.tasks.binary import Binary
-from finetunekit.tuning.judge import Judge, measure
+from finetunekit.tuning.judge import Judge, is_no_better_than_baseline, measure
 from finetunekit.tuning.length import Length
 from interruptions import Cut, CutAt, ends
 from models import images, labels, small_backbone
@@ -163,3 +165,20 @@ def test_labels_of_pipelines_are_checked_where_they_are_measured() -> None:
             assert found is not None
             assert same is not None
             assert found.metrics == same.metrics
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "figure", "baseline", "expected"),
+    [
+        (Task(name="multiclass", num_classes=3), "accuracy", 0.4, 0.5, True),
+        (Task(name="multiclass", num_classes=3), "accuracy", 0.5, 0.5, True),
+        (Task(name="multiclass", num_classes=3), "accuracy", 0.6, 0.5, False),
+        (Task(name="regression", num_classes=1), "rmse", 0.6, 0.5, True),
+        (Task(name="regression", num_classes=1), "rmse", 0.4, 0.5, False),
+    ],
+)
+def test_what_ignores_its_input_may_be_as_good(
+    task: Task, name: str, figure: float, baseline: float, expected: bool
+) -> None:
+    found: Any = SimpleNamespace(metrics={name: figure}, baseline={name: baseline})
+    assert is_no_better_than_baseline(task, found) is expected

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -12,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 import finetunekit as ftk
+from finetunekit.models.metadata import Task
 from finetunekit.tuning import run
 from finetunekit.tuning.report import TuneReport
 from tuning_calls import Asked, backbone, samples, tune
@@ -173,10 +175,11 @@ def test_test_data_are_measured(
     pipeline: bool, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measured = []
+    figures = SimpleNamespace(baseline={})
 
-    def measure(model: keras.Model, data: Any) -> str:
+    def measure(model: keras.Model, data: Any) -> Any:
         measured.append((model, data))
-        return "measured"
+        return figures
 
     monkeypatch.setattr(run, "measure", measure)
     x, _ = samples(4)
@@ -184,7 +187,7 @@ def test_test_data_are_measured(
     if pipeline:
         data = tf.data.Dataset.from_tensor_slices(samples(4)).batch(4)
     model, report = tune((x, ["yes", "no", "yes", "no"]), test_data=data)
-    assert report.test == "measured"
+    assert report.test is figures
     ((one, found),) = measured
     assert one is model
     if pipeline:
@@ -227,3 +230,17 @@ def test_a_task_on_its_own_or_with_names(asked: Asked) -> None:
     assert report.choices["task"] == "multiclass, given"
     _, report = tune(task="multiclass", class_names=["no", "yes"])
     assert report.task == task
+
+
+def test_a_model_that_has_learned_nothing_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    good, bad = (
+        SimpleNamespace(
+            metrics={"accuracy": figure}, baseline={"accuracy": 0.5}, baseline_is="always 'a'"
+        )
+        for figure in (0.9, 0.5)
+    )
+    task = Task(name="multiclass", num_classes=2)
+    run._warn_of_baseline(SimpleNamespace(task=task, validation=good, test=None))  # type: ignore[arg-type]
+    assert not caplog.records
+    run._warn_of_baseline(SimpleNamespace(task=task, validation=good, test=bad))  # type: ignore[arg-type]
+    assert "on the test data the model is no better than the baseline, always 'a'" in caplog.text
