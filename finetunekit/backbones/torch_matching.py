@@ -1,14 +1,14 @@
 """Layers of a model paired with modules of torch: by name, then by order, then by shape."""
 
-import itertools
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
+from finetunekit.backbones import torch_names
 from finetunekit.backbones.torch_models.builder import named
 from finetunekit.backbones.torch_modules import Group, Slot
-from finetunekit.backbones.weights_pairing import is_numbered, kind_of
 from finetunekit.foundation.messages import listed
 
 # How many prefixes of the file are tried, those that make the most names agree first.
@@ -35,6 +35,11 @@ class _Sides:
     slots: list[Slot]
     groups: list[Group]
     pairs: dict[int, tuple[int, str]] = field(default_factory=dict)
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """All words in the names of the layers."""
+        return torch_names.words(" ".join("_".join(slot.names) for slot in self.slots))
 
     def add(self, found: dict[int, int], how: str) -> None:
         self.pairs |= {slot: (group, how) for slot, group in found.items()}
@@ -67,8 +72,11 @@ def match(slots: list[Slot], groups: list[Group], key: str = "") -> list[Match]:
     sides = _Sides(slots, groups)
     prefix, found = _by_name(sides, key)
     sides.add(found, "by name")
-    sides.add(_by_spelling(sides, prefix), "by name")
-    sides.add(_by_ending(sides), "by name")
+    for spelt in (_plain, _plainest):
+        sides.add(_by_spelling(sides, prefix, spelt), "by name")
+    ending = _by_ending(sides)
+    _check(sides, ending, prefix)
+    sides.add(ending, "by name")
     ours, theirs = sides.left()
     _check_counts(sides, ours, theirs)
     in_order = dict(zip(ours, theirs, strict=True))
@@ -76,7 +84,7 @@ def match(slots: list[Slot], groups: list[Group], key: str = "") -> list[Match]:
         rest, how = in_order, "by order"
     else:
         rest, how = _by_shape(sides, ours, theirs), "by shape"
-    _check_names(sides, rest)
+    _check(sides, rest, prefix)
     sides.add(rest, how)
     return [
         Match(slot, groups[sides.pairs[number][0]], sides.pairs[number][1])
@@ -89,7 +97,7 @@ def match(slots: list[Slot], groups: list[Group], key: str = "") -> list[Match]:
 
 def _aliases(slots: list[Slot], spelt: Callable[[str], str] = str) -> dict[str, int]:
     """The names that mean one layer only, its path before its own name; numbered ones left out."""
-    common = _common_start(["_".join(slot.names) for slot in slots])
+    common = torch_names.common_start(["_".join(slot.names) for slot in slots])
     found: dict[str, int] = {}
     for forms in (
         ["_".join(slot.names) for slot in slots],
@@ -98,28 +106,9 @@ def _aliases(slots: list[Slot], spelt: Callable[[str], str] = str) -> dict[str, 
     ):
         count = Counter(map(spelt, forms))
         for number, form in enumerate(map(spelt, forms)):
-            if form and count[form] == 1 and not _is_automatic(slots[number]):
+            if form and count[form] == 1 and not torch_names.is_automatic(slots[number]):
                 found.setdefault(form, number)
     return found
-
-
-def _is_automatic(slot: Slot) -> bool:
-    """Whether Keras chose the name, whose number says nothing: it counts through a session."""
-    return is_numbered(slot.layer.name, kind_of(slot.layer))
-
-
-def _common_start(names: list[str]) -> int:
-    """The length of a prefix that all names have, up to an underscore."""
-    words = [re.findall(r"[^_]*_", name) for name in names] if len(names) > 1 else [[]]
-    same = itertools.takewhile(lambda column: len(set(column)) == 1, zip(*words, strict=False))
-    return sum(len(column[0]) for column in same)
-
-
-def _prefixes(group: Group) -> Iterable[tuple[str, str]]:
-    """All ways to divide a module's name at a dot, the shortest prefix first."""
-    parts = group.prefix.split(".")
-    for number in range(len(parts)):
-        yield "".join(f"{part}." for part in parts[:number]), ".".join(parts[number:])
 
 
 def _by_name(sides: _Sides, key: str) -> tuple[str, dict[int, int]]:
@@ -128,7 +117,7 @@ def _by_name(sides: _Sides, key: str) -> tuple[str, dict[int, int]]:
     votes = Counter(
         prefix
         for group in sides.groups
-        for prefix, rest in _prefixes(group)
+        for prefix, rest in torch_names.prefixes(group)
         if named(rest) in aliases
     )
     votes[""] += 0
@@ -156,16 +145,16 @@ def _agreeing(sides: _Sides, aliases: dict[str, int], prefix: str) -> dict[int, 
     found: dict[int, list[int]] = {}
     for number, group in enumerate(sides.groups):
         slot = aliases.get(named(group.prefix.removeprefix(prefix)))
-        if slot is not None:
+        if slot is not None and not _named_for_another(sides, slot, prefix):
             found.setdefault(slot, []).append(number)
     return {slot: numbers[0] for slot, numbers in found.items() if len(numbers) == 1}
 
 
-def _by_spelling(sides: _Sides, prefix: str) -> dict[int, int]:
+def _by_spelling(sides: _Sides, prefix: str, spelt: Callable[[str], str]) -> dict[int, int]:
     """Names that differ in case and punctuation only: `fc_1` and `fc1`."""
     ours, theirs = sides.left()
-    aliases = _aliases([sides.slots[number] for number in ours], _plain)
-    names = [_plain(sides.groups[number].prefix.removeprefix(prefix)) for number in theirs]
+    aliases = _aliases([sides.slots[number] for number in ours], spelt)
+    names = [spelt(sides.groups[number].prefix.removeprefix(prefix)) for number in theirs]
     count = Counter(names)
     found = {
         ours[aliases[name]]: number
@@ -181,15 +170,28 @@ def _by_ending(sides: _Sides) -> dict[int, int]:
     aliases = _aliases([sides.slots[number] for number in ours])
     found: dict[int, set[int]] = {}
     for number in theirs:
-        for _, rest in _prefixes(sides.groups[number]):
-            if named(rest) in aliases:
-                found.setdefault(ours[aliases[named(rest)]], set()).add(number)
+        for before, rest in torch_names.prefixes(sides.groups[number]):
+            slot = aliases.get(named(rest))
+            if slot is not None and not _named_for_another(sides, ours[slot], before):
+                found.setdefault(ours[slot], set()).add(number)
     count = Counter(number for numbers in found.values() for number in numbers)
     pairs = {slot: min(numbers) for slot, numbers in found.items() if len(numbers) == 1}
     return {s: g for s, g in pairs.items() if count[g] == 1 and sides.agree(s, g)}
 
 
+def _named_for_another(sides: _Sides, slot: int, before: str) -> bool:
+    """Whether what stands in front of a module's name is said of other layers alone."""
+    said = torch_names.words(before)
+    about = torch_names.words("_".join(sides.slots[slot].names))
+    return bool(torch_names.shared(sides.words, said) and not torch_names.shared(about, said))
+
+
 def _plain(name: str) -> str:
+    """In lower case and without punctuation, but between numbers: `conv1_1` is not `conv11`."""
+    return re.sub(r"(?<!\d)[\W_]+|[\W_]+(?!\d)", "", name).replace(".", "_").lower()
+
+
+def _plainest(name: str) -> str:
     return re.sub(r"[\W_]", "", name).lower()
 
 
@@ -241,34 +243,29 @@ def _check_counts(sides: _Sides, ours: list[int], theirs: list[int]) -> None:
     raise Mismatch(f"do not agree: {', and '.join(parts)}")
 
 
-def _check_names(sides: _Sides, rest: dict[int, int]) -> None:
-    """Refuses pairs of which the ends of the names, or their numbers, say something else."""
-    tails = [
-        (_tail(sides.slots[slot].path), _tail(sides.groups[group].prefix), slot, group)
-        for slot, group in rest.items()
+def _check(sides: _Sides, found: dict[int, int], prefix: str) -> None:
+    """Refuses pairs of which the names, or their numbers, say something else."""
+    count = Counter(slot.signature for slot in sides.slots)
+    rises = _rises(sides, found)
+    pairs = [
+        torch_names.Pair(
+            torch_names.ours(sides.slots, slot),
+            torch_names.theirs(sides.groups[group], prefix),
+            sides.slots[slot].names[-1],
+            sides.slots[slot].signature,
+            sure=rises or count[sides.slots[slot].signature] == 1,
+        )
+        for slot, group in found.items()
     ]
-    kinds = {slot: sides.slots[slot].signature for slot in rest}
-    ours = {(kinds[slot], tail) for tail, _, slot, _ in tails}
-    theirs = {(kinds[slot], tail) for _, tail, slot, _ in tails}
-    known = {_stem(sides.slots[slot].names[-1])[0] for slot in sides.pairs}
-    for mine, other, slot, group in tails:
-        kind = kinds[slot]
-        crossed = mine != other and (kind, mine) in theirs and (kind, other) in ours
-        (stem, number), (there, count) = _stem(mine), _stem(other)
-        shifted = stem == there and stem in known and stem and number != count
-        if (crossed and not (mine + other).isdigit()) or shifted:
-            raise Mismatch(
-                f"contradict each other: by order, {sides.slots[slot].path!r} would take the "
-                f"weights of {sides.groups[group].prefix!r}"
-            )
-
-
-def _tail(path: str) -> str:
-    """The last word of a name: `q` for `block_0_q`."""
-    return re.split(r"[/._#]", path)[-1].lower()
-
-
-def _stem(name: str) -> tuple[str, str]:
-    """A name without its number, and the number."""
-    found = re.fullmatch(r"(.*?)[_.]?(\d*)", name)
-    return (found[1], found[2]) if found else (name, "")
+    known = {
+        torch_names.skeleton(name)
+        for slot in sides.pairs
+        for name in torch_names.ours(sides.slots, slot)
+    }
+    wrong = torch_names.first_contradiction(pairs, known)
+    if wrong is not None:
+        slot, group = list(found.items())[wrong]
+        raise Mismatch(
+            f"contradict each other: by order, {sides.slots[slot].path!r} would take the "
+            f"weights of {sides.groups[group].prefix!r}"
+        )
