@@ -15,9 +15,9 @@ from parameters import often
 
 
 def tuned_model(task: str = "binary") -> keras.Model:
-    return ftk.compile_for_task(
-        ftk.add_head(small_backbone(), task), optimizer=keras.optimizers.SGD(1e-2)
-    )
+    model = ftk.add_head(small_backbone(), task)
+    optimizer = keras.optimizers.SGD(1e-2)
+    return ftk.compile_for_task(model, optimizer=optimizer, metrics=["accuracy"])
 
 
 def train(model: keras.Model, epochs: int = 1) -> None:

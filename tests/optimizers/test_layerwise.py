@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 import finetunekit as ftk
 from finetunekit.optimizers import depth
 from models import images, labels, same, small_backbone, small_sequential, values
+from parameters import often
 
 optimizers = keras.optimizers
 SCHEDULE = optimizers.schedules.ExponentialDecay(2e-3, 2, 0.5)
@@ -64,22 +66,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 # The other pairs take two minutes.
-BY_DEFAULT = {("sgd", "plain"), ("adamw with a schedule", "accumulated")}
-CASES = pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        pytest.param(
-            name,
-            options,
-            marks=[] if (name, options) in BY_DEFAULT else pytest.mark.slow,
-        )
-        for name in ALL
-        for options in OPTIONS
-    ],
-)
+CASES = list(itertools.product(ALL, OPTIONS))
+BY_DEFAULT = (("sgd", "plain"), ("adamw with a schedule", "accumulated"))
 
 
-@CASES
+@pytest.mark.parametrize(("name", "options"), often(CASES, BY_DEFAULT))
 def test_half_everywhere_is_half_the_rate_bit_for_bit(name: str, options: str) -> None:
     make, more = ALL[name], OPTIONS[options]
     expected = trained(lambda model: make(1e-3, **more))
@@ -96,7 +87,7 @@ def test_half_everywhere_is_half_the_rate_bit_for_bit(name: str, options: str) -
     assert not same(weights(found), weights(built(lambda model: make(1e-3))))
 
 
-@CASES
+@pytest.mark.parametrize(("name", "options"), often(CASES, BY_DEFAULT[1:]))
 def test_a_factor_of_zero_stands_still(name: str, options: str) -> None:
     def still(model: keras.Model) -> Any:
         optimizer = ALL[name](2e-3, **OPTIONS[options])

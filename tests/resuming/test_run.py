@@ -27,7 +27,8 @@ CHILD = Path(__file__).with_name("resume_child.py")
 
 def dropping(optimizer: str = "sgd", **options: Any) -> keras.Model:
     model = ftk.add_head(tiny_backbone(), "binary", hidden_units=[4], dropout=0.3)
-    return ftk.compile_for_task(model, optimizer=optimizer, learning_rate=1e-2, **options)
+    given = {"optimizer": optimizer, "learning_rate": 1e-2, "metrics": ["accuracy"], **options}
+    return ftk.compile_for_task(model, **given)
 
 
 def check(

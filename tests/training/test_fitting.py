@@ -31,7 +31,7 @@ def seeded(
 ) -> keras.Model:
     keras.utils.set_random_seed(1)
     model = ftk.add_head(backbone(), task, *arguments, **options)
-    return ftk.compile_for_task(model, optimizer=keras.optimizers.Adam(1e-2))
+    return ftk.compile_for_task(model, optimizer=keras.optimizers.SGD(1e-4, momentum=0.9))
 
 
 def test_unshuffled_it_is_model_fit_to_the_bit() -> None:

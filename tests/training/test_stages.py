@@ -24,7 +24,8 @@ def built(
 ) -> keras.Model:
     keras.utils.set_random_seed(0)
     model = ftk.add_head(backbone(), "binary")
-    return ftk.compile_for_task(model, optimizer=optimizer or keras.optimizers.Adam(1e-3))
+    optimizer = optimizer or keras.optimizers.Adam(1e-3)
+    return ftk.compile_for_task(model, optimizer=optimizer, metrics=["accuracy"])
 
 
 def weights(model: keras.Model) -> dict[str, np.ndarray]:
