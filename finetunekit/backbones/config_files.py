@@ -10,7 +10,7 @@ import keras
 from finetunekit.backbones import keras2
 from finetunekit.backbones.readers import LoadOptions, SourceReader
 from finetunekit.backbones.weights import load_weights
-from finetunekit.foundation import hashing, keras_internals, paths
+from finetunekit.foundation import contents, file_kinds, hashing, keras_internals, paths
 from finetunekit.foundation.causes import cause_of
 from finetunekit.foundation.messages import listed
 from finetunekit.models import file_configs, keras3_files, load_errors, metadata
@@ -76,10 +76,13 @@ def _config(path: str) -> dict[str, Any]:
         if isinstance(config, str):  # Scripts that wrote `json.dump(model.to_json(), file)`.
             config = json.loads(config)
     except (ValueError, RecursionError) as error:
-        raise ValueError(
-            f"`source` is not JSON ({error}). Write it anew: `model.to_json()`. "
-            f"Received: source={path!r}"
-        ) from error
+        fault = contents.mistaken(path)
+        remedy = (
+            f"`source` {fault}."
+            if fault
+            else (f"`source` is not JSON ({error}). Write it anew: `model.to_json()`.")
+        )
+        raise ValueError(f"{remedy} Received: source={path!r}") from error
     if isinstance(config, dict) and {"class_name", "config"} <= set(config):
         return config
     keys = listed(list(config), 6) if isinstance(config, dict) else type(config).__name__
@@ -149,7 +152,7 @@ def _fill(model: keras.Model, weights: str) -> None:
 
 READER = SourceReader(
     kind="a config in JSON",
-    accepts=lambda source: source.lower().endswith(ENDINGS),
+    accepts=lambda source: source.lower().endswith(ENDINGS) and not file_kinds.kind_of(source),
     options=frozenset({"custom_objects", "reference", "safe_mode", "weights"}),
     read=read,
 )

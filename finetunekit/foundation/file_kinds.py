@@ -1,7 +1,9 @@
 """Kinds of model files, told by their content, whatever they are called."""
 
+import gzip
 import os
 import zipfile
+import zlib
 
 HDF5 = "HDF5"
 KERAS = "a '.keras' archive"
@@ -49,12 +51,20 @@ def kind_of(path: str) -> str | None:
         return _kind_of_zip(path)
     if start.startswith(_TORCH_BEFORE_1_6):
         return TORCH
-    if start.startswith(_GZIP) or start[257:262] == _TAR:
+    if start[257:262] == _TAR or (start.startswith(_GZIP) and _is_packed_tar(path)):
         return TAR
     header = int.from_bytes(start[:8], "little")
     if start[8:9] == b"{" and 1 < header <= min(size - 8, _LONGEST_HEADER):
         return SAFETENSORS
     return None
+
+
+def _is_packed_tar(path: str) -> bool:
+    try:
+        with gzip.open(path) as file:
+            return file.read(262)[257:] == _TAR
+    except (OSError, EOFError, zlib.error):
+        return False
 
 
 def _kind_of_zip(path: str) -> str | None:
