@@ -10,7 +10,7 @@ import keras
 from finetunekit.backbones import keras2
 from finetunekit.backbones.readers import LoadOptions, SourceReader
 from finetunekit.backbones.weights import load_weights
-from finetunekit.foundation import contents, hashing, keras_internals, paths
+from finetunekit.foundation import contents, file_kinds, hashing, keras_internals, paths
 from finetunekit.foundation.causes import cause_of
 from finetunekit.foundation.messages import listed
 from finetunekit.models import file_configs, keras3_files, load_errors, metadata
@@ -58,6 +58,23 @@ def read(source: str, options: LoadOptions) -> keras.Model:
     return model
 
 
+def _parsed(path: str) -> Any:
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            config = json.load(file)
+        if isinstance(config, str):  # Scripts that wrote `json.dump(model.to_json(), file)`.
+            config = json.loads(config)
+        return config
+    except (ValueError, RecursionError) as error:
+        fault = contents.mistaken(path)
+        remedy = (
+            f"`source` {fault}."
+            if fault
+            else (f"`source` is not JSON ({error}). Write it anew: `model.to_json()`.")
+        )
+        raise ValueError(f"{remedy} Received: source={path!r}") from error
+
+
 def _config(path: str) -> dict[str, Any]:
     if path.lower().endswith(_YAML):
         raise ValueError(
@@ -70,14 +87,7 @@ def _config(path: str) -> dict[str, Any]:
             f"`source` is JSON of {os.path.getsize(path):,} bytes, which no model's config has. "
             f"Received: source={path!r}"
         )
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            config = json.load(file)
-        if isinstance(config, str):  # Scripts that wrote `json.dump(model.to_json(), file)`.
-            config = json.loads(config)
-    except (ValueError, RecursionError) as error:
-        fault = contents.mistaken(path) or f"is not JSON ({error}). Write it with `model.to_json()`"
-        raise ValueError(f"`source` {fault}. Received: source={path!r}") from error
+    config = _parsed(path)
     if isinstance(config, dict) and {"class_name", "config"} <= set(config):
         return config
     keys = listed(list(config), 6) if isinstance(config, dict) else type(config).__name__
@@ -147,7 +157,7 @@ def _fill(model: keras.Model, weights: str) -> None:
 
 READER = SourceReader(
     kind="a config in JSON",
-    accepts=lambda source: source.lower().endswith(ENDINGS),
+    accepts=lambda source: source.lower().endswith(ENDINGS) and not file_kinds.kind_of(source),
     options=frozenset({"custom_objects", "reference", "safe_mode", "weights"}),
     read=read,
 )

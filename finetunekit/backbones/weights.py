@@ -10,7 +10,7 @@ import numpy as np
 
 from finetunekit.backbones import hdf5, weights_files
 from finetunekit.backbones.weights_pairing import Assignment, Disagreement, Stored
-from finetunekit.foundation import arguments, file_kinds, html, keras_internals, paths
+from finetunekit.foundation import arguments, contents, file_kinds, html, keras_internals, paths
 from finetunekit.foundation.messages import listed, plural, say
 from finetunekit.models import graph
 from finetunekit.models.selection import Selector, find_layers_for
@@ -158,7 +158,7 @@ def load_weights(
 
 def _check_kind(path: str) -> None:
     kind = file_kinds.kind_of(path)
-    if kind is None and path.lower().endswith(".keras"):
+    if kind is None and path.lower().endswith(".keras") and not contents.mistaken(path):
         kind = file_kinds.KERAS
     if kind in _OTHERWISE:
         raise ValueError(
@@ -170,6 +170,11 @@ def _check_kind(path: str) -> None:
 def _check_model(model: Any) -> None:
     arguments.check_model(model)
     if not model.weights:
+        if model.built:
+            raise ValueError(
+                f"`model` must have weights, and no layer of {model.name!r} has any. "
+                f"Received: model={model!r}"
+            )
         raise ValueError(
             f"`model` must be built, and {model.name!r} has no weights yet. Call it on a batch "
             f"first. Received: model={model!r}"

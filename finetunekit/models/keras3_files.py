@@ -1,8 +1,8 @@
 """Files of Keras 3 as Keras reads them: under its endings, and in the spelling of today.
 
-Keras tells formats apart by the ending of the name. Keras 3.0 to 3.3 wrote the only input or
-output of a model as a list of one, and always called it without the list; today's Keras would
-call it with the list. HDF5 files do not say which of their nodes are operations.
+Keras tells formats apart by the ending of the name. Keras 3.0 to 3.10 wrote the only input or
+output of a model as a list of one, and always read it without the list; today's Keras would
+keep the list. HDF5 files do not say which of their nodes are operations.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ _ENDINGS = {file_kinds.KERAS: (".keras",), file_kinds.HDF5: (".h5", ".hdf5")}
 _CONFIG = "config.json"
 # Until then, `RandomCrop` cut also at inference.
 _CROPS_BEFORE = (3, 8)
-_LISTS_BEFORE = (3, 4)
+_LISTS_BEFORE = (3, 11)
 
 
 @contextlib.contextmanager
@@ -78,18 +78,17 @@ def modern(config: Any, version: str, path: str, name: str) -> Any:
     Raises:
         ValueError: If one of its layers computes otherwise today.
     """
-    if not _is_old(version):
+    number = _number(version)
+    if number is None or not _is_old(version):
         return None
     for layer in file_configs.dicts(config):
-        if layer.get("class_name") == "RandomCrop":
+        if layer.get("class_name") == "RandomCrop" and number < _CROPS_BEFORE:
             raise ValueError(
                 f"`{name}` cannot be loaded: its layer {_name_of(layer)!r} is a RandomCrop of "
                 f"Keras {version}, which cut and resized at inference too and does not today. Put "
                 "`Resizing(height, width, crop_to_aspect_ratio=True)` in its place there and save "
                 f"the model again. Received: {name}={path!r}"
             )
-    if (_number(version) or _LISTS_BEFORE) >= _LISTS_BEFORE:
-        return None
     changed = unlisted(config)
     return changed if changed != config else None
 
@@ -140,7 +139,7 @@ def _described(path: str, kind: str | None) -> tuple[Any, str]:
 
 def _is_old(version: str) -> bool:
     number = _number(version)
-    return number is not None and number < _CROPS_BEFORE
+    return number is not None and number < _LISTS_BEFORE
 
 
 def _text(value: Any) -> str:

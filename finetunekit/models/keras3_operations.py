@@ -38,8 +38,8 @@ def is_operation(entry: Any) -> bool:
         return False
     config = entry.get("config")
     # All layers say whether they train, also those that share their name with an operation.
-    named = isinstance(config, dict) and "name" in config and "trainable" not in config
-    return named and entry.get("class_name") in _modules()
+    untrained = isinstance(config, dict) and "trainable" not in config
+    return untrained and entry.get("class_name") in _modules()
 
 
 @functools.cache

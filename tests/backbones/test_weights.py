@@ -272,7 +272,7 @@ def test_other_files_and_arguments_are_errors_in_words(tmp_path: Path) -> None:
         load_weights(model, tmp_path / "other.h5")
     with pytest.raises(FileNotFoundError, match="`path` is not there"):
         load_weights(model, tmp_path / "none.h5")
-    (tmp_path / "a.keras").write_bytes(b"")
+    (tmp_path / "a.keras").write_bytes(b"PK cut off")
     with pytest.raises(ValueError, match="is a whole model"):
         load_weights(model, tmp_path / "a.keras")
     with pytest.raises(TypeError, match="`model` must be"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import keras
 import pytest
 
 import finetunekit as ftk
@@ -36,6 +37,21 @@ def test_it_is_named_with_the_cure(words: str, ending: str, tmp_path: Path) -> N
         ftk.load_backbone(path)
     assert str(caught.value).endswith(f"Received: source={str(path)!r}")
     assert "damaged" not in str(caught.value)
+
+
+@pytest.mark.parametrize("words", list(KINDS)[:5])
+def test_weights_and_configs_too(words: str, tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    for ending, load in (
+        (".keras", lambda path: ftk.load_weights(model, path)),
+        (".json", lambda path: ftk.load_backbone(path, weights=path)),
+    ):
+        path = tmp_path / f"model{ending}"
+        path.write_bytes(KINDS[words])
+        with pytest.raises(
+            (ValueError, OSError), match=f"` is .*{words}".replace(".*empty", "empty")
+        ):
+            load(path)
 
 
 @pytest.mark.parametrize(

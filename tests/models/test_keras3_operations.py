@@ -74,6 +74,7 @@ def test_errors_name_no_class_of_keras(tmp_path: Path) -> None:
 def test_layers_are_no_operations() -> None:
     multiply = {"class_name": "Multiply", "inbound_nodes": []}
     assert keras3_operations.is_operation({**multiply, "config": {"name": "a"}})
+    assert keras3_operations.is_operation({**multiply, "config": {}})  # As early Keras 3 wrote.
     layer = {**multiply, "config": {"name": "a", "trainable": True}}
     assert not keras3_operations.is_operation(layer)
     assert keras3_operations.with_modules(layer) == layer
