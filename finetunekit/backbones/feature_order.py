@@ -157,6 +157,11 @@ class _Tracer:
         """Through a layer that treats each feature for itself."""
         makers = state.makers
         flat = len(call.inputs[0].shape) == 1 or state.order is not None
+        if flat and isinstance(operation, _L.GroupNormalization) and operation.groups > 1:
+            # Its groups are neighbours, which are others in another order.
+            if state.order is not None:
+                raise Untraceable(f"groups flattened features in {operation.name!r}")
+            return replace(state, makers=(), trail=(*state.trail, *call.outputs))
         if getattr(operation, "weights", None) and flat:
             self._note(operation, state.order)
             makers = (*makers, operation) if makers else ()

@@ -53,7 +53,8 @@ def positions(*, adds_segment: bool) -> Adaptation:
             done.append(f"positions are read from row {pad + 1} on, as pad_token_id={pad} says")
         segments = tensors.get(prefix + _SEGMENTS)
         if adds_segment and segments is not None and np.any(segments[:1]):
-            table = table + segments[0]
+            # Sums of half precision would be rounded to it.
+            table = table.astype("float32") + segments[0].astype("float32")
             done.append("the token-type embedding was added to the position embeddings")
         tensors[prefix + _POSITIONS] = table
         return done

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -20,6 +21,10 @@ _TORCH = "pytorch_model.bin"
 _TORCH_INDEX = "pytorch_model.bin.index.json"
 _KERAS = "model.weights.h5"
 KINDS = (SAFETENSORS, _INDEX, _TORCH, _TORCH_INDEX, _KERAS)
+# Keys of the number of layers, and how their tensors begin; what adapters put beside them.
+_DEPTH = ("num_hidden_layers", "n_layers", "n_layer")
+_LAYER = re.compile(r"(?:encoder\.layer|transformer\.layer|h)\.(\d+)\.")
+_BESIDE = re.compile(r"(?:^|\.)(?:lora_|adapter|ia3_|base_layer\.)")
 # LayerNormalization as it was called in the first years; not all converters know.
 _OLD_NAMES = {".LayerNorm.gamma": ".LayerNorm.weight", ".LayerNorm.beta": ".LayerNorm.bias"}
 
@@ -104,7 +109,7 @@ def prepared(folder: str, config: dict[str, Any]) -> Iterator[Prepared]:
     found = Prepared(
         folder=folder,
         has_pooler=not lacks,
-        unread=tuple(n for n in names if not n.startswith(tuple(stem + p for p in naming.parts))),
+        unread=tuple(name for name in names if not _is_read(name, stem, naming, config)),
     )
     if not (lacks or _must_be_written(names, stem, naming, config, files)):
         yield found
@@ -202,6 +207,16 @@ def _stem(names: list[str], naming: Naming, folder: str) -> str:
         f"`source` has {fault}. A folder of one model is expected, as its config.json says. "
         f"Received: source={folder!r}"
     )
+
+
+def _is_read(name: str, stem: str, naming: Naming, config: dict[str, Any]) -> bool:
+    """Whether KerasHub reads it: it is no head's, adapter's, or layer's beyond the config's."""
+    if not name.startswith(tuple(stem + part for part in naming.parts)):
+        return False
+    layer = _LAYER.match(name.removeprefix(stem))
+    depth = next((config[key] for key in _DEPTH if type(config.get(key)) is int), None)
+    beyond = layer is not None and depth is not None and int(layer[1]) >= depth
+    return not beyond and not _BESIDE.search(name.removeprefix(stem))
 
 
 def _must_be_written(

@@ -49,6 +49,30 @@ def test_a_state_dict_inside_of_a_checkpoint(tmp_path: Path) -> None:
     assert np.array_equal(found["a"], A)
 
 
+_ARRAY = Called("numpy.core.multiarray", "_reconstruct", Global("numpy", "ndarray"), (0,), b"b")
+_CALLBACK = Global("pytorch_lightning.callbacks.model_checkpoint", "ModelCheckpoint")
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        ("MT19937", _ARRAY),
+        Called("collections", "defaultdict", Global("builtins", "list")),
+        Called("collections", "deque", [1.0], 10),
+        Called("datetime", "datetime", b"0123456789"),
+        Called("lightning.fabric.utilities.data", "AttributeDict", {"lr": 0.1}),
+        {"callback": _CALLBACK},
+        {1, 2},
+    ],
+    ids=["array", "defaultdict", "deque", "date", "hyperparameters", "callback", "set"],
+)
+def test_the_state_of_a_script_is_passed_over(tmp_path: Path, beside: Any) -> None:
+    value = {"state_dict": torch.state({"a": A}), "beside": beside}
+    found = checkpoints.read(str(torch.write_zip(tmp_path / "a.ckpt", value))).arrays
+    assert list(found) == ["a"]
+    assert np.array_equal(found["a"], A)
+
+
 class Witness:
     """Pickles that would write a file if anything of them ran."""
 

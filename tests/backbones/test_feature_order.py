@@ -285,6 +285,11 @@ def sliced() -> keras.Model:
     return keras.Model(image, L.Dense(3, name="fc")(L.Flatten()(conv2d()(image))[:, :40]))
 
 
+def grouped() -> keras.Model:
+    norm = L.GroupNormalization(4, scale=False, center=False, name="gn")
+    return chain((6, 5, 3), conv2d(), L.Flatten(), norm, L.Dense(3, name="fc"))
+
+
 def hidden(*, nested: bool) -> keras.Model:
     model = Hidden()
     model(np.zeros((1, 6, 5, 3), "float32"))
@@ -299,8 +304,9 @@ def hidden(*, nested: bool) -> keras.Model:
         (perceptron, "cannot be followed"),
         (twice_used, "several orders"),
         (sliced, "apart"),
+        (grouped, "groups flattened features in 'gn'"),
     ],
-    ids=["class", "class nested", "images", "shared", "sliced"],
+    ids=["class", "class nested", "images", "shared", "sliced", "grouped"],
 )
 def test_what_cannot_be_followed_needs_a_reference(tmp_path: Path, build: Any, match: str) -> None:
     model = build()

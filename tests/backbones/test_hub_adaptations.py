@@ -23,6 +23,18 @@ def test_outputs_are_those_of_the_formula(tmp_path: Path, case: str) -> None:
     check_outputs(tmp_path / "model", *CASES[case])
 
 
+def test_sums_of_half_precision_are_not_rounded() -> None:
+    names = ("position_embeddings", "token_type_embeddings")
+    random = np.random.default_rng(0)
+    tensors = {
+        f"embeddings.{name}.weight": random.normal(size=(4, 3)).astype("float16") for name in names
+    }
+    positions, segments = (array.astype("float64") for array in tensors.values())
+    hub_adaptations.positions(adds_segment=True).apply(tensors, {}, "")
+    found = tensors["embeddings.position_embeddings.weight"]
+    assert np.allclose(found, positions + segments[0], rtol=0, atol=1e-6)
+
+
 def test_token_dropout_scales_the_embeddings() -> None:
     """As transformers does it: by the share of the tokens that training did not mask."""
     name = "esm.embeddings.word_embeddings.weight"

@@ -34,6 +34,17 @@ def test_old_names_of_layer_normalization(tmp_path: Path) -> None:
     assert np.allclose(tokens_of(model, "roberta")[1], wanted[1], atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "name", ["layer.1.output.dense.bias", "layer.0.output.dense.lora_A.weight"]
+)
+def test_tensors_that_are_not_read_are_told(tmp_path: Path, name: str) -> None:
+    weights = hugging_face.tensors("distilbert")
+    more = {f"transformer.{name}": np.ones((2, 2), "float32")}
+    folder = hugging_face.folder(tmp_path / "m", hugging_face.config("distilbert"), weights | more)
+    (told,) = ftk.load_report(ftk.load_backbone(folder)).dropped
+    assert told == "transformer.layer (1 tensor)"
+
+
 def test_weights_of_two_models_are_named(tmp_path: Path) -> None:
     weights = hugging_face.tensors("bert")
     both = renamed(weights, "question.") | renamed(weights, "context.")

@@ -115,6 +115,13 @@ class _Nothing:
         """Takes nothing."""
 
 
+class _Settings(dict):  # type: ignore[type-arg]
+    """Stands for a dict of settings of a class of its own."""
+
+    def __setstate__(self, state: Any) -> None:
+        """Takes nothing."""
+
+
 class _Call:
     """What a pickle may call, and may not change."""
 
@@ -154,9 +161,25 @@ _GLOBALS: dict[tuple[str, str], Any] = {
     ("pathlib", "WindowsPath"): _IGNORED,
     ("numpy.core.multiarray", "scalar"): _IGNORED,
     ("numpy._core.multiarray", "scalar"): _IGNORED,
+    ("numpy.core.multiarray", "_reconstruct"): _IGNORED,  # Arrays, as of a random state.
+    ("numpy._core.multiarray", "_reconstruct"): _IGNORED,
+    ("numpy", "ndarray"): _Nothing,
     ("numpy", "dtype"): _IGNORED,
+    ("collections", "defaultdict"): _Call(lambda *kind: {}),
+    ("collections", "deque"): _Call(lambda *rows: []),
+    ("datetime", "datetime"): _IGNORED,
     ("_codecs", "encode"): _IGNORED,
 }
+
+
+# Of logs and sets, as pickles of protocol 2 and of later ones name them.
+_GLOBALS |= {
+    (module, name): _IGNORED
+    for module in ("__builtin__", "builtins")
+    for name in ("set", "frozenset", "list", "dict", "int", "float")
+}
+# Hyperparameters and callbacks of Lightning; before 1.5, the classes themselves are keys.
+_LIGHTNING = re.compile(r"(pytorch_lightning|lightning)\.")
 
 
 class _Reader(pickle.Unpickler):
@@ -171,6 +194,10 @@ class _Reader(pickle.Unpickler):
         if module in ("torch", "torch.storage") and name in _DTYPES:
             return _DTYPES[name]
         if module == "torch" and re.fullmatch(r"(b?float|u?int|bool|long|half|double)\d*", name):
+            return _Nothing()
+        if _LIGHTNING.match(module) and name == "AttributeDict":
+            return _Settings
+        if _LIGHTNING.match(module) and ".callbacks." in module:
             return _Nothing()
         remedy = ""
         if module.startswith("torch.nn") or not module.startswith("torch"):
