@@ -181,17 +181,8 @@ WITHOUT_TEST_FILE: dict[str, set[str]] = {
         "paths",
         "safety",
     },
-    "backbones/torch_models": {
-        "builder",
-        "efficientnet",
-        "mobilenet_v2",
-        "reader",
-        "resnet",
-        "vgg",
-        "vit",
-    },
+    "backbones/torch_models": {"builder", "efficientnet", "mobilenet_v2", "resnet", "vgg", "vit"},
     "callbacks": {"nan_diagnosis"},
-    "foundation/bytecode": {"marshalled", "stack", "writers"},
     "quickstart": {"baselines", "comparison", "examples", "reopen"},
 }
 

@@ -63,3 +63,8 @@ def cropped(image: np.ndarray) -> np.ndarray:
 def images(size: int) -> np.ndarray:
     """Two inputs `(2, size, size, 3)`, normalised already."""
     return np.random.default_rng(1).normal(0, 1, (2, size, size, 3)).astype("float32")
+
+
+def behind(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays, with a prefix in front of their keys."""
+    return {f"{prefix}{key}": array for key, array in arrays.items()}

@@ -3,6 +3,7 @@
 Keras' setting says only what a new layer takes; each layer keeps its own `data_format`.
 """
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -60,10 +61,8 @@ def layout_of_input(model: keras.Model, number: int = 0) -> Layout:
     layout = Layout(tuple(range(len(tensor.shape))), None, number)
     told: dict[int, int] = {}
     if graph.is_graph(model):
-        try:
+        with contextlib.suppress(_Told):  # The rest of the model has no say.
             _follow(model, _inputs(model), told, stop=number)
-        except _Told:
-            pass
     return replace(layout, channels=told.get(number))
 
 

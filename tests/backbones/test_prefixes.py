@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-import finetunekit as ftk
-import torch_writer
 from finetunekit.backbones import torch_models
-from torch_states import small_resnet
+from torch_states import behind, small_resnet
 
 NET = small_resnet()
 BODY = {key: array for key, array in NET.items() if not key.startswith("fc.")}
 HEAD = {"weight": np.ones((2, 20), "float32"), "bias": np.ones(2, "float32")}
 PREFIXES = ["", "model.", "backbone.", "net.", "encoder.", "student.backbone.", "0.", "a.b.c.0.d."]
-
-
-def behind(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {f"{prefix}{key}": array for key, array in arrays.items()}
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
@@ -59,26 +51,3 @@ def test_what_is_not_known_is_taken_whole() -> None:
 def test_what_is_not_clear_is_refused(state: dict[str, np.ndarray], match: str) -> None:
     with pytest.raises(ValueError, match=rf"`source` .*{match}.*Received: source='net\.pth'"):
         torch_models.locate(state, "net.pth", "model")
-
-
-def test_what_is_left_out_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    fc = {"fc.0.weight": np.ones((8, 20), "f4"), "fc.2.weight": np.ones((2, 8), "f4")}
-    raw = behind("net.", BODY | fc) | behind("aux.", HEAD)
-    average = {key: array + 1 for key, array in raw.items()}
-    value = {
-        name: {key: torch_writer.tensor(array, f"{name}.{key}") for key, array in arrays.items()}
-        for name, arrays in (("model", raw), ("model_ema", average))
-    }
-    path = torch_writer.write_zip(tmp_path / "net.pth", value)
-    model = ftk.load_backbone(path)
-    assert model.output_shape == (None, None, None, 20)
-    kernel = raw["net.conv1.weight"].transpose(2, 3, 1, 0)
-    assert np.array_equal(model.get_layer("conv1").get_weights()[0], kernel + 1)
-    dropped = ftk.load_report(model).dropped
-    assert len(dropped) == 3
-    for words, line in zip(("'model'", "'aux.weight'", "'fc.0.weight'"), dropped, strict=True):
-        assert words in line
-        assert line in caplog.text
-    raw_model = ftk.load_backbone(path, state_dict="model.net", include_top=False)
-    assert np.array_equal(raw_model.get_layer("conv1").get_weights()[0], kernel)
-    assert not ftk.load_report(raw_model).dropped

@@ -1,5 +1,6 @@
 """Graphs of Functional and Sequential models of Keras 2, rebuilt by calling their layers."""
 
+import contextlib
 import inspect
 from typing import Any
 
@@ -238,12 +239,11 @@ def _shapes(positional: Any) -> str:
 def _cause(layer: Any, positional: list[Any], error: Exception) -> str:
     """Why a call failed; Keras does not tell of a Lambda whose function takes other arguments."""
     if isinstance(layer, keras.layers.Lambda):
-        try:
-            inspect.signature(layer.function).bind(*positional[:1], **layer.arguments)
-        except TypeError as mismatch:
-            return f"its function, given one input, fails with: {mismatch}"
-        except ValueError:  # Some functions have no signature.
-            pass
+        with contextlib.suppress(ValueError):  # Some functions have no signature.
+            try:
+                inspect.signature(layer.function).bind(*positional[:1], **layer.arguments)
+            except TypeError as mismatch:
+                return f"its function, given one input, fails with: {mismatch}"
         try:
             layer.function(*positional[:1], **layer.arguments)
         except Exception as inner:  # It may raise anything.

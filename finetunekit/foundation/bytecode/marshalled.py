@@ -4,7 +4,7 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
-_DEEPEST = 200
+_DEEPEST = 50  # Each level takes three frames of the stack; the code of a function has few.
 _FLAG_REF = 0x80
 
 
@@ -51,7 +51,7 @@ def read(data: bytes) -> Code:
         reader = _Reader(data, layout)
         try:
             found = reader.object()
-        except (Unknown, struct.error, IndexError, UnicodeDecodeError):
+        except (Unknown, struct.error, IndexError, UnicodeDecodeError, RecursionError):
             continue
         if isinstance(found, Code) and reader.place == len(data):
             return found

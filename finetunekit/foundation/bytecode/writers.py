@@ -50,7 +50,7 @@ def is_ambiguous(code: Code) -> bool:
 
 
 def listed(versions: list[Version]) -> str:
-    """`3.9`, `3.6 or 3.7`, `3.5 or earlier`; `another version` for none."""
+    """`3.9`, `3.6 or 3.7`, `3.5 or earlier`; `of an unknown version` for none."""
     words = [f"{major}.{minor}" for major, minor in versions]
     if not words:
         return "of an unknown version"
