@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import pytest
 import tensorflow as tf
@@ -71,6 +72,21 @@ def test_a_class_of_the_users_own_reads_none_either(secret: str, tmp_path: Path)
     path = write_chain(tmp_path / "m.h5", layers)
     with pytest.raises(ValueError, match="vocabulary file"):
         ftk.load_backbone(path, custom_objects={"Lookup": Lookup})
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["a class of the user's own", "a stock one"])
+def test_a_config_in_json_reads_none_either(own: bool, secret: str, tmp_path: Path) -> None:
+    class Lookup(keras.layers.StringLookup):
+        pass
+
+    layers = chain_of("StringLookup", "flat", secret)
+    layers[1]["class_name"] = "Lookup" if own else "StringLookup"
+    path = write_chain(tmp_path / "m.h5", layers)
+    with h5py.File(path) as file:
+        config = json.loads(file.attrs["model_config"]) | {"keras_version": "2.9.0"}
+    (tmp_path / "model.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=r"vocabulary file|another file"):
+        ftk.load_backbone(tmp_path / "model.json", weights=path, custom_objects={"Lookup": Lookup})
 
 
 def test_a_lookup_of_a_file_without_words_is_announced(

@@ -217,6 +217,19 @@ def test_what_has_no_counterpart_is_refused(entry: Any, words: str, tmp_path: Pa
         ftk.load_backbone(path)
 
 
+def test_classes_that_are_missing_are_named_and_no_others(tmp_path: Path) -> None:
+    entries = chain(
+        layer("TimeDistributedDense", "a", output_dim=2, batch_input_shape=[None, 3, 4]),
+        layer("Own", "b"),
+        layer("Other", "c"),
+    )
+    path = write(tmp_path / "model.h5", {"a": {}, "b": {}, "c": {}}, entries)
+    with pytest.raises(ValueError, match=r"'b'.*Own.*Other") as caught:
+        ftk.load_backbone(path)
+    assert "TimeDistributedDense" not in str(caught.value)
+    assert "'Own': " in str(caught.value)
+
+
 def vgg(top: bool) -> keras.Model:
     layers = keras.layers
     model = keras.Sequential([keras.Input((5, 5, 2)), layers.Conv2D(4, 3, name="block1_conv1")])
