@@ -114,13 +114,13 @@ def _deserialized(path: str, config: Any, options: LoadOptions) -> Any:
     safe_mode = options.safe_mode
     given = file_configs.under_all_names(config, options.custom_objects)
     given |= file_configs.name_functions(config, given, path, "source", safe_mode=safe_mode)
+    needs = load_errors.lacking(config, given)  # Keras empties the config as it reads it.
     try:
         with keras_internals.deferred_variables():
             return keras.saving.deserialize_keras_object(
                 config, custom_objects=given, safe_mode=safe_mode
             )
     except Exception as error:  # Keras raises almost any type for a foreign config.
-        needs = load_errors.lacking(config, given)
         raise ValueError(
             f"`source` cannot be loaded as the config of a model. {needs}{' ' * bool(needs)}Keras "
             f"says: {type(error).__name__}: {cause_of(error, 600)}. Received: source={path!r}"

@@ -27,6 +27,33 @@ def test_keras_3(tmp_path: Path) -> None:
     assert (report.source, report.format) == ("model.json", "JSON and weights of Keras")
 
 
+def test_functions_and_classes_are_given_by_name(tmp_path: Path) -> None:
+    @keras.saving.register_keras_serializable("mine")
+    class Own(keras.layers.Layer):
+        def call(self, x: Any) -> Any:
+            return x + 1.0
+
+    x = inputs = keras.Input((3,))
+    for layer in (keras.layers.Lambda(lambda x: x * 3.0, name="gate"), Own(name="own")):
+        x = layer(x)
+    model = keras.Model(inputs, keras.layers.Dense(2)(x))
+    (tmp_path / "model.json").write_text(model.to_json())
+    weights = str(tmp_path / "w.weights.h5")
+    model.save_weights(weights)
+    keras.saving.get_custom_objects().pop("mine>Own")
+
+    def load(**objects: Any) -> keras.Model:
+        return ftk.load_backbone(tmp_path / "model.json", weights=weights, custom_objects=objects)
+
+    batch = np.ones((2, 3), "float32")
+    loaded = load(gate=lambda x: x * 3.0, Own=Own)
+    assert np.array_equal(loaded(batch), model(batch))
+    other = load(gate=lambda x: x * 0.0, Own=Own)
+    assert not np.array_equal(other(batch), model(batch))
+    with pytest.raises(ValueError, match=r"as the config of a model\. Give the class.*'Own': Own"):
+        load(gate=lambda x: x * 3.0)
+
+
 NAMES = ("chain", "cnn", "nested_partly_frozen", "shared")
 
 
