@@ -9,6 +9,9 @@ from typing import Any
 import h5py
 import numpy as np
 
+# Layers with a vocabulary -> what they take.
+LOOKUPS = {"StringLookup": "string", "IntegerLookup": "int64", "TextVectorization": "string"}
+
 
 def layer(class_name: str, **config: Any) -> dict[str, Any]:
     """An entry of a config, as Keras 2 wrote it."""
@@ -38,3 +41,15 @@ def write_chain(
             for key, value in stored.items():
                 inner[key] = value
     return path
+
+
+def lookup_chain(class_name: str, where: str, vocabulary: Any) -> list[dict[str, Any]]:
+    """The layers of a chain with a lookup in it: flat, wrapped or nested."""
+    dtype = LOOKUPS[class_name]
+    first = layer("InputLayer", name="in", batch_input_shape=[None, 1], dtype=dtype)
+    lookup = layer(class_name, name="lookup", vocabulary=vocabulary)
+    if where == "wrapped":
+        lookup = layer("TimeDistributed", name="wrapper", layer=lookup)
+    if where == "nested":
+        lookup = layer("Sequential", name="inner", layers=[first, lookup])
+    return [first, lookup]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
-from typing import Any
 
 import h5py
 import keras
@@ -13,15 +11,12 @@ import pytest
 import tensorflow as tf
 
 import finetunekit as ftk
-import keras2_models
 from finetunekit.backbones import hub_checks
 from finetunekit.backbones.saved_model.layer import SavedModelLayer
 from finetunekit.foundation import keras_internals
 from finetunekit.models import declared_sizes
 from finetunekit.text import tokenizer
-from keras2_files import layer, write_chain
-
-LOOKUPS = {"StringLookup": "string", "IntegerLookup": "int64", "TextVectorization": "string"}
+from keras2_files import LOOKUPS, layer, lookup_chain, write_chain
 
 
 @pytest.fixture
@@ -32,30 +27,19 @@ def secret(tmp_path: Path) -> str:
     return str(path)
 
 
-def chain_of(class_name: str, where: str, vocabulary: Any) -> list[dict[str, Any]]:
-    dtype = LOOKUPS[class_name]
-    first = layer("InputLayer", name="in", batch_input_shape=[None, 1], dtype=dtype)
-    lookup = layer(class_name, name="lookup", vocabulary=vocabulary)
-    if where == "wrapped":
-        lookup = layer("TimeDistributed", name="wrapper", layer=lookup)
-    if where == "nested":
-        lookup = layer("Sequential", name="inner", layers=[first, lookup])
-    return [first, lookup]
-
-
 @pytest.mark.parametrize("where", ["flat", "nested", "wrapped"])
 @pytest.mark.parametrize("class_name", LOOKUPS)
 def test_a_vocabulary_elsewhere_is_refused(
     class_name: str, where: str, secret: str, tmp_path: Path
 ) -> None:
-    path = write_chain(tmp_path / "m.h5", chain_of(class_name, where, secret))
+    path = write_chain(tmp_path / "m.h5", lookup_chain(class_name, where, secret))
     with pytest.raises(ValueError, match=r"'lookup'.*another file.*safe_mode=False") as caught:
         ftk.load_backbone(path)
     assert secret in str(caught.value)
 
 
 def test_it_is_read_where_the_file_is_trusted(secret: str, tmp_path: Path) -> None:
-    path = write_chain(tmp_path / "m.h5", chain_of("IntegerLookup", "flat", secret))
+    path = write_chain(tmp_path / "m.h5", lookup_chain("IntegerLookup", "flat", secret))
     loaded = ftk.load_backbone(path, safe_mode=False)
     assert loaded(tf.constant([[12], [5], [11]])).numpy().ravel().tolist() == [2, 0, 1]
     Path(secret).unlink()
@@ -67,7 +51,7 @@ def test_a_class_of_the_users_own_reads_none_either(secret: str, tmp_path: Path)
     class Lookup(keras.layers.StringLookup):
         pass
 
-    layers = chain_of("StringLookup", "flat", secret)
+    layers = lookup_chain("StringLookup", "flat", secret)
     layers[1]["class_name"] = "Lookup"
     path = write_chain(tmp_path / "m.h5", layers)
     with pytest.raises(ValueError, match="vocabulary file"):
@@ -79,7 +63,7 @@ def test_a_config_in_json_reads_none_either(own: bool, secret: str, tmp_path: Pa
     class Lookup(keras.layers.StringLookup):
         pass
 
-    layers = chain_of("StringLookup", "flat", secret)
+    layers = lookup_chain("StringLookup", "flat", secret)
     layers[1]["class_name"] = "Lookup" if own else "StringLookup"
     path = write_chain(tmp_path / "m.h5", layers)
     with h5py.File(path) as file:
@@ -87,40 +71,6 @@ def test_a_config_in_json_reads_none_either(own: bool, secret: str, tmp_path: Pa
     (tmp_path / "model.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match=r"vocabulary file|another file"):
         ftk.load_backbone(tmp_path / "model.json", weights=path, custom_objects={"Lookup": Lookup})
-
-
-def test_a_lookup_of_a_file_without_words_is_announced(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    loaded = ftk.load_backbone(
-        write_chain(tmp_path / "m.h5", chain_of("StringLookup", "flat", None))
-    )
-    assert "'lookup', a StringLookup, has no vocabulary" in caplog.text
-    loaded.get_layer("lookup").set_vocabulary(["a", "b"])
-    assert loaded(tf.constant([["b"]])).numpy().item() == 2
-
-
-def test_adapted_vocabularies_of_a_keras_2_archive(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with keras2_models.quiet():
-        import tf_keras
-
-        layers = tf_keras.layers
-        inner = tf_keras.Sequential([layers.TextVectorization(output_mode="multi_hot")])
-        inner.layers[0].adapt(["p q", "r q"])
-        second = layers.StringLookup()
-        second.adapt(["p", "q q"])
-        inputs = tf_keras.Input((1,), dtype="string")
-        made = tf_keras.Model(
-            inputs, [inner(inputs), layers.StringLookup(vocabulary=["z"])(inputs), second(inputs)]
-        )
-        made.save(tmp_path / "m.keras")
-    words = tf.constant([["p"], ["q q"], ["z"]])
-    loaded = ftk.load_backbone(tmp_path / "m.keras")
-    for found, wanted in zip(loaded(words), made(words), strict=True):
-        assert found.numpy().tolist() == wanted.numpy().tolist()
-    assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
 
 
 def test_counting_sizes_reads_no_vocabulary(

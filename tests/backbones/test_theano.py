@@ -13,9 +13,7 @@ import pytest
 
 import finetunekit as ftk
 from keras2_models import numbers, outputs_of, quiet, save
-
-# Of the kernels in the models below, those that Theano keeps mirrored.
-MIRRORED = ("conv", "up", "lstm", "inner", "timed")
+from theano_files import as_theano_wrote, differences
 
 
 def in_one_dimension(k: Any, L: Any) -> Any:
@@ -63,24 +61,6 @@ MODELS: list[Callable[[Any, Any], Any]] = [
 ]
 
 
-def as_theano_wrote(path: Path) -> None:
-    """Mirrors the kernels in the file, and says so as Keras did."""
-    with h5py.File(path, "r+") as file:
-        for group in (file, file.get("model_weights", file)):
-            group.attrs["backend"] = b"theano"
-            group.attrs["keras_version"] = b"2.2.4"
-        for name, layer in group.items():
-            for key in layer.attrs["weight_names"]:
-                value = layer[key][()]
-                if name.startswith(MIRRORED) and value.ndim > 2:
-                    layer[key][()] = np.flip(value, tuple(range(value.ndim - 2)))
-
-
-def differences(model: Any, inputs: Any, wanted: list[np.ndarray]) -> float:
-    pairs = zip(outputs_of(model, inputs), wanted, strict=True)
-    return max(float(np.abs(found - other).max() / np.abs(other).max()) for found, other in pairs)
-
-
 @pytest.mark.parametrize("make", MODELS, ids=lambda make: make.__name__)
 def test_predicts_as_before(make: Callable[[Any, Any], Any], tmp_path: Path) -> None:
     with quiet():
@@ -100,61 +80,6 @@ def test_predicts_as_before(make: Callable[[Any, Any], Any], tmp_path: Path) -> 
     table = ftk.load_weights(loaded, tmp_path / "only.h5")
     assert differences(loaded, inputs, wanted) <= 1e-5
     assert "as Theano stores them" in str(table)
-
-
-def written_by_theano(layer: Any, shape: tuple[int, ...], folder: Path) -> tuple[Any, list[Any]]:
-    """A file with that layer, and the layer's weights as TensorFlow has them."""
-    with quiet():
-        import tf_keras
-
-        i = tf_keras.Input(shape)
-        path = save(tf_keras.Model(i, layer(tf_keras.layers)(i)), folder / "model.h5")
-    with h5py.File(path) as file:
-        group = file["model_weights"]["conv"]
-        values = [group[key][()] for key in group.attrs["weight_names"]]
-    as_theano_wrote(path)
-    return path, values
-
-
-@pytest.mark.parametrize("length", [7, 8])
-@pytest.mark.parametrize(
-    ("size", "stride", "rate"), [(3, 2, 1), (2, 1, 1), (4, 3, 1), (4, 1, 2), (3, 1, 2)]
-)
-def test_half_of_the_kernel_stands_before_the_first_pixel(
-    size: int, stride: int, rate: int, length: int, tmp_path: Path
-) -> None:
-    options = {"strides": stride, "dilation_rate": rate, "padding": "same", "name": "conv"}
-    path, (kernel, _) = written_by_theano(
-        lambda layers: layers.Conv1D(2, size, **options), (length, 2), tmp_path
-    )
-    x = numbers(2, length, 2)
-    before = ((size - 1) * rate + 1) // 2
-    padded = np.pad(x, ((0, 0), (before, 2 * size), (0, 0)))
-    wanted = np.stack(
-        [
-            sum(padded[:, start + tap * rate] @ kernel[tap] for tap in range(size))
-            for start in range(0, length, stride)
-        ],
-        axis=1,
-    )
-    loaded = ftk.load_backbone(path)
-    assert loaded.layers[1].name == "conv"
-    assert differences(loaded, x, [wanted]) <= 1e-5
-
-
-def test_half_of_the_kernel_is_cut_off_a_transposed_convolution(tmp_path: Path) -> None:
-    path, (kernel, _) = written_by_theano(
-        lambda layers: layers.Conv2DTranspose(2, 5, strides=2, padding="same", name="conv"),
-        (3, 4, 2),
-        tmp_path,
-    )
-    x = numbers(2, 3, 4, 2)
-    full = np.zeros((2, 9, 11, 2))
-    for row, column, r, c in np.ndindex(3, 4, 5, 5):
-        full[:, 2 * row + r, 2 * column + c] += x[:, row, column] @ kernel[r, c].T
-    loaded = ftk.load_backbone(path)
-    assert differences(loaded, x, [full[:, 2:8, 2:10]]) <= 1e-5
-    assert "padding is explicit" in str(ftk.load_report(loaded))
 
 
 @pytest.mark.parametrize("name", ["pooling", "states"])

@@ -66,8 +66,8 @@ def _read(path: str, context: Context) -> keras.Model:
         with _unpacked(path, context) as (config, file, archive):
 
             def fill(built: Built, group: h5py.Group, context: Context) -> None:
-                archive_weights.load(built, group, context)
                 vocabularies.load(built, archive, context)
+                archive_weights.load(built, group, context)
 
             return _rebuilt(config, file, fill, context)
     name = context.name

@@ -52,7 +52,7 @@ def load(built: Built, archive: zipfile.ZipFile, context: Context) -> None:
                 f"the vocabulary of layer {part.saved_name!r} is of {member.file_size:,} bytes",
                 "The file was changed, or is not of Keras: get it from its maker again.",
             )
-        if getattr(part.layer, "output_mode", None) == "tf_idf":
+        if part.layer.get_config().get("output_mode") == "tf_idf":
             raise context.error(
                 f"layer {part.saved_name!r} was adapted to weigh words by their frequency",
                 "Save it in tf_keras with `vocabulary` and `idf_weights` as arguments.",
