@@ -103,7 +103,8 @@ def prepared(folder: str, config: dict[str, Any]) -> Iterator[Prepared]:
         yield Prepared(folder=folder)
         return
     naming = naming or Naming(parts=("",), anchor="")
-    names = _names(files)
+    pickled = _read(files) if files[0].suffix == ".bin" else None
+    names = _names(files) if pickled is None else list(pickled)
     stem = _stem(names, naming, folder)
     lacks = [stem + name for name in naming.pooler if stem + name not in names]
     found = Prepared(
@@ -116,7 +117,7 @@ def prepared(folder: str, config: dict[str, Any]) -> Iterator[Prepared]:
         return
     from safetensors.numpy import save_file
 
-    tensors = _renamed(_read(files), stem, naming)
+    tensors = _renamed(_read(files) if pickled is None else pickled, stem, naming)
     config = dict(config)
     converted = naming.adaptation.apply(tensors, config, naming.prefix or stem)
     if lacks:
@@ -163,8 +164,6 @@ def _is_plain(name: Any) -> bool:
 
 
 def _names(files: list[Path]) -> list[str]:
-    if files[0].suffix == ".bin":
-        return list(_read(files))
     from safetensors import safe_open
 
     names: list[str] = []
@@ -186,6 +185,7 @@ def _tensor(files: list[Path], name: str) -> np.ndarray | None:
 
 
 def _read(files: list[Path]) -> dict[str, np.ndarray]:
+    """All tensors; pickles are read so for the names alone, too."""
     found: dict[str, np.ndarray] = {}
     for file in files:
         found |= checkpoints.read(str(file)).arrays
@@ -226,7 +226,6 @@ def _must_be_written(
         return True
     if naming.prefix is not None and any(name.endswith(tuple(_OLD_NAMES)) for name in names):
         return True
-
     return naming.adaptation.needed(config, lambda name: _tensor(files, stem + name))
 
 

@@ -24,7 +24,7 @@ from finetunekit.backbones.keras2 import (
     vocabularies,
     weights,
 )
-from finetunekit.backbones.keras2.context import Built, Context
+from finetunekit.backbones.keras2.context import CHANGED, Built, Context
 from finetunekit.backbones.keras2.conversions import Written
 from finetunekit.foundation import keras_internals
 from finetunekit.models import file_configs, graph
@@ -138,7 +138,7 @@ def _rebuilt(config: Any, group: h5py.Group, fill: Any, context: Context) -> ker
     except (KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         raise context.error(
             f"its weights are not stored as Keras stores them ({type(error).__name__}: {error})",
-            "The file was changed, or is not of Keras: get it from its maker again.",
+            CHANGED,
         ) from error
     _complete(model, built, context)
     _check_sizes(model, context)
@@ -174,7 +174,7 @@ def _built(config: dict[str, Any], group: h5py.Group, context: Context) -> Built
     except (KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         raise context.error(
             f"its configuration is not that of a Keras model ({type(error).__name__}: {error})",
-            "The file was changed, or is not of Keras: get it from its maker again.",
+            CHANGED,
         ) from error
 
 
@@ -199,7 +199,7 @@ def _complete(model: keras.Model, built: Built, context: Context) -> None:
             if id(variable) in needed - fixed:
                 raise context.error(
                     f"it holds no value of the weight {variable.path!r}",
-                    "The file was changed, or is not of Keras: get it from its maker again.",
+                    CHANGED,
                 )
             keras_internals.initialize_itself(variable)
     for part in _all(built):
@@ -251,7 +251,7 @@ def _parsed(text: str | bytes, context: Context) -> Any:
     except (ValueError, RecursionError) as error:
         raise context.error(
             f"its configuration is not JSON ({error})",
-            "The file was changed, or is not of Keras: get it from its maker again.",
+            CHANGED,
         ) from error
 
 

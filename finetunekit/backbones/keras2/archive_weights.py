@@ -8,7 +8,7 @@ import keras
 
 from finetunekit.backbones import hdf5
 from finetunekit.backbones.keras2 import cudnn, weights
-from finetunekit.backbones.keras2.context import Built, Context, snake_case
+from finetunekit.backbones.keras2.context import CHANGED, Built, Context, snake_case
 from finetunekit.backbones.keras2.stored import Array
 from finetunekit.foundation import keras_internals
 
@@ -52,9 +52,7 @@ def _variables(layer: Any, below: bool = False) -> list[Any]:
 
 
 def _lacking(part: Built, context: Context) -> None:
-    raise context.error(
-        f"it holds no weights of layer {part.saved_name!r}", "The file is damaged: get it again."
-    )
+    raise context.error(f"it holds no weights of layer {part.saved_name!r}", CHANGED)
 
 
 def _load_layer(layer: Any, name: str, group: h5py.Group, context: Context) -> None:

@@ -8,6 +8,9 @@ import keras
 
 from finetunekit.foundation.messages import listed
 
+CHANGED = "The file was changed, or is not of Keras: get it from its maker again."
+"""The remedy where an archive or HDF5 file is whole, but not as Keras writes it."""
+
 
 class Unreadable(ValueError):
     """The error about a Keras 2 file, with its final message."""

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from finetunekit.backbones.keras2 import layers, nodes, operations
-from finetunekit.backbones.keras2.context import Built, Context, Unreadable
+from finetunekit.backbones.keras2.context import CHANGED, Built, Context, Unreadable
 from finetunekit.foundation import keras_internals
 from finetunekit.foundation.causes import cause_of
 from finetunekit.foundation.messages import listed
@@ -28,7 +28,7 @@ def build_model(config: dict[str, Any], context: Context, depth: int = 0) -> Bui
     if depth > _DEEPEST:
         raise context.error(
             f"its models are nested more than {_DEEPEST} deep",
-            "The file was changed, or is not of Keras: get it from its maker again.",
+            CHANGED,
         )
 
     def inner(inner_config: dict[str, Any], inner_context: Context) -> Built:
@@ -183,7 +183,7 @@ def _wired(
             names = listed(dict.fromkeys(saved_name for saved_name, _, _ in left), 6)
             raise context.error(
                 f"the inputs of these layers come from nowhere: {names}",
-                "The file was changed, or is not of Keras: get it from its maker again.",
+                CHANGED,
             )
         waiting = left
     return tensors

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from finetunekit.backbones.keras2 import keras1_arguments, keras1_merge
-from finetunekit.backbones.keras2.context import Context
+from finetunekit.backbones.keras2.context import CHANGED, Context
 
 _Config = dict[str, Any]
 
@@ -118,7 +118,7 @@ class _Reader:
         if not isinstance(entry, dict) or not isinstance(entry.get("class_name"), str):
             raise self.context.error(
                 "its configuration is not that of a Keras model",
-                "The file is damaged: get it again.",
+                CHANGED,
             )
         name, stored = entry["class_name"], entry["config"]
         if name == "Sequential":

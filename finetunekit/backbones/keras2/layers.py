@@ -8,7 +8,7 @@ import keras
 
 from finetunekit.backbones.keras2 import objects, theano_padding, vocabularies
 from finetunekit.backbones.keras2.arguments import CLASSES, fit_arguments
-from finetunekit.backbones.keras2.context import Built, Context, unknown
+from finetunekit.backbones.keras2.context import CHANGED, Built, Context, unknown
 from finetunekit.foundation.causes import cause_of
 from finetunekit.models import file_configs
 
@@ -93,7 +93,7 @@ def _parts(config: Any, context: Context) -> tuple[str, dict[str, Any]]:
     ):
         raise context.error(
             "its configuration is not that of a Keras model",
-            "The file was changed, or is not of Keras: get it from its maker again.",
+            CHANGED,
         )
     inner = config["config"]
     return config["class_name"], inner if isinstance(inner, dict) else {}

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetunekit.backbones.keras2.context import Context
+from finetunekit.backbones.keras2.context import CHANGED, Context
 
 _CONSTANT = "_CONSTANT_VALUE"
 
@@ -17,7 +17,7 @@ def name_of(entry: dict[str, Any], context: Context) -> str:
     if not isinstance(name, str):
         raise context.error(
             "a layer of it has no name",
-            "The file was changed, or is not of Keras: get it from its maker again.",
+            CHANGED,
         )
     return name
 
@@ -94,7 +94,7 @@ class Tensors:
         if not 0 <= reference[2] < len(outputs):
             raise self.context.error(
                 f"layer {reference[0]!r} has no output {reference[2]} of call {reference[1]}",
-                "The file was changed, or is not of Keras: get it from its maker again.",
+                CHANGED,
             )
         return outputs[reference[2]]
 
@@ -125,7 +125,7 @@ def _structured(value: Any, tensors: Tensors) -> Any:
         return [_structured(part, tensors) for part in value]
     raise tensors.context.error(
         f"{value!r} is in the place of a tensor",
-        "The file was changed, or is not of Keras: get it from its maker again.",
+        CHANGED,
     )
 
 

@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
-from finetunekit.backbones.keras2.context import Built, Context, snake_case
+from finetunekit.backbones.keras2.context import CHANGED, Built, Context, snake_case
 from finetunekit.foundation.messages import warn
 
 LAYERS = ("IntegerLookup", "StringLookup", "TextVectorization")
@@ -50,7 +50,7 @@ def load(built: Built, archive: zipfile.ZipFile, context: Context) -> None:
         if member.file_size > _LARGEST:
             raise context.error(
                 f"the vocabulary of layer {part.saved_name!r} is of {member.file_size:,} bytes",
-                "The file was changed, or is not of Keras: get it from its maker again.",
+                CHANGED,
             )
         if part.layer.get_config().get("output_mode") == "tf_idf":
             raise context.error(

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from finetunekit.backbones import hdf5, weights_nested
-from finetunekit.backbones.keras2.context import Built, Context
+from finetunekit.backbones.keras2.context import CHANGED, Built, Context
 from finetunekit.backbones.keras2.conversions import LayerArrays, Written
 from finetunekit.backbones.weights_nested import Pairs
 from finetunekit.foundation import keras_internals
@@ -147,12 +147,10 @@ def load_hdf5(built: Built, group: h5py.Group, context: Context) -> None:
         elif names:
             raise context.error(
                 f"it holds weights of a layer {name!r}, which its configuration lacks",
-                "The file is damaged: get it again.",
+                CHANGED,
             )
     if left:
-        raise context.error(
-            f"it holds no weights of layer {min(left)!r}", "The file is damaged: get it again."
-        )
+        raise context.error(f"it holds no weights of layer {min(left)!r}", CHANGED)
 
 
 def _load_layer(
@@ -189,7 +187,7 @@ def disagreement(
     return context.error(
         f"layer {name!r}, a {type(layer).__name__}, takes the weights {wanted}, but the file holds "
         f"{found or 'none'}",
-        "The file is damaged, or a class given for it is another one.",
+        "The file was changed, or a class given for it is another one.",
     )
 
 
@@ -205,6 +203,6 @@ def set_normalization(
         if variable is None or key not in values or values[key].size != np.prod(variable.shape):
             raise context.error(
                 f"layer {name!r} has other statistics than the file holds",
-                "The file is damaged: get it again.",
+                CHANGED,
             )
         keras_internals.initialize(variable, values[key].reshape(tuple(variable.shape)))
